@@ -1,0 +1,185 @@
+"""Alert archives as streams: ``.tar`` and ``.tar.gz`` read front to back, never unpacked to disk.
+
+The headers are parsed by ``tarfile.TarInfo``; the walk is ours, because ``tarfile`` takes a damaged header or a missing
+end mark in mid-archive for the end, without a word, and the alerts behind it would be lost.
+Format: POSIX.1-2017 pax interchange format, with GNU tar's long names.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from zlib_ng import gzip_ng, zlib_ng
+
+from alerts.errors import UnreadableInput
+
+GZIP_MAGIC = b"\x1f\x8b"
+MAX_MEMBER_BYTES = 256 * 2**20
+_BLOCK_BYTES = tarfile.BLOCKSIZE
+_MAX_NAME_BYTES = 64 * 2**10
+READ_ERRORS = (OSError, EOFError, zlib.error, zlib_ng.error)
+"""What reading a damaged or vanishing file raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a tar archive: where its bytes are. ``is_file`` is false for folders, links and devices."""
+
+    name: str
+    offset_bytes: int
+    size_bytes: int
+    is_file: bool
+
+
+def buffered(raw: BinaryIO) -> io.BufferedReader:
+    """``raw`` with ``peek``, read in pieces of 1 MB."""
+    return raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, raw), 2**20)
+
+
+def gunzip(stream: BinaryIO) -> io.BufferedReader:
+    """The decompressed contents of a gzip stream of one or many gzip members."""
+    return buffered(cast(BinaryIO, gzip_ng.GzipNGFile(fileobj=stream, mode="rb")))
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (512 or more) is a tar archive."""
+    try:
+        _parse(head[:_BLOCK_BYTES])
+    except tarfile.EOFHeaderError:
+        # A block of zeros: an empty archive, if there is no second block it is too short for one.
+        return len(head) >= 2 * _BLOCK_BYTES and not any(head[: 2 * _BLOCK_BYTES])
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def walk_tar(
+    stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True
+) -> Iterator[tuple[Member, BinaryIO]]:
+    """The members of a tar archive in order, each with the stream standing at its first byte.
+
+    The caller may read up to ``size_bytes`` of the member, or nothing. With ``seekable`` the rest is jumped over.
+    Without ``end_mark`` the archive may end behind any member: real nights do, and where the archive came gzipped the
+    checksum at the end of the stream has already shown that nothing is missing.
+    Raises ``UnreadableInput`` where the archive is cut or damaged; what came before has been yielded.
+    """
+    offset = 0
+    long_name: str | None = None
+    pax: dict[str, str] = {}
+    while True:
+        block = stream.read(_BLOCK_BYTES)
+        if not (block or end_mark or pax or long_name):
+            return
+        try:
+            info = _parse(block)
+        except tarfile.EOFHeaderError:
+            return
+        except tarfile.HeaderError as error:
+            what = f"ends at byte {offset} without an end mark" if not block else f"has a damaged header at byte {offset}: {error}"
+            raise UnreadableInput(f"the tar archive {what}") from error
+        offset += _BLOCK_BYTES
+        size = int(pax.get("size", info.size))
+        if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE):
+            content = _extension(stream, size, offset)
+            if info.type == tarfile.GNUTYPE_LONGNAME:
+                long_name = content.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            elif info.type == tarfile.XHDTYPE:
+                pax = _pax_records(content)
+            _skip(stream, offset + size, offset + _padded(size), seekable)
+            offset += _padded(size)
+            continue
+        name = pax.get("path") or long_name or info.name
+        # Links and devices have no contents of their own, whatever size their header claims.
+        size = size if info.type in (*tarfile.REGULAR_TYPES, tarfile.GNUTYPE_SPARSE) else 0
+        counted = _Counted(stream, size)
+        yield Member(name, offset, size, info.type in tarfile.REGULAR_TYPES), cast(BinaryIO, counted)
+        _skip(stream, offset + counted.used, offset + _padded(size), seekable)
+        offset += _padded(size)
+        long_name, pax = None, {}
+
+
+def read_member(member: Member, stream: BinaryIO) -> bytes:
+    """The bytes of a member. Raises ``UnreadableInput`` when they are not all there or more than 256 MiB."""
+    if member.size_bytes > MAX_MEMBER_BYTES:
+        raise UnreadableInput(f"member {member.name!r} claims {member.size_bytes} bytes; the limit is {MAX_MEMBER_BYTES}")
+    data = stream.read(member.size_bytes)
+    if len(data) < member.size_bytes:
+        raise UnreadableInput(f"member {member.name!r} is cut short: {len(data)} of {member.size_bytes} bytes")
+    return data
+
+
+def is_alert_name(name: str) -> bool:
+    """Whether a file of this name may hold alerts: hidden files (``._x`` of a Mac among them) and side files do not."""
+    base = name.rstrip("/").rsplit("/", 1)[-1]
+    return bool(base) and not base.startswith(".") and not base.lower().endswith(_SIDE_FILES)
+
+
+_SIDE_FILES = (".avsc", ".md", ".txt", ".csv", ".json", ".yml", ".yaml", ".parquet", ".log", ".md5", ".sha256", ".py", ".pdf", ".png")
+
+
+class _Counted(io.RawIOBase):
+    """The first ``size`` bytes of a stream, and how many of them were read."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._size, self.used = stream, size, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        left = self._size - self.used
+        data = self._stream.read(left if size < 0 else min(size, left))
+        self.used += len(data)
+        return data
+
+    def readable(self) -> bool:
+        return True
+
+
+def _parse(block: bytes) -> tarfile.TarInfo:
+    return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+def _extension(stream: BinaryIO, size: int, offset: int) -> bytes:
+    if size > _MAX_NAME_BYTES:
+        raise UnreadableInput(f"the tar archive has a header extension of {size} bytes at byte {offset}; the limit is {_MAX_NAME_BYTES}")
+    content = stream.read(size)
+    if len(content) < size:
+        raise UnreadableInput(f"the tar archive is cut short in the header extension at byte {offset}")
+    return content
+
+
+def _pax_records(content: bytes) -> dict[str, str]:
+    """The ``LENGTH KEY=VALUE\\n`` records of a pax header."""
+    records = {}
+    while content:
+        length, _, _ = content.partition(b" ")
+        if not length.isdigit() or not 0 < int(length) <= len(content):
+            raise UnreadableInput(f"the tar archive has a damaged pax header: {content[:40]!r}")
+        record = content[len(length) + 1 : int(length) - 1].decode("utf-8", "surrogateescape")
+        key, _, value = record.partition("=")
+        records[key] = value
+        content = content[int(length) :]
+    if not records.get("size", "0").isdigit():
+        raise UnreadableInput(f"the tar archive has a pax header with size {records['size']!r}")
+    return records
+
+
+def _skip(stream: BinaryIO, position: int, target: int, seekable: bool) -> None:
+    """Move a stream that stands at ``position`` on to ``target``."""
+    if seekable:
+        # The last byte is read, because seeking beyond the end of a file is no error.
+        if target > position:
+            stream.seek(target - 1)
+            position = target - 1
+    while position < target:
+        piece = stream.read(min(target - position, 2**20))
+        if not piece:
+            raise UnreadableInput(f"the tar archive is cut short at byte {position}")
+        position += len(piece)

@@ -1,0 +1,63 @@
+"""What can be wrong with a packet, and the dead letter that says so.
+
+    AlertError
+      UnreadableInput   not an Avro container, archive or wire message, or damaged
+      UnknownSchema     a wire message whose schema nobody has
+      UnknownSurvey     a schema of no survey we know
+      UndecodablePacket the datum does not fit its schema, or lacks what every alert has
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+
+class AlertError(ValueError):
+    """Base of the errors by which a packet becomes a dead letter."""
+
+
+class UnreadableInput(AlertError):
+    """Bytes that are not an Avro container file, an archive or a wire message, or that are damaged."""
+
+
+class UnknownSchema(AlertError):
+    """A wire message names a schema that is neither built in nor given with --schemas."""
+
+
+class UnknownSurvey(AlertError):
+    """A schema, or a name, of no survey we know."""
+
+
+class UndecodablePacket(AlertError):
+    """A datum that does not fit its schema, or lacks its id or its time."""
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """An input that did not become a row, and why. ``payload`` is the input as it came, None where too large to keep."""
+
+    stage: str
+    error_type: str
+    message: str
+    source: str
+    payload: bytes | None = None
+    survey: str | None = None
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+    failed_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    @classmethod
+    def of(
+        cls,
+        stage: str,
+        error: Exception,
+        source: str,
+        payload: bytes | None = None,
+        survey: str | None = None,
+        attributes: Mapping[str, str | int] | None = None,
+    ) -> DeadLetter:
+        """The dead letter for an error; a library's own error gets its class named in the message."""
+        name = type(error).__name__
+        message = str(error) if isinstance(error, AlertError) else f"{name}: {error}"
+        return cls(stage, name, message, source, payload, survey, attributes or {})

@@ -1,0 +1,35 @@
+"""JSON for the columns ``extra``, ``attributes`` and ``columns``: nothing is rounded and nothing turns into null."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_EXACT_IN_A_FLOAT = 2**53
+
+
+def to_json(value: Any) -> str:
+    """JSON text: integers above 2^53 as strings, NaN and infinities as "NaN", "Infinity", "-Infinity", bytes as base64,
+    dates and times as ISO 8601."""
+    return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= _EXACT_IN_A_FLOAT else str(value)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

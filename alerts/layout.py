@@ -1,0 +1,180 @@
+"""How packets of one writer schema become rows of their survey's table; found once per schema, not once per packet."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from alerts.errors import UndecodablePacket
+from alerts.surveys import Survey, identify
+from alerts.surveys.survey import has_path
+from alerts.wire_schemas import WriterSchema
+from schemas import Column
+from schemas.avro_files import AvroSchema, resolve, without_null
+from schemas.table import avro_type
+from schemas.tables import ENVELOPE
+
+Path = tuple[str, ...]
+"""Names of nested fields; ``[]`` stands for every item of the array before it."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where packets of one schema keep what the table wants. A path is None where the schema lacks the field."""
+
+    survey: Survey
+    packet_type: pa.StructType
+    """The packet's columns of the table as one struct."""
+    unknown: tuple[Path, ...]
+    """Fields that the table has no column for."""
+    arrays: tuple[Path, ...]
+    """Arrays of the table that are null or absent in some or all packets of this schema."""
+    stamps: Mapping[str, Path | None]
+    alert_id: Path
+    object_ids: tuple[tuple[Path, str | None], ...]
+    ra_deg: Path
+    dec_deg: Path
+    time: Path
+    version: Path | None
+    schema_version: str | None
+
+
+@functools.lru_cache(maxsize=256)
+def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
+    """The layout of packets of ``schema``, taken as ``survey``'s if one is named.
+
+    Raises ``UnknownSurvey`` when the schema is of no known survey, and ``UndecodablePacket`` when it lacks the id, the
+    position or the time that every alert of the survey has.
+    """
+    survey = survey or identify(schema.declared)
+    columns = survey.alerts_table.columns[len(ENVELOPE) :]
+    stamps = {role: _first(schema, paths) for role, paths in survey.stamps.items()}
+    compared = _Comparison({path for path in stamps.values() if path})
+    compared.record(schema.declared, columns, ())
+    return Layout(
+        survey=survey,
+        packet_type=pa.struct([column.to_arrow() for column in columns]),
+        unknown=tuple(compared.unknown),
+        arrays=tuple(compared.arrays),
+        stamps=stamps,
+        alert_id=_needed(schema, survey, "alert id", survey.alert_id),
+        object_ids=tuple((path, kind) for one, kind in survey.object_ids if (path := _first(schema, (one,)))),
+        ra_deg=_needed(schema, survey, "right ascension", survey.ra_deg),
+        dec_deg=_needed(schema, survey, "declination", survey.dec_deg),
+        time=_needed(schema, survey, "observation time", survey.time),
+        version=_first(schema, survey.version),
+        schema_version=schema.version,
+    )
+
+
+def _first(schema: WriterSchema, paths: Sequence[str]) -> Path | None:
+    return next((tuple(path.split(".")) for path in paths if has_path(schema.declared, path)), None)
+
+
+def _needed(schema: WriterSchema, survey: Survey, what: str, paths: Sequence[str]) -> Path:
+    found = _first(schema, paths)
+    if found is None:
+        raise UndecodablePacket(f"the packet's schema has no {what} ({' or '.join(paths)}) as {survey.name} packets have")
+    return found
+
+
+class _Comparison:
+    """Walks a writer schema along the table's columns and notes what does not match."""
+
+    def __init__(self, stamps: Collection[Path]) -> None:
+        self.stamps = stamps
+        self.unknown: list[Path] = []
+        self.arrays: list[Path] = []
+        self._names: dict[str, AvroSchema] = {}
+
+    def record(self, schema: AvroSchema, columns: Collection[Column], path: Path) -> None:
+        by_name = {column.name: column for column in columns}
+        schema = resolve(schema, self._names)
+        for field in schema["fields"]:
+            self.field(field["type"], by_name.get(field["name"]), (*path, field["name"]))
+        present = {field["name"] for field in schema["fields"]}
+        self.arrays += [(*path, c.name) for c in columns if c.mode == "REPEATED" and c.name not in present]
+
+    def field(self, schema: AvroSchema, column: Column | None, path: Path) -> None:
+        kind, nullable = without_null(schema, self._names)
+        if path in self.stamps:
+            return
+        is_array = isinstance(kind, dict) and kind["type"] == "array"
+        item = without_null(kind["items"], self._names)[0] if is_array else kind
+        fits = column is not None and (column.mode == "REPEATED") == is_array and column.type == avro_type(item)
+        if column is None or not fits:
+            # A record whose only contents are stamps has no column of its own.
+            if not self._holds_stamps_only(item, path):
+                self.unknown.append(path)
+            self._learn_names(item)
+            if is_array and column is not None and column.mode == "REPEATED":
+                self.arrays.append(path)
+            return
+        if is_array and nullable:
+            self.arrays.append(path)
+        if column.type == "RECORD":
+            self.record(item, column.fields, (*path, "[]") if is_array else path)
+
+    def _holds_stamps_only(self, item: AvroSchema, path: Path) -> bool:
+        if not (isinstance(item, dict) and item["type"] == "record"):
+            return False
+        return all((*path, field["name"]) in self.stamps for field in item["fields"])
+
+    def _learn_names(self, schema: AvroSchema) -> None:
+        """Later fields may refer to records that are defined inside a field the table does not have."""
+        if isinstance(schema, list):
+            for branch in schema:
+                self._learn_names(resolve(branch, self._names))
+        elif isinstance(schema, dict):
+            inner = [one["type"] for one in schema.get("fields", ())]
+            inner += [schema[key] for key in ("items", "values") if key in schema]
+            for one in inner:
+                if not (isinstance(one, str) and one in self._names):
+                    self._learn_names(without_null(one, self._names)[0])
+
+
+def pluck(record: Mapping[str, Any], path: Path) -> Any:
+    """The value at a path without arrays; None where the record or one on the way is null."""
+    value: Any = record
+    for name in path:
+        if value is None:
+            return None
+        value = value.get(name)
+    return value
+
+
+def take_values(record: Any, path: Path) -> Any:
+    """Remove and give the value at a path, a list of values where the path goes through an array."""
+    for position, name in enumerate(path[:-1]):
+        if record is None:
+            return None
+        if name == "[]":
+            return [take_values(item, path[position + 1 :]) for item in record]
+        record = record.get(name)
+    return None if record is None else record.pop(path[-1], None)
+
+
+def fill_arrays(record: dict[str, Any] | None, path: Path, at: str = "") -> Iterator[str]:
+    """Put [] for the null or absent arrays at ``path``, and give the dotted path of each: ``diaObject.x``, ``a[2].b``."""
+    for position, name in enumerate(path[:-1]):
+        if record is None:
+            return
+        if name == "[]":
+            for number, item in enumerate(record):
+                yield from fill_arrays(item, path[position + 1 :], f"{at}[{number}].")
+            return
+        following = path[position + 1]
+        at += name if following == "[]" else f"{name}."
+        record = record.get(name)
+    if record is not None and record.get(path[-1]) is None:
+        record[path[-1]] = []
+        yield at + path[-1]
+
+
+def dotted(path: Path) -> str:
+    """``("prv_candidates", "[]", "jd")`` as ``prv_candidates[].jd``."""
+    return ".".join(path).replace(".[]", "[]")

@@ -1,0 +1,305 @@
+"""Alert packets and their framing, recognised by content: Avro container files and Confluent wire messages.
+
+Formats: Avro 1.11 specification, "Object Container Files"; Confluent wire format (a zero byte, the schema's id as a
+4-byte big-endian integer, the datum). A framing is opened here; its datums are decoded in ``alerts.decode``.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import cramjam
+import fastavro
+
+from alerts.errors import AlertError, DeadLetter, UnreadableInput
+from alerts.wire_schemas import WireSchemas, WriterSchema, writer_schema
+
+CONTAINER_MAGIC = b"Obj\x01"
+WIRE_MAGIC = b"\x00"
+WIRE_HEADER_BYTES = 5
+MAX_PAYLOAD_BYTES = 8 * 2**20
+"""A dead letter keeps its input up to this size (BigQuery takes rows of 10 MB)."""
+_MAX_HEADER_BYTES = 16 * 2**20
+_CHUNK_BYTES = 4 * 2**20
+_SYNC_BYTES = 16
+_HEADER_SCHEMA = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "container_header",
+        "fields": [
+            {"name": "magic", "type": {"type": "fixed", "name": "magic", "size": 4}},
+            {"name": "meta", "type": {"type": "map", "values": "bytes"}},
+            {"name": "sync", "type": {"type": "fixed", "name": "sync", "size": _SYNC_BYTES}},
+        ],
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One alert as sent: the datum ``data[start:stop]`` and the schema it was written with."""
+
+    data: bytes
+    start: int
+    stop: int
+    schema: WriterSchema
+    source: str
+    alone: bool = True
+    """Whether ``data`` is the input as it came, with nothing else in it."""
+    published_at: datetime | None = None
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def datum(self) -> memoryview:
+        """The Avro datum without its framing."""
+        return memoryview(self.data)[self.start : self.stop]
+
+    def as_sent(self) -> bytes:
+        """The bytes to keep in a dead letter: the input, or a container of its own for a record among others."""
+        return self.data if self.alone else wrap_in_container(self.schema, self.datum)
+
+
+def wrap_in_container(schema: WriterSchema, datum: bytes | memoryview) -> bytes:
+    """An Avro container file that holds the one datum."""
+    out = io.BytesIO()
+    sync = bytes(_SYNC_BYTES)
+    header = {"magic": CONTAINER_MAGIC, "meta": {"avro.schema": schema.text, "avro.codec": b"null"}, "sync": sync}
+    fastavro.schemaless_writer(out, _HEADER_SCHEMA, header)
+    fastavro.schemaless_writer(out, {"type": "long"}, 1)
+    fastavro.schemaless_writer(out, {"type": "bytes"}, bytes(datum))
+    return out.getvalue() + sync
+
+
+def open_packets(
+    data: bytes,
+    source: str,
+    wire_schemas: WireSchemas,
+    published_at: datetime | None = None,
+    attributes: Mapping[str, str | int] | None = None,
+) -> Iterator[Packet | DeadLetter]:
+    """The packets in one input held in memory: an archive member, a message, a small file. Never raises for bad input."""
+    attributes = attributes or {}
+    try:
+        if data.startswith(CONTAINER_MAGIC):
+            yield from _container(_Window(data), source, published_at, attributes)
+        elif data.startswith(WIRE_MAGIC):
+            yield _wire(data, source, wire_schemas, published_at, attributes)
+        else:
+            raise UnreadableInput(describe(data))
+    except AlertError as error:
+        yield DeadLetter.of("read", error, source, data[:MAX_PAYLOAD_BYTES], attributes=attributes)
+
+
+def open_container(stream: BinaryIO, source: str) -> Iterator[Packet | DeadLetter]:
+    """The packets of an Avro container file of any size, read block by block. Never raises for bad input."""
+    window = _Window(b"", stream)
+    try:
+        yield from _container(window, source, None, {})
+    except AlertError as error:
+        yield DeadLetter.of("read", error, source, window.whole(), attributes={"offset_bytes": window.offset})
+
+
+def describe(data: bytes) -> str:
+    """What bytes that are no packet look like, for the message of a dead letter."""
+    if not data:
+        return "the input is empty (0 bytes)"
+    head = data[:16].lstrip()
+    if head[:1] == b"<":
+        return f"not an alert but a web page or XML: it begins with {data[:24]!r}"
+    return f"neither an Avro container, a wire message nor an archive: it begins with {data[:16]!r}"
+
+
+def _wire(
+    data: bytes,
+    source: str,
+    wire_schemas: WireSchemas,
+    published_at: datetime | None,
+    attributes: Mapping[str, str | int],
+) -> Packet:
+    if len(data) <= WIRE_HEADER_BYTES:
+        raise UnreadableInput(f"a wire message of {len(data)} bytes holds no alert (header is {WIRE_HEADER_BYTES} bytes)")
+    schema = wire_schemas.get(int.from_bytes(data[1:WIRE_HEADER_BYTES], "big"))
+    return Packet(data, WIRE_HEADER_BYTES, len(data), schema, source, True, published_at, attributes)
+
+
+class _Window:
+    """Bytes of an input from the current position on, filled up from a stream where there is one."""
+
+    def __init__(self, data: bytes, stream: BinaryIO | None = None) -> None:
+        self.data, self.position = data, 0
+        self._stream, self._dropped_bytes = stream, 0
+
+    @property
+    def offset(self) -> int:
+        """Position in the whole input, bytes."""
+        return self._dropped_bytes + self.position
+
+    def whole(self) -> bytes | None:
+        """The whole input if it is still all here and small enough to keep."""
+        complete = self._dropped_bytes == 0 and not self.fill(len(self.data) - self.position + 1)
+        return self.data if complete and len(self.data) <= MAX_PAYLOAD_BYTES else None
+
+    def fill(self, size: int) -> bool:
+        """Get ``size`` bytes from the position on into ``data``; False when the input ends before."""
+        missing = self.position + size - len(self.data)
+        if missing > 0 and self._stream is not None:
+            # A length read from a damaged file may claim any size: read in chunks, so that memory follows what is there.
+            # What is behind the position goes, but a small input stays whole, to be kept in a dead letter.
+            behind = self.position if len(self.data) > MAX_PAYLOAD_BYTES else 0
+            pieces = [self.data[behind:]]
+            while missing > 0 and (piece := self._stream.read(_CHUNK_BYTES)):
+                pieces.append(piece)
+                missing -= len(piece)
+            self._dropped_bytes += behind
+            self.data, self.position = b"".join(pieces), self.position - behind
+        return missing <= 0
+
+    def at_end(self) -> bool:
+        return not self.fill(1)
+
+    def take(self, size: int, what: str) -> slice:
+        """The next ``size`` bytes as a slice of ``data``. Raises ``UnreadableInput`` when they are not all there."""
+        if size < 0 or not self.fill(size):
+            left = len(self.data) - self.position
+            raise UnreadableInput(f"cut short at byte {self.offset}: {what} is {size} bytes long, {left} are left")
+        self.position += size
+        return slice(self.position - size, self.position)
+
+    def take_long(self, what: str) -> int:
+        """The next zigzag varint."""
+        value = shift = 0
+        while True:
+            byte = self.data[self.take(1, what)][0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return (value >> 1) ^ -(value & 1)
+            shift += 7
+            if shift > 63:
+                raise UnreadableInput(f"{what} at byte {self.offset} is not a number of 64 bits")
+
+
+@dataclass(frozen=True)
+class _Header:
+    prefix: bytes
+    """The header's bytes up to its sync marker, which differs from file to file."""
+    schema: WriterSchema
+    codec: str
+
+
+_headers: list[_Header] = []
+"""Headers met lately, latest first: a survey's packets all begin with the same bytes."""
+
+
+def _take_header(window: _Window) -> tuple[_Header, bytes]:
+    window.fill(len(CONTAINER_MAGIC))
+    for known in _headers:
+        if window.fill(len(known.prefix) + _SYNC_BYTES) and window.data.startswith(known.prefix, window.position):
+            window.take(len(known.prefix), "header")
+            return known, window.data[window.take(_SYNC_BYTES, "sync marker")]
+    header, sync = _parse_header(window)
+    _headers[:] = [header, *_headers[:15]]
+    return header, sync
+
+
+def _parse_header(window: _Window) -> tuple[_Header, bytes]:
+    while True:
+        file = io.BytesIO(window.data)
+        file.seek(window.position)
+        try:
+            fields: Any = fastavro.schemaless_reader(file, _HEADER_SCHEMA, None)
+            break
+        except Exception as error:  # fastavro has no base class for what damaged bytes make it raise
+            held = len(window.data) - window.position
+            if held > _MAX_HEADER_BYTES or not window.fill(held + 1):
+                raise UnreadableInput(f"the container's header is damaged or cut ({type(error).__name__}: {error})") from error
+    size = file.tell() - window.position
+    prefix = window.data[window.take(size - _SYNC_BYTES, "header")]
+    window.take(_SYNC_BYTES, "sync marker")
+    if "avro.schema" not in fields["meta"]:
+        raise UnreadableInput("the container's header holds no avro.schema")
+    codec = fields["meta"].get("avro.codec", b"null").decode("utf-8", "replace")
+    if codec not in _CODECS:
+        raise UnreadableInput(f"codec {codec!r} is not one of {', '.join(_CODECS)}")
+    return _Header(prefix, writer_schema(fields["meta"]["avro.schema"]), codec), fields["sync"]
+
+
+def _container(
+    window: _Window, source: str, published_at: datetime | None, attributes: Mapping[str, str | int]
+) -> Iterator[Packet | DeadLetter]:
+    """Packets of a container; raises ``AlertError`` where it cannot be read on."""
+    header, sync = _take_header(window)
+    if window.at_end():
+        raise UnreadableInput("the container holds no record")
+    first = True
+    while not window.at_end():
+        count = window.take_long("the number of records in a block")
+        size = window.take_long("the size of a block")
+        block = window.take(size + _SYNC_BYTES, "a block with its sync marker")
+        # From here on the window may move on; ``data`` keeps the bytes of this block.
+        data, start, stop = window.data, block.start, block.start + size
+        if not data.startswith(sync, stop):
+            raise UnreadableInput(f"the sync marker before byte {window.offset} is damaged")
+        alone = first and header.codec == "null" and window.offset == len(data) and window.at_end()
+        first = False
+        if header.codec != "null":
+            data = _decompress(header.codec, data[start:stop], window.offset)
+            start, stop = 0, len(data)
+        if count == 1:
+            yield Packet(data, start, stop, header.schema, source, alone, published_at, attributes)
+        else:
+            yield from _records(data, start, stop, count, header.schema, source, published_at, attributes)
+
+
+def _records(
+    data: bytes,
+    start: int,
+    stop: int,
+    count: int,
+    schema: WriterSchema,
+    source: str,
+    published_at: datetime | None,
+    attributes: Mapping[str, str | int],
+) -> Iterator[Packet | DeadLetter]:
+    """The datums of a block of several records. Nothing marks where one ends, so each is decoded once to find out."""
+    file = io.BytesIO(data)
+    file.seek(start)
+    for number in range(count):
+        begin = file.tell()
+        try:
+            fastavro.schemaless_reader(file, schema.parsed, None)
+            if file.tell() > stop:
+                raise EOFError("the record goes beyond its block")
+        except Exception as error:  # see _parse_header
+            rest = UnreadableInput(f"record {number + 1} of {count} in a block is damaged ({type(error).__name__}: {error})")
+            letter = {**attributes, "records_lost": count - number}
+            payload = wrap_in_container(schema, data[begin:stop])[:MAX_PAYLOAD_BYTES]
+            yield DeadLetter.of("read", rest, source, payload, attributes=letter)
+            return
+        yield Packet(data, begin, file.tell(), schema, source, False, published_at, attributes)
+
+
+def _snappy(data: bytes) -> bytes:
+    plain = bytes(cramjam.snappy.decompress_raw(data[:-4]))
+    if zlib.crc32(plain) != int.from_bytes(data[-4:], "big"):
+        raise ValueError("its checksum is wrong")
+    return plain
+
+
+_CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "null": bytes,
+    "deflate": lambda data: zlib.decompress(data, -15),
+    "snappy": _snappy,
+    "zstandard": lambda data: bytes(cramjam.zstd.decompress(data)),
+}
+
+
+def _decompress(codec: str, data: bytes, offset: int) -> bytes:
+    try:
+        return _CODECS[codec](data)
+    except (ValueError, zlib.error, cramjam.DecompressionError) as error:
+        raise UnreadableInput(f"the {codec} block before byte {offset} does not decompress: {error}") from error

@@ -1,0 +1,20 @@
+"""DECam transients of the DESIRT survey, from Cerro Tololo (schema version 0.1.0)."""
+
+from alerts.surveys.survey import Survey
+
+DECAM = Survey(
+    name="decam",
+    schema_name=r"desirt\.alert",
+    fingerprint=frozenset({"candid", "objectId", "candidate.mjd", "candidate.forcediffimflux", "candidate.band"}),
+    # A small running number, unique within the survey only.
+    alert_id=("candid",),
+    object_ids=(("objectId", None),),
+    ra_deg=("candidate.ra",),
+    dec_deg=("candidate.dec",),
+    time=("candidate.mjd",),
+    time_format="mjd",
+    time_scale="utc",
+    time_note="Start of the exposure.",
+    night_starts_utc_hours=12,
+    stamps={"science": ("cutoutScience",), "template": ("cutoutTemplate",), "difference": ("cutoutDifference",)},
+)

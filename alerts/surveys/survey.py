@@ -1,0 +1,99 @@
+"""What the broker has to know of a survey: where its packets keep the facts that every survey has."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas import Table, known_schemas
+from schemas.avro_files import AvroSchema, resolve, without_null
+from schemas.tables import alerts_table, cutouts_table
+
+ObjectKind = Literal["dia", "solar_system"]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Facts of one survey. Paths are dotted names of packet fields; of several, the first that a packet's schema has."""
+
+    name: str
+    schema_name: str
+    """Regular expression for the full name of the packets' Avro record."""
+    fingerprint: frozenset[str]
+    """Paths that only this survey's packets have together: tells the survey of rewritten packets, whose name is lost."""
+    alert_id: tuple[str, ...]
+    object_ids: tuple[tuple[str, ObjectKind | None], ...]
+    """Paths of the object's id and the kind of object it names; the first that is neither null nor 0 counts."""
+    ra_deg: tuple[str, ...]
+    dec_deg: tuple[str, ...]
+    time: tuple[str, ...]
+    time_format: Literal["jd", "mjd"]
+    time_scale: Literal["utc", "tai"]
+    time_note: str
+    """Which moment of the exposure the time is, for the column's description."""
+    night_starts_utc_hours: int
+    """Hours of UTC at which a new night begins: a night is the date of ``observed_at`` minus this."""
+    stamps: Mapping[str, tuple[str, ...]]
+    """Role of a cutout (science, template, difference) to the path of its bytes."""
+    time_in_seconds_from: float = math.inf
+    """Times of this value and more are not dates but seconds since 1970-01-01."""
+    version: tuple[str, ...] = ()
+    """Path of the schema version in the packet; without one the schema's own version counts."""
+    wire_schemas: Mapping[int, str] = field(default_factory=dict)
+    """Schema id of wire messages to the version it stands for, where the survey's ids are fixed."""
+
+    @functools.cached_property
+    def alerts_table(self) -> Table:
+        """``{survey}_alerts`` over all built-in schema versions."""
+        stamps = {path for paths in self.stamps.values() for path in paths}
+        night = f"UTC date of observed_at minus {self.night_starts_utc_hours} h."
+        return alerts_table(self.name, known_schemas(self.name).values(), stamps, self.time_note, night)
+
+    @functools.cached_property
+    def cutouts_table(self) -> Table:
+        """``{survey}_cutouts``."""
+        return cutouts_table(self.name)
+
+    def is_named(self, schema: AvroSchema) -> bool:
+        """Whether the schema bears this survey's name."""
+        return re.fullmatch(self.schema_name, record_name(schema)) is not None
+
+    def fits(self, schema: AvroSchema) -> bool:
+        """Whether the schema has the fields by which this survey's packets are known."""
+        return all(has_path(schema, path) for path in self.fingerprint)
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        # Workers know the surveys by name; their tables are not worth sending.
+        from alerts.surveys import survey
+
+        return survey, (self.name,)
+
+
+def record_name(schema: AvroSchema) -> str:
+    """Full name of an Avro record: ``lsst.v10_0.alert``."""
+    name = str(schema.get("name", ""))
+    namespace = schema.get("namespace")
+    return f"{namespace}.{name}" if namespace and "." not in name else name
+
+
+def has_path(schema: AvroSchema, path: str) -> bool:
+    """Whether an Avro record has the field at the dotted ``path``; arrays and maps are not entered."""
+    names: dict[str, AvroSchema] = {}
+    node = resolve(schema, names)
+    for part in path.split("."):
+        if not (isinstance(node, dict) and node["type"] == "record"):
+            return False
+        found = None
+        # Resolving every field, also those passed by, collects the names that later fields refer to.
+        for one in node["fields"]:
+            kind, _ = without_null(one["type"], names)
+            if one["name"] == part:
+                found = kind
+        if found is None:
+            return False
+        node = found
+    return True

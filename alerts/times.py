@@ -1,0 +1,50 @@
+"""Observation times: from a survey's dates, in their scale, to UTC and to the night."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from astropy.time import Time
+
+Micros = np.ndarray[Any, np.dtype[np.datetime64]]
+
+_MJD_OF_JD_ZERO = -2400000.5
+_MJD_OF_1970 = 40587.0
+_EARLIEST_MJD, _LATEST_MJD = 36934.0, 88069.0  # 1960-01-01, when UTC begins, and 2100-01-01
+
+
+def to_utc(
+    values: np.ndarray[Any, Any],
+    format: Literal["jd", "mjd"],
+    scale: Literal["utc", "tai"],
+    seconds_from: float = np.inf,
+) -> Micros:
+    """UTC times to 1 us (``datetime64[us]``) for Julian or Modified Julian Dates of the given scale, by astropy.
+
+    Values of ``seconds_from`` and more are taken as seconds since 1970-01-01 of the same scale.
+    A value that is not finite or not between 1960 and 2100 gives NaT. The 61st second of a minute with a leap second is
+    told as the first of the next, as Unix time does: no database has a name for it.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    in_seconds = values >= seconds_from
+    if in_seconds.any():
+        days = _MJD_OF_1970 + values / 86400 - (_MJD_OF_JD_ZERO if format == "jd" else 0)
+        values = np.where(in_seconds, days, values)
+    mjd = values + _MJD_OF_JD_ZERO if format == "jd" else values
+    with np.errstate(invalid="ignore"):
+        readable = (mjd >= _EARLIEST_MJD) & (mjd < _LATEST_MJD)
+    times = np.full(values.shape, np.datetime64("NaT"), dtype="datetime64[us]")
+    if readable.any():
+        parts = Time(values[readable], format=format, scale=scale).utc.ymdhms
+        months = (parts["year"] - 1970) * 12 + parts["month"] - 1
+        days = months.astype("datetime64[M]").astype("datetime64[D]") + (parts["day"] - 1).astype("timedelta64[D]")
+        minutes = (parts["hour"] * 60 + parts["minute"]).astype("timedelta64[m]")
+        micros = np.rint(parts["second"] * 1e6).astype("timedelta64[us]")
+        times[readable] = days.astype("datetime64[us]") + minutes + micros
+    return times
+
+
+def night_of(observed_at: Micros, night_starts_utc_hours: int) -> Micros:
+    """The night (``datetime64[D]``) of UTC times, for a site whose nights begin at that hour of UTC."""
+    return (observed_at - np.timedelta64(night_starts_utc_hours, "h")).astype("datetime64[D]")

@@ -1,0 +1,123 @@
+"""Writer schemas: parsed once per process, and found by number for wire messages, which carry only a number."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastavro.schema
+
+from alerts.errors import UnknownSchema, UnreadableInput
+from alerts.surveys import SURVEYS
+from alerts.surveys.survey import record_name
+from schemas import known_schemas, parse_text
+from schemas.avro_files import AvroSchema
+
+_REGISTRY_TIMEOUT_SECS = 10
+
+
+@dataclass(frozen=True)
+class WriterSchema:
+    """The schema a datum was written with. Make one with ``writer_schema``, which parses each text only once."""
+
+    text: bytes
+    wire_id: int | None = None
+
+    @functools.cached_property
+    def declared(self) -> AvroSchema:
+        """The schema as JSON gives it."""
+        return json.loads(self.text)
+
+    @functools.cached_property
+    def parsed(self) -> Any:
+        """The schema ready for ``fastavro.schemaless_reader``."""
+        return parse_text(self.text)
+
+    @functools.cached_property
+    def version(self) -> str | None:
+        """Schema version by the schema itself: its ``version``, else the ``v10_0`` in its name; None if it has neither."""
+        if not isinstance(self.declared, dict):
+            return None
+        if "version" in self.declared:
+            return str(self.declared["version"])
+        numbers = re.search(r"\bv(\d+)_(\d+)\b", record_name(self.declared))
+        return f"{numbers[1]}.{numbers[2]}" if numbers else None
+
+    def __reduce__(self) -> tuple[object, tuple[bytes, int | None]]:
+        return writer_schema, (self.text, self.wire_id)
+
+
+@functools.lru_cache(maxsize=256)
+def writer_schema(text: bytes, wire_id: int | None = None) -> WriterSchema:
+    """The writer schema for a schema text. Raises ``UnreadableInput`` when the text is no valid Avro schema."""
+    schema = WriterSchema(text, wire_id)
+    try:
+        schema.parsed  # noqa: B018 - parse now, so that a bad schema fails here
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        fastavro.schema.SchemaParseException,
+        fastavro.schema.UnknownType,
+    ) as error:
+        raise UnreadableInput(f"the schema is not valid Avro ({type(error).__name__}: {error})") from error
+    return schema
+
+
+class WireSchemas:
+    """Writer schemas of wire messages by their id: those of ``location`` first, then the built-in ones.
+
+    ``location`` is a folder with files ``{id}.avsc`` or the URL of a Confluent schema registry.
+    """
+
+    def __init__(self, location: str | None = None) -> None:
+        self.location = location
+        self._found: dict[int, WriterSchema] = {}
+
+    def get(self, wire_id: int) -> WriterSchema:
+        """The schema of that id. Raises ``UnknownSchema``, or ``UnreadableInput`` when it is no valid schema."""
+        if wire_id not in self._found:
+            text = self._supplied(wire_id) or _built_in(wire_id)
+            if text is None:
+                raise UnknownSchema(
+                    f"wire schema id {wire_id} is not known; supply it with --schemas FOLDER (holding {wire_id}.avsc) "
+                    "or --schemas URL (of a Confluent schema registry)"
+                )
+            self._found[wire_id] = writer_schema(text, wire_id)
+        return self._found[wire_id]
+
+    def _supplied(self, wire_id: int) -> bytes | None:
+        if self.location is None:
+            return None
+        if not self.location.startswith(("http://", "https://")):
+            file = Path(self.location) / f"{wire_id}.avsc"
+            return file.read_bytes() if file.is_file() else None
+        url = f"{self.location.rstrip('/')}/schemas/ids/{wire_id}"
+        try:
+            with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_SECS) as answer:  # noqa: S310 - scheme checked above
+                return str(json.load(answer)["schema"]).encode()
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise UnknownSchema(f"the registry answered {error.code} for wire schema id {wire_id} at {url}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UnknownSchema(f"no schema for wire schema id {wire_id} from {url}: {error}") from error
+
+    def __reduce__(self) -> tuple[object, tuple[str | None]]:
+        return WireSchemas, (self.location,)
+
+
+@functools.cache
+def _built_in(wire_id: int) -> bytes | None:
+    for survey in SURVEYS.values():
+        if wire_id in survey.wire_schemas:
+            return json.dumps(known_schemas(survey.name)[survey.wire_schemas[wire_id]]).encode()
+    return None

@@ -1,0 +1,68 @@
+"""The surveys' Avro schemas that are built in, one file per version: ``schemas/avro/{survey}/{version}.avsc``."""
+
+from __future__ import annotations
+
+import functools
+import json
+from importlib import resources
+from typing import Any
+
+import fastavro.schema
+
+AvroSchema = Any
+"""An Avro schema as JSON gives it: a name, a list (union) or a dict."""
+
+
+@functools.cache
+def known_schemas(survey: str) -> dict[str, AvroSchema]:
+    """The built-in Avro schemas of ``survey`` by version, oldest version first."""
+    folder = resources.files("schemas") / "avro" / survey
+    texts = {
+        file.name.removesuffix(".avsc"): file.read_text(encoding="utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".avsc")
+    }
+    return {version: json.loads(texts[version]) for version in sorted(texts, key=version_key)}
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Orders versions as numbers part by part: 9.0 < 10.0 < 11.1, and ZTF's 4.01 < 4.02."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def parse_text(text: str | bytes) -> AvroSchema:
+    """A schema ready for ``fastavro.schemaless_reader``.
+
+    Raises ``ValueError`` when the text is not JSON and ``fastavro.schema.SchemaParseException`` or
+    ``fastavro.schema.UnknownType`` when it is not an Avro schema.
+    """
+    # Each call has its own table of names: two versions of a survey use the same names for different records.
+    return fastavro.schema.parse_schema(json.loads(text), named_schemas={}, _write_hint=True)
+
+
+def resolve(schema: AvroSchema, names: dict[str, AvroSchema]) -> AvroSchema:
+    """``schema`` with a name replaced by the record it stands for; ``names`` collects the records met on the way."""
+    if isinstance(schema, str):
+        return names.get(schema, schema)
+    if isinstance(schema, dict):
+        if isinstance(schema["type"], (dict, list)):
+            return resolve(schema["type"], names)
+        if schema["type"] in names:
+            return names[schema["type"]]
+        if "name" in schema:
+            names[schema["name"]] = schema
+            names.setdefault(schema["name"].rsplit(".", 1)[-1], schema)
+            if schema.get("namespace"):
+                names[f"{schema['namespace']}.{schema['name']}"] = schema
+    return schema
+
+
+def without_null(schema: AvroSchema, names: dict[str, AvroSchema]) -> tuple[AvroSchema, bool]:
+    """The one type of a nullable union and whether null is allowed; a union of several types comes back as it is."""
+    schema = resolve(schema, names)
+    if not isinstance(schema, list):
+        return schema, False
+    branches = [branch for branch in schema if branch != "null"]
+    if len(branches) != 1:
+        return branches, "null" in schema
+    return resolve(branches[0], names), "null" in schema

@@ -1,0 +1,113 @@
+"""The tables of the warehouse, as ``design.md`` names them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from schemas.avro_files import AvroSchema
+from schemas.table import Column, Table, columns_from_avro, drop, union
+
+NIGHT = Column("night", "DATE", "REQUIRED", "Night of the observation, as the survey's site counts nights.")
+ALERT_ID = Column("alert_id", "INT64", "REQUIRED", "The survey's id of this alert; exceeds 2^53, never pass it through a float.")
+OBJECT_ID = Column("object_id", "STRING", "NULLABLE", "The survey's id of the object the alert belongs to.")
+_SURVEY = Column("survey", "STRING", "REQUIRED", "Name of the survey: ztf, lsst, ...")
+_RUN_ID = Column("run_id", "STRING", "REQUIRED", "The run that wrote this row.")
+
+ENVELOPE: tuple[Column, ...] = (
+    ALERT_ID,
+    OBJECT_ID,
+    Column("object_kind", "STRING", "NULLABLE", "dia or solar_system, which use different id spaces; NULL where the packet does not say."),
+    Column("packet_digest", "BYTES", "REQUIRED", "XXH3-128 of the Avro datum, without framing or container header."),
+    Column("null_arrays", "STRING", "REPEATED", "Dotted paths of arrays that were null or absent in the packet; here they read []."),
+    _RUN_ID,
+    _SURVEY,
+    Column("schema_version", "STRING", "NULLABLE", "Schema version as the packet says."),
+    Column("observed_at", "TIMESTAMP", "REQUIRED", "UTC time of the observation to 1 us."),
+    NIGHT,
+    Column("ra_deg", "FLOAT64", "NULLABLE", "Right ascension of the detection, ICRS, degrees, as sent."),
+    Column("dec_deg", "FLOAT64", "NULLABLE", "Declination of the detection, ICRS, degrees, as sent."),
+    Column("healpix29", "INT64", "NULLABLE", "Nested HEALPix index of order 29; NULL where the position is not on the sky."),
+    Column("source", "STRING", "REQUIRED", "URI of the file (with #member inside an archive) or the Pub/Sub message id."),
+    Column("published_at", "TIMESTAMP", "NULLABLE", "UTC time at which the message was published; NULL for files."),
+    Column("ingested_at", "TIMESTAMP", "REQUIRED", "UTC time at which the packet was decoded."),
+    Column("extra", "JSON", "NULLABLE", "Fields of the packet that no known schema version has, by dotted path."),
+)
+
+
+def alerts_table(
+    survey: str, schemas: Iterable[AvroSchema], stamps: Collection[str], time_note: str, night_note: str
+) -> Table:
+    """``{survey}_alerts``: the envelope, then the union of the packet's fields over ``schemas``, without its stamps.
+
+    ``stamps`` are the dotted paths of the cutouts' bytes. Raises ``ValueError`` when versions disagree on a type.
+    """
+    packet = drop(union(columns_from_avro(schema) for schema in schemas), stamps)
+    clash = {column.name for column in ENVELOPE} & {column.name for column in packet}
+    if clash:
+        raise ValueError(f"survey {survey!r} has packet fields named like our own columns: {sorted(clash)}")
+    notes = {"observed_at": time_note, "night": night_note}
+    envelope = tuple(
+        Column(c.name, c.type, c.mode, f"{c.description} {notes[c.name]}") if c.name in notes else c for c in ENVELOPE
+    )
+    return Table(
+        f"{survey}_alerts",
+        envelope + packet,
+        f"Alerts of {survey}, one row per packet as it was sent, stamps left out.",
+        partition_by="night",
+        cluster_by=("object_id",),
+    )
+
+
+CUTOUTS = ("science", "template", "difference")
+"""The roles of a packet's three stamps."""
+
+
+def cutouts_table(survey: str) -> Table:
+    """``{survey}_cutouts``: the three stamps of each alert, bytes as sent."""
+    stamps = tuple(
+        Column(role, "BYTES", "NULLABLE", f"The {role} stamp as sent; NULL where the packet has none.") for role in CUTOUTS
+    )
+    return Table(
+        f"{survey}_cutouts",
+        (ALERT_ID, OBJECT_ID, NIGHT, *stamps),
+        f"Image stamps of {survey}'s alerts.",
+        partition_by="night",
+        cluster_by=("object_id",),
+    )
+
+
+DEAD_LETTERS = Table(
+    "dead_letters",
+    (
+        Column("stage", "STRING", "REQUIRED", "Where it failed: read, decode, write, ..."),
+        Column("error_type", "STRING", "REQUIRED", "Class of the error."),
+        Column("message", "STRING", "REQUIRED", "What is wrong, in one sentence."),
+        Column("survey", "STRING", "NULLABLE", "Name of the survey, where it is known."),
+        Column("source", "STRING", "REQUIRED", "URI of the file (with #member) or the Pub/Sub message id."),
+        Column("payload", "BYTES", "NULLABLE", "The input as it came; NULL where it is too large to keep (read it again from source)."),
+        Column("attributes", "JSON", "NULLABLE", "What else is known: run_id, offset_bytes, a message's attributes."),
+        Column("failed_at", "TIMESTAMP", "REQUIRED", "UTC time of the failure."),
+    ),
+    "Every input that did not become a row, with enough to run it again.",
+    partition_by="failed_at",
+)
+
+RUNS = Table(
+    "runs",
+    (
+        _RUN_ID,
+        Column("version", "STRING", "REQUIRED", "Version of pitt-broker."),
+        Column("options", "JSON", "REQUIRED", "The options of the run."),
+        Column("status", "STRING", "REQUIRED", "done or failed."),
+        Column("started_at", "TIMESTAMP", "REQUIRED", "UTC."),
+        Column("ended_at", "TIMESTAMP", "REQUIRED", "UTC."),
+        Column("records_read", "INT64", "REQUIRED", "Records of container files, wire messages, inputs that could not be opened."),
+        Column("inputs_skipped", "INT64", "REQUIRED", "Files and archive members that are not alerts."),
+        Column("alerts_written", "INT64", "REQUIRED", "Rows of all {survey}_alerts tables, copies and conflicts among them."),
+        Column("copies", "INT64", "REQUIRED", "Rows with the survey, alert_id and packet_digest of another row of the run."),
+        Column("conflicts", "INT64", "REQUIRED", "Further packets under an alert_id of the run, with another packet_digest."),
+        Column("dead_letters", "INT64", "REQUIRED", "Rows of dead_letters."),
+        Column("counts", "JSON", "REQUIRED", "Alerts by survey, dead letters by stage, warnings, latency in seconds."),
+    ),
+    "One row per batch run.",
+)
