@@ -12,7 +12,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from zlib_ng import gzip_ng, zlib_ng
 
@@ -22,7 +22,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_MEMBER_BYTES = 256 * 2**20
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _MAX_NAME_BYTES = 64 * 2**10
-READ_ERRORS = (OSError, EOFError, zlib.error, zlib_ng.error)
+READ_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, cast(type[Exception], zlib_ng.error))
 """What reading a damaged or vanishing file raises."""
 
 
@@ -43,14 +43,15 @@ def buffered(raw: BinaryIO) -> io.BufferedReader:
 
 def gunzip(stream: BinaryIO) -> io.BufferedReader:
     """The decompressed contents of a gzip stream of one or many gzip members."""
-    return buffered(cast(BinaryIO, gzip_ng.GzipNGFile(fileobj=stream, mode="rb")))
+    file: Any = gzip_ng.GzipNGFile(fileobj=stream, mode="rb")  # type: ignore[no-untyped-call]
+    return buffered(file)
 
 
 def is_tar(head: bytes) -> bool:
     """Whether a file that begins with these bytes (512 or more) is a tar archive."""
     try:
         _parse(head[:_BLOCK_BYTES])
-    except tarfile.EOFHeaderError:
+    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
         # A block of zeros: an empty archive, if there is no second block it is too short for one.
         return len(head) >= 2 * _BLOCK_BYTES and not any(head[: 2 * _BLOCK_BYTES])
     except tarfile.HeaderError:
@@ -58,9 +59,7 @@ def is_tar(head: bytes) -> bool:
     return True
 
 
-def walk_tar(
-    stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True
-) -> Iterator[tuple[Member, BinaryIO]]:
+def walk_tar(stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True) -> Iterator[tuple[Member, BinaryIO]]:
     """The members of a tar archive in order, each with the stream standing at its first byte.
 
     The caller may read up to ``size_bytes`` of the member, or nothing. With ``seekable`` the rest is jumped over.
@@ -77,17 +76,19 @@ def walk_tar(
             return
         try:
             info = _parse(block)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             return
         except tarfile.HeaderError as error:
-            what = f"ends at byte {offset} without an end mark" if not block else f"has a damaged header at byte {offset}: {error}"
+            what = (
+                f"ends at byte {offset} without an end mark" if not block else f"has a damaged header at byte {offset}: {error}"
+            )
             raise UnreadableInput(f"the tar archive {what}") from error
         offset += _BLOCK_BYTES
         size = int(pax.get("size", info.size))
         if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE):
             content = _extension(stream, size, offset)
             if info.type == tarfile.GNUTYPE_LONGNAME:
-                long_name = content.rstrip(b"\0").decode("utf-8", "surrogateescape")
+                long_name = content.rstrip(b"\0").decode("utf-8", "backslashreplace")
             elif info.type == tarfile.XHDTYPE:
                 pax = _pax_records(content)
             _skip(stream, offset + size, offset + _padded(size), seekable)
@@ -119,7 +120,22 @@ def is_alert_name(name: str) -> bool:
     return bool(base) and not base.startswith(".") and not base.lower().endswith(_SIDE_FILES)
 
 
-_SIDE_FILES = (".avsc", ".md", ".txt", ".csv", ".json", ".yml", ".yaml", ".parquet", ".log", ".md5", ".sha256", ".py", ".pdf", ".png")
+_SIDE_FILES = (
+    ".avsc",
+    ".md",
+    ".txt",
+    ".csv",
+    ".json",
+    ".yml",
+    ".yaml",
+    ".parquet",
+    ".log",
+    ".md5",
+    ".sha256",
+    ".py",
+    ".pdf",
+    ".png",
+)
 
 
 class _Counted(io.RawIOBase):
@@ -139,7 +155,7 @@ class _Counted(io.RawIOBase):
 
 
 def _parse(block: bytes) -> tarfile.TarInfo:
-    return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    return tarfile.TarInfo.frombuf(block, "utf-8", "backslashreplace")
 
 
 def _padded(size: int) -> int:
@@ -148,7 +164,9 @@ def _padded(size: int) -> int:
 
 def _extension(stream: BinaryIO, size: int, offset: int) -> bytes:
     if size > _MAX_NAME_BYTES:
-        raise UnreadableInput(f"the tar archive has a header extension of {size} bytes at byte {offset}; the limit is {_MAX_NAME_BYTES}")
+        raise UnreadableInput(
+            f"the tar archive has a header extension of {size} bytes at byte {offset}; the limit is {_MAX_NAME_BYTES}"
+        )
     content = stream.read(size)
     if len(content) < size:
         raise UnreadableInput(f"the tar archive is cut short in the header extension at byte {offset}")
@@ -156,13 +174,13 @@ def _extension(stream: BinaryIO, size: int, offset: int) -> bytes:
 
 
 def _pax_records(content: bytes) -> dict[str, str]:
-    """The ``LENGTH KEY=VALUE\\n`` records of a pax header."""
+    r"""The ``LENGTH KEY=VALUE\\n`` records of a pax header."""
     records = {}
     while content:
         length, _, _ = content.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(content):
             raise UnreadableInput(f"the tar archive has a damaged pax header: {content[:40]!r}")
-        record = content[len(length) + 1 : int(length) - 1].decode("utf-8", "surrogateescape")
+        record = content[len(length) + 1 : int(length) - 1].decode("utf-8", "backslashreplace")
         key, _, value = record.partition("=")
         records[key] = value
         content = content[int(length) :]
@@ -173,11 +191,10 @@ def _pax_records(content: bytes) -> dict[str, str]:
 
 def _skip(stream: BinaryIO, position: int, target: int, seekable: bool) -> None:
     """Move a stream that stands at ``position`` on to ``target``."""
-    if seekable:
+    if seekable and target > position:
         # The last byte is read, because seeking beyond the end of a file is no error.
-        if target > position:
-            stream.seek(target - 1)
-            position = target - 1
+        stream.seek(target - 1)
+        position = target - 1
     while position < target:
         piece = stream.read(min(target - position, 2**20))
         if not piece:

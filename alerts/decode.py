@@ -91,7 +91,8 @@ def _by_schema(packets: Sequence[Packet]) -> dict[WriterSchema, list[Packet]]:
 def _dead_letter(error: Exception, packet: Packet, survey: Survey | None) -> DeadLetter:
     if not isinstance(error, AlertError):
         error = UndecodablePacket(f"the datum does not fit its schema ({type(error).__name__}: {error})")
-    return DeadLetter.of("decode", error, packet.source, packet.as_sent(), survey and survey.name, packet.attributes)
+    name = survey.name if survey else None
+    return DeadLetter.of("decode", error, packet.source, packet.as_sent(), survey=name, attributes=packet.attributes)
 
 
 def _decode_chunk(packets: list[Packet], layout: Layout, stamp: _RunStamp, decoded: Decoded) -> pa.RecordBatch:
@@ -130,10 +131,10 @@ def _read_datums(packets: list[Packet], layout: Layout, decoded: Decoded) -> tup
     timeless = np.isnat(_utc(records, layout))
     for number in np.flatnonzero(timeless)[::-1]:
         expected = f"{layout.survey.time_format.upper()} ({layout.survey.time_scale.upper()}) between 1960 and 2100"
-        error = UndecodablePacket(
+        fault = UndecodablePacket(
             f"the observation time {dotted(layout.time)} is {pluck(records[number], layout.time)!r}, not a {expected}"
         )
-        decoded.failures.append(_dead_letter(error, good[number], layout.survey))
+        decoded.failures.append(_dead_letter(fault, good[number], layout.survey))
         del good[number], records[number]
     return good, records
 
@@ -158,9 +159,7 @@ def _utc(records: list[Record], layout: Layout) -> Any:
     return to_utc(times, survey.time_format, survey.time_scale, survey.time_in_seconds_from)
 
 
-def _envelope(
-    packets: list[Packet], records: list[Record], layout: Layout, stamp: _RunStamp, decoded: Decoded
-) -> dict[str, Any]:
+def _envelope(packets: list[Packet], records: list[Record], layout: Layout, stamp: _RunStamp, decoded: Decoded) -> dict[str, Any]:
     """The envelope's columns, but for the two that are found while the record is taken apart."""
     observed_at = _utc(records, layout)
     ra, dec = ([pluck(one, path) for one in records] for path in (layout.ra_deg, layout.dec_deg))

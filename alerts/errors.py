@@ -1,10 +1,10 @@
 """What can be wrong with a packet, and the dead letter that says so.
 
-    AlertError
-      UnreadableInput   not an Avro container, archive or wire message, or damaged
-      UnknownSchema     a wire message whose schema nobody has
-      UnknownSurvey     a schema of no survey we know
-      UndecodablePacket the datum does not fit its schema, or lacks what every alert has
+AlertError
+  UnreadableInput   not an Avro container, archive or wire message, or damaged
+  UnknownSchema     a wire message whose schema nobody has
+  UnknownSurvey     a schema of no survey we know
+  UndecodablePacket the datum does not fit its schema, or lacks what every alert has
 """
 
 from __future__ import annotations
@@ -34,6 +34,14 @@ class UndecodablePacket(AlertError):
     """A datum that does not fit its schema, or lacks its id or its time."""
 
 
+_MAX_MESSAGE = 400
+
+
+def shortened(text: str) -> str:
+    """A message without its middle where it is long: libraries like to quote a whole schema in an error."""
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:250]} ... {text[-140:]}"
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """An input that did not become a row, and why. ``payload`` is the input as it came, None where too large to keep."""
@@ -54,10 +62,11 @@ class DeadLetter:
         error: Exception,
         source: str,
         payload: bytes | None = None,
+        *,
         survey: str | None = None,
         attributes: Mapping[str, str | int] | None = None,
     ) -> DeadLetter:
         """The dead letter for an error; a library's own error gets its class named in the message."""
         name = type(error).__name__
         message = str(error) if isinstance(error, AlertError) else f"{name}: {error}"
-        return cls(stage, name, message, source, payload, survey, attributes or {})
+        return cls(stage, name, shortened(message), source, payload, survey, attributes or {})

@@ -142,4 +142,3 @@ def in_batches(items: Iterable[Packet], size: int, max_bytes: int) -> Iterator[l
         held += length
     if batch:
         yield batch
-

@@ -12,8 +12,11 @@ _EXACT_IN_A_FLOAT = 2**53
 
 
 def to_json(value: Any) -> str:
-    """JSON text: integers above 2^53 as strings, NaN and infinities as "NaN", "Infinity", "-Infinity", bytes as base64,
-    dates and times as ISO 8601."""
+    """JSON text that loses nothing.
+
+    Integers above 2^53 become strings, NaN and infinities "NaN", "Infinity" and "-Infinity", bytes base64, dates and times
+    ISO 8601.
+    """
     return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)
 
 

@@ -158,7 +158,7 @@ def take_values(record: Any, path: Path) -> Any:
     return None if record is None else record.pop(path[-1], None)
 
 
-def fill_arrays(record: dict[str, Any] | None, path: Path, at: str = "") -> Iterator[str]:
+def fill_arrays(record: Any, path: Path, at: str = "") -> Iterator[str]:
     """Put [] for the null or absent arrays at ``path``, and give the dotted path of each: ``diaObject.x``, ``a[2].b``."""
     for position, name in enumerate(path[:-1]):
         if record is None:

@@ -252,7 +252,16 @@ def _container(
         if count == 1:
             yield Packet(data, start, stop, header.schema, source, alone, published_at, attributes)
         else:
-            yield from _records(data, start, stop, count, header.schema, source, published_at, attributes)
+            yield from _records(
+                data,
+                start,
+                stop,
+                count,
+                schema=header.schema,
+                source=source,
+                published_at=published_at,
+                attributes=attributes,
+            )
 
 
 def _records(
@@ -260,6 +269,7 @@ def _records(
     start: int,
     stop: int,
     count: int,
+    *,
     schema: WriterSchema,
     source: str,
     published_at: datetime | None,

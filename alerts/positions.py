@@ -6,8 +6,8 @@ from typing import Any
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import lonlat_to_healpix
+from astropy.coordinates import Latitude, Longitude, angular_separation
+from cdshealpix.nested import cone_search, lonlat_to_healpix
 
 Degrees = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,3 +26,27 @@ def healpix29(ra_deg: Degrees, dec_deg: Degrees) -> np.ndarray[Any, np.dtype[np.
         return np.empty(0, np.int64)
     found = lonlat_to_healpix(Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), HEALPIX_ORDER, num_threads=1)
     return np.asarray(found, dtype=np.int64)
+
+
+def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: float, dec0_deg: float) -> Degrees:
+    """Angular separations (arcsec) of positions from one position (ICRS, degrees), exact at all angles (Vincenty 1975)."""
+    radians = [np.radians(one) for one in (ra_deg, dec_deg, ra0_deg, dec0_deg)]
+    return np.asarray(np.degrees(angular_separation(*radians)) * 3600, dtype=np.float64)
+
+
+def cone_ranges(ra_deg: float, dec_deg: float, radius_arcsec: float) -> list[tuple[int, int]]:
+    """Ranges (first, last) of ``healpix29`` that cover a cone, and somewhat more; neighbouring ranges are joined."""
+    # Cells of about half the radius: few ranges, little beyond the cone.
+    order = int(np.clip(np.floor(np.log2(58.6 * 3600 / max(radius_arcsec, 1e-3))) + 1, 0, HEALPIX_ORDER))
+    center = Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg)
+    cells, orders, _ = cone_search(*center, radius_arcsec * u.arcsec, order)
+    shifts = 2 * (HEALPIX_ORDER - orders.astype(np.int64))
+    firsts = cells.astype(np.int64) << shifts
+    lasts = ((cells.astype(np.int64) + 1) << shifts) - 1
+    ranges: list[tuple[int, int]] = []
+    for first, last in sorted(zip(firsts.tolist(), lasts.tolist(), strict=True)):
+        if ranges and first <= ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], max(last, ranges[-1][1]))
+        else:
+            ranges.append((first, last))
+    return ranges

@@ -16,7 +16,7 @@ _EARLIEST_MJD, _LATEST_MJD = 36934.0, 88069.0  # 1960-01-01, when UTC begins, an
 
 def to_utc(
     values: np.ndarray[Any, Any],
-    format: Literal["jd", "mjd"],
+    date_format: Literal["jd", "mjd"],
     scale: Literal["utc", "tai"],
     seconds_from: float = np.inf,
 ) -> Micros:
@@ -29,14 +29,14 @@ def to_utc(
     values = np.asarray(values, dtype=np.float64)
     in_seconds = values >= seconds_from
     if in_seconds.any():
-        days = _MJD_OF_1970 + values / 86400 - (_MJD_OF_JD_ZERO if format == "jd" else 0)
+        days = _MJD_OF_1970 + values / 86400 - (_MJD_OF_JD_ZERO if date_format == "jd" else 0)
         values = np.where(in_seconds, days, values)
-    mjd = values + _MJD_OF_JD_ZERO if format == "jd" else values
+    mjd = values + _MJD_OF_JD_ZERO if date_format == "jd" else values
     with np.errstate(invalid="ignore"):
         readable = (mjd >= _EARLIEST_MJD) & (mjd < _LATEST_MJD)
     times = np.full(values.shape, np.datetime64("NaT"), dtype="datetime64[us]")
     if readable.any():
-        parts = Time(values[readable], format=format, scale=scale).utc.ymdhms
+        parts = Time(values[readable], format=date_format, scale=scale).utc.ymdhms
         months = (parts["year"] - 1970) * 12 + parts["month"] - 1
         days = months.astype("datetime64[M]").astype("datetime64[D]") + (parts["day"] - 1).astype("timedelta64[D]")
         minutes = (parts["hour"] * 60 + parts["minute"]).astype("timedelta64[m]")

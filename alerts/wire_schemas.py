@@ -68,7 +68,7 @@ def writer_schema(text: bytes, wire_id: int | None = None) -> WriterSchema:
         fastavro.schema.SchemaParseException,
         fastavro.schema.UnknownType,
     ) as error:
-        raise UnreadableInput(f"the schema is not valid Avro ({type(error).__name__}: {error})") from error
+        raise UnreadableInput(f"the schema is not valid Avro ({type(error).__name__}: {str(error)[:160]})") from error
     return schema
 
 

@@ -1,0 +1,1 @@
+"""The face: what a person imports or types."""

@@ -160,8 +160,9 @@ def drop(columns: Iterable[Column], paths: Collection[str], prefix: str = "") ->
         if path in paths:
             continue
         if column.fields:
-            column = replace(column, fields=drop(column.fields, paths, path + "."))
-            if not column.fields:
-                continue
-        kept.append(column)
+            fields = drop(column.fields, paths, path + ".")
+            if fields:
+                kept.append(replace(column, fields=fields))
+        else:
+            kept.append(column)
     return tuple(kept)

@@ -16,9 +16,16 @@ _RUN_ID = Column("run_id", "STRING", "REQUIRED", "The run that wrote this row.")
 ENVELOPE: tuple[Column, ...] = (
     ALERT_ID,
     OBJECT_ID,
-    Column("object_kind", "STRING", "NULLABLE", "dia or solar_system, which use different id spaces; NULL where the packet does not say."),
+    Column(
+        "object_kind",
+        "STRING",
+        "NULLABLE",
+        "dia or solar_system, which use different id spaces; NULL where the packet does not say.",
+    ),
     Column("packet_digest", "BYTES", "REQUIRED", "XXH3-128 of the Avro datum, without framing or container header."),
-    Column("null_arrays", "STRING", "REPEATED", "Dotted paths of arrays that were null or absent in the packet; here they read []."),
+    Column(
+        "null_arrays", "STRING", "REPEATED", "Dotted paths of arrays that were null or absent in the packet; here they read []."
+    ),
     _RUN_ID,
     _SURVEY,
     Column("schema_version", "STRING", "NULLABLE", "Schema version as the packet says."),
@@ -34,9 +41,7 @@ ENVELOPE: tuple[Column, ...] = (
 )
 
 
-def alerts_table(
-    survey: str, schemas: Iterable[AvroSchema], stamps: Collection[str], time_note: str, night_note: str
-) -> Table:
+def alerts_table(survey: str, schemas: Iterable[AvroSchema], stamps: Collection[str], time_note: str, night_note: str) -> Table:
     """``{survey}_alerts``: the envelope, then the union of the packet's fields over ``schemas``, without its stamps.
 
     ``stamps`` are the dotted paths of the cutouts' bytes. Raises ``ValueError`` when versions disagree on a type.
@@ -84,7 +89,12 @@ DEAD_LETTERS = Table(
         Column("message", "STRING", "REQUIRED", "What is wrong, in one sentence."),
         Column("survey", "STRING", "NULLABLE", "Name of the survey, where it is known."),
         Column("source", "STRING", "REQUIRED", "URI of the file (with #member) or the Pub/Sub message id."),
-        Column("payload", "BYTES", "NULLABLE", "The input as it came; NULL where it is too large to keep (read it again from source)."),
+        Column(
+            "payload",
+            "BYTES",
+            "NULLABLE",
+            "The input as it came; NULL where it is too large to keep (read it again from source).",
+        ),
         Column("attributes", "JSON", "NULLABLE", "What else is known: run_id, offset_bytes, a message's attributes."),
         Column("failed_at", "TIMESTAMP", "REQUIRED", "UTC time of the failure."),
     ),
@@ -101,7 +111,9 @@ RUNS = Table(
         Column("status", "STRING", "REQUIRED", "done or failed."),
         Column("started_at", "TIMESTAMP", "REQUIRED", "UTC."),
         Column("ended_at", "TIMESTAMP", "REQUIRED", "UTC."),
-        Column("records_read", "INT64", "REQUIRED", "Records of container files, wire messages, inputs that could not be opened."),
+        Column(
+            "records_read", "INT64", "REQUIRED", "Records of container files, wire messages, inputs that could not be opened."
+        ),
         Column("inputs_skipped", "INT64", "REQUIRED", "Files and archive members that are not alerts."),
         Column("alerts_written", "INT64", "REQUIRED", "Rows of all {survey}_alerts tables, copies and conflicts among them."),
         Column("copies", "INT64", "REQUIRED", "Rows with the survey, alert_id and packet_digest of another row of the run."),

@@ -1,0 +1,1 @@
+"""Beam transforms: a transform wires, a function of ``alerts`` thinks."""

@@ -68,7 +68,7 @@ class Survey:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         # Workers know the surveys by name; their tables are not worth sending.
-        from alerts.surveys import survey
+        from alerts.surveys import survey  # noqa: PLC0415, PLW0406 - the package is made of these modules
 
         return survey, (self.name,)
 

@@ -1,0 +1,42 @@
+# make demo   a small night from packets to an answer, on this machine alone
+# make test   the tests that need neither network nor cloud
+# make check  format, lint, types
+PYTHON ?= python3
+BIN := .venv/bin
+NIGHT := demo/night
+
+.PHONY: demo test check format clean
+
+# The stamp is newer than the files that say what to install: a second run reuses the .venv.
+.venv/installed: setup.py pyproject.toml constraints.txt
+	@echo "== making .venv and installing (a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: .venv/installed
+	@echo "== a made-up night of ZTF packets, 20 of them sent twice, 10 damaged"
+	$(BIN)/broker simulate --survey ztf --alerts 1000 --seed 1 --duplicates 20 --damaged 10 --out $(NIGHT)
+	@echo "== packets to tables in ./warehouse"
+	$(BIN)/broker ingest --input $(NIGHT) --warehouse ./warehouse
+	@echo "== the five brightest alerts"
+	$(BIN)/broker query --warehouse ./warehouse "SELECT alert_id, object_id, observed_at, round(candidate.magpsf, 2) AS magpsf, len(prv_candidates) AS history FROM ztf_alerts_unique ORDER BY candidate.magpsf LIMIT 5"
+	@echo "== why ten packets are dead letters"
+	$(BIN)/broker query --warehouse ./warehouse "SELECT stage, error_type, message FROM dead_letters"
+
+test: .venv/installed
+	@echo "== tests"
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	@echo "== format, lint, types"
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv warehouse demo build dist *.egg-info

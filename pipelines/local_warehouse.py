@@ -1,0 +1,44 @@
+"""A warehouse folder as DuckDB sees it: one view per table, and the ``_unique`` views."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import duckdb
+
+from alerts.surveys import SURVEYS
+from schemas.views import unique_alerts_sql
+
+
+def tables(warehouse: str) -> list[str]:
+    """The tables that a warehouse folder holds rows of, in order of their names."""
+    folders = [one.name for one in Path(warehouse).iterdir() if one.is_dir() and not one.name.startswith("_")]
+    return sorted(name for name in folders if any(Path(warehouse, name).rglob("*.parquet")))
+
+
+def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
+    """A connection in which the tables of the folder are views. Times are shown in UTC.
+
+    Raises ``FileNotFoundError`` when the folder is none, or holds no table.
+    """
+    found = tables(warehouse) if os.path.isdir(warehouse) else []
+    if not found:
+        raise FileNotFoundError(f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}")
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    # Queries may come from anywhere: they reach the warehouse's files and no others, and nothing on the network.
+    folder = str(Path(warehouse).absolute()).replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{folder}']")
+    connection.execute("SET enable_external_access = false")
+    for name in found:
+        pattern = str(Path(warehouse).absolute() / name / "**" / "*.parquet").replace("'", "''")
+        hive = "false" if name == "runs" else "true"
+        connection.execute(
+            f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{pattern}', hive_partitioning = {hive}, union_by_name = true)"
+        )
+    for survey in SURVEYS:
+        if f"{survey}_alerts" in found:
+            connection.execute(f"CREATE VIEW {survey}_alerts_unique AS {unique_alerts_sql(f'{survey}_alerts', 'duckdb')}")
+    connection.execute("SET lock_configuration = true")
+    return connection

@@ -1,0 +1,49 @@
+"""A progress line on stderr while a local run works."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from pipelines.options import Job
+from transforms.progress import total
+
+_TERMINAL_EVERY_SECS = 1.0
+_LOG_EVERY_SECS = 30.0
+
+
+@contextlib.contextmanager
+def progress_line(job: Job, stream: TextIO | None = None) -> Iterator[None]:
+    """Show how many alerts are done, while the body runs: every second on a terminal, else every half minute."""
+    stream = stream or sys.stderr
+    if job.progress_folder is None:
+        yield
+        return
+    done = threading.Event()
+    thread = threading.Thread(target=_show, args=(job, stream, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _show(job: Job, stream: TextIO, done: threading.Event) -> None:
+    inputs = sum(len(unit.inputs) for unit in job.units)
+    terminal = stream.isatty()
+    begin = time.monotonic()
+    shown = False
+    while not done.wait(_TERMINAL_EVERY_SECS if terminal else _LOG_EVERY_SECS):
+        alerts, seconds = total(job.progress_folder or ""), time.monotonic() - begin
+        line = f"{alerts:,} alerts of {inputs:,} input{'s' * (inputs != 1)}, {alerts / seconds:,.0f}/s, {seconds:,.0f} s"
+        stream.write(f"\r{line:<70}" if terminal else f"{line}\n")
+        stream.flush()
+        shown = terminal
+    if shown:
+        stream.write("\r" + " " * 70 + "\r")
+        stream.flush()

@@ -1,0 +1,199 @@
+"""The account of a batch run: what was read must be in the tables, row by row or letter by letter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from alerts.json_text import to_json
+from alerts.surveys import SURVEYS
+from pipelines.local_warehouse import connect, tables
+from pipelines.options import Job
+from schemas.tables import RUNS
+from transforms.decode import OFF_THE_SKY, UNKNOWN_FIELD
+from transforms.files import create_file, rename
+from transforms.parquet_files import TEMPORARY, open_parquet
+
+
+@dataclass(frozen=True)
+class SurveyCounts:
+    """Rows of one survey in one run; latency from observation to ingestion in seconds."""
+
+    alerts: int
+    copies: int
+    conflicts: int
+    latency_median_secs: float
+    latency_p95_secs: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The counts of one run. ``records_read`` is counted at the source, all rows in the tables that were written."""
+
+    run_id: str
+    started_at: datetime
+    ended_at: datetime
+    records_read: int
+    inputs_skipped: int
+    surveys: Mapping[str, SurveyCounts]
+    dead_letters: Mapping[str, int]
+    """By stage."""
+    unknown_fields: Mapping[str, int] = field(default_factory=dict)
+    """``survey: dotted path`` to the number of alerts whose ``extra`` holds the field."""
+    off_the_sky: Mapping[str, int] = field(default_factory=dict)
+    """By survey, the alerts whose position is no place on the sky."""
+
+    @property
+    def alerts(self) -> int:
+        """Rows of all alerts tables."""
+        return sum(one.alerts for one in self.surveys.values())
+
+    @property
+    def letters(self) -> int:
+        """Rows of ``dead_letters``."""
+        return sum(self.dead_letters.values())
+
+    def problem(self, max_dead_letters: float) -> str | None:
+        """Why the run must be called failed; None if it need not."""
+        if self.records_read != self.alerts + self.letters:
+            return (
+                f"the account does not balance: {self.records_read} records read, {self.alerts} alerts and "
+                f"{self.letters} dead letters written; run the same command again and report this if it stays"
+            )
+        fraction = self.letters / self.records_read if self.records_read else 0.0
+        if fraction > max_dead_letters:
+            return f"{fraction:.1%} of the records are dead letters, more than --max_dead_letters allows ({max_dead_letters:.1%})"
+        return None
+
+
+def count(job: Job, counters: Mapping[str, int]) -> Summary:
+    """The summary of a run that has written to a local warehouse, from Beam's counters and from the tables."""
+    surveys: dict[str, SurveyCounts] = {}
+    letters: dict[str, int] = {}
+    if tables(job.warehouse):
+        with connect(job.warehouse) as connection:
+            present = set(tables(job.warehouse))
+            surveys = {name: _survey_counts(connection, name, job.run_id) for name in SURVEYS if f"{name}_alerts" in present}
+            if "dead_letters" in present:
+                letters = _letters(connection, job.run_id)
+    return Summary(
+        run_id=job.run_id,
+        started_at=job.started_at,
+        ended_at=datetime.now(timezone.utc),
+        records_read=counters.get("records_read", 0),
+        inputs_skipped=counters.get("inputs_skipped", 0) + len(job.skipped),
+        surveys={name: counts for name, counts in surveys.items() if counts.alerts},
+        dead_letters=letters,
+        unknown_fields=_prefixed(counters, UNKNOWN_FIELD),
+        off_the_sky=_prefixed(counters, OFF_THE_SKY),
+    )
+
+
+def _prefixed(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): value for name, value in sorted(counters.items()) if name.startswith(prefix)}
+
+
+def _survey_counts(connection: duckdb.DuckDBPyConnection, survey: str, run_id: str) -> SurveyCounts:
+    row = connection.execute(
+        f"""
+        WITH own AS (SELECT alert_id, packet_digest, ingested_at, observed_at FROM {survey}_alerts WHERE run_id = ?)
+        SELECT count(*), count(*) - (SELECT count(*) FROM (SELECT DISTINCT alert_id, packet_digest FROM own)),
+               (SELECT count(*) FROM (SELECT DISTINCT alert_id, packet_digest FROM own)) - count(DISTINCT alert_id),
+               coalesce(quantile_cont(epoch(ingested_at) - epoch(observed_at), 0.5), 0),
+               coalesce(quantile_cont(epoch(ingested_at) - epoch(observed_at), 0.95), 0)
+        FROM own""",
+        [run_id],
+    ).fetchone()
+    return SurveyCounts(*(row or (0, 0, 0, 0.0, 0.0)))
+
+
+def _letters(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, int]:
+    rows = connection.execute(
+        "SELECT stage, count(*) FROM dead_letters WHERE json_extract_string(attributes, '$.run_id') = ? GROUP BY 1 ORDER BY 1",
+        [run_id],
+    ).fetchall()
+    return {str(stage): int(number) for stage, number in rows}
+
+
+def write_run(job: Job, summary: Summary, failed: bool) -> None:
+    """Add the run to the ``runs`` table."""
+    row: dict[str, Any] = {
+        "run_id": job.run_id,
+        "version": metadata.version("pitt-broker"),
+        "options": to_json(job.options),
+        "status": "failed" if failed else "done",
+        "started_at": summary.started_at,
+        "ended_at": summary.ended_at,
+        "records_read": summary.records_read,
+        "inputs_skipped": summary.inputs_skipped,
+        "alerts_written": summary.alerts,
+        "copies": sum(one.copies for one in summary.surveys.values()),
+        "conflicts": sum(one.conflicts for one in summary.surveys.values()),
+        "dead_letters": summary.letters,
+        "counts": to_json(
+            {
+                "surveys": {name: vars(counts) for name, counts in summary.surveys.items()},
+                "dead_letters": summary.dead_letters,
+                "unknown_fields": summary.unknown_fields,
+                "off_the_sky": summary.off_the_sky,
+            }
+        ),
+    }
+    temporary = f"{job.warehouse}/{TEMPORARY}/{job.run_id}.parquet"
+    with create_file(temporary) as file, open_parquet(file, RUNS.arrow_schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_pylist([row], schema=RUNS.arrow_schema))
+    rename([(temporary, f"{job.warehouse}/runs/{job.run_id}.parquet")])
+
+
+def text(summary: Summary) -> str:
+    """The summary for a person to read."""
+    seconds = (summary.ended_at - summary.started_at).total_seconds()
+    lines = [
+        f"run {summary.run_id}",
+        f"  records read     {summary.records_read:>10,}" + _aside(summary.inputs_skipped, "inputs that are no alerts skipped"),
+        f"  alerts written   {summary.alerts:>10,}",
+    ]
+    for name, counts in summary.surveys.items():
+        lines.append(
+            f"    {name:<14} {counts.alerts:>10,}, of them {counts.copies:,} copies and {counts.conflicts:,} conflicts;"
+            f" observed to ingested {_duration(counts.latency_median_secs)} (median), {_duration(counts.latency_p95_secs)} (p95)"
+        )
+    lines.append(f"  dead letters     {summary.letters:>10,}")
+    lines += [f"    {stage:<14} {number:>10,}" for stage, number in summary.dead_letters.items()]
+    lines.append(f"  seconds          {seconds:>10.1f}")
+    return "\n".join(lines + [f"  warning: {warning}" for warning in warnings(summary)])
+
+
+def warnings(summary: Summary) -> list[str]:
+    """What an operator should know, one sentence each."""
+    found = [
+        f"{number:,} {survey} alerts have a position that is no place on the sky; their healpix29 is NULL"
+        for survey, number in summary.off_the_sky.items()
+    ]
+    found += [
+        f"{counts.conflicts:,} {name} packets came under an alert id that another packet of the run has, with other contents"
+        for name, counts in summary.surveys.items()
+        if counts.conflicts
+    ]
+    if summary.unknown_fields:
+        shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]
+        more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
+        found.append(f"fields that no known schema version has went into extra: {', '.join(shown[:12])}{more}")
+    return found
+
+
+def _aside(number: int, what: str) -> str:
+    return f"   ({number:,} {what})" if number else ""
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

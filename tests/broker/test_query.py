@@ -1,0 +1,92 @@
+"""``broker query``: the answers of SQL, cones and objects, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import astropy.units as u
+import pyarrow.parquet as pq
+import pytest
+from astropy.coordinates import SkyCoord
+
+from broker import cli
+from tests.nights import run, simulated, truth
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("night"), "--alerts", "120", "--duplicates", "10", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def warehouse(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("warehouse")
+    assert run(folder, night) == 0
+    return folder
+
+
+def query(warehouse: Path, *words: str) -> int:
+    return cli.main(["query", "--warehouse", str(warehouse), *words])
+
+
+def test_ids_survive_every_format(warehouse: Path, night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sql = "SELECT alert_id, object_id FROM ztf_alerts_unique ORDER BY alert_id"
+    expected = sorted({one["alert_id"] for one in truth(night)})
+    assert query(warehouse, sql, "--format", "csv") == 0
+    assert [int(row["alert_id"]) for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == expected
+    assert query(warehouse, sql, "--format", "json") == 0
+    assert [int(row["alert_id"]) for row in json.loads(capsys.readouterr().out)] == expected
+    assert query(warehouse, sql, "--format", "parquet", "--out", str(tmp_path / "a.parquet")) == 0
+    assert pq.read_table(tmp_path / "a.parquet").column("alert_id").to_pylist() == expected
+    assert query(warehouse, sql) == 0
+    assert str(expected[0]) in capsys.readouterr().out
+
+
+def test_cone_finds_what_astropy_finds(warehouse: Path, night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alerts = {one["alert_id"]: one for one in truth(night)}
+    sky = SkyCoord([one["ra_deg"] for one in alerts.values()], [one["dec_deg"] for one in alerts.values()], unit="deg")
+    center = sky[0]
+    for radius_arcsec in (0.5, 60, 7200):
+        near = center.separation(sky).to_value(u.arcsec)
+        expected = {name for name, separation in zip(alerts, near, strict=True) if separation <= radius_arcsec}
+        cone = f"{center.ra.deg},{center.dec.deg},{radius_arcsec}"
+        assert query(warehouse, f"--cone={cone}", "--format", "json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert {int(row["alert_id"]) for row in found} == expected
+        assert [row["separation_arcsec"] for row in found] == sorted(row["separation_arcsec"] for row in found)
+
+
+def test_object_gives_its_alerts_in_order_of_time(warehouse: Path, night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alerts = {one["alert_id"]: one for one in truth(night)}
+    wanted = next(iter(alerts.values()))["object_id"]
+    assert query(warehouse, "--object", wanted, "--format", "json") == 0
+    found = [int(row["alert_id"]) for row in json.loads(capsys.readouterr().out)]
+    own = [one for one in alerts.values() if one["object_id"] == wanted]
+    assert found == [one["alert_id"] for one in sorted(own, key=lambda one: one["observed_at"])]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "give one of SQL, --cone and --object"),
+        (["SELECT * FROM nothing"], "nothing"),
+        (["SELECT 1; SELECT 2"], "give one SELECT"),
+        (["COPY (SELECT 1) TO 'x.csv'"], "give one SELECT"),
+        (["SELECT * FROM read_text('/etc/hostname')"], "Permission Error"),
+        (["--cone=400,0,5"], "not on the sky"),
+        (["--cone=1,2"], "RA,DEC,RADIUS_ARCSEC"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(
+    warehouse: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert query(warehouse, *words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_an_empty_warehouse_says_how_to_fill_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert query(tmp_path / "none", "SELECT 1") == 2
+    assert "broker ingest --input" in capsys.readouterr().err

@@ -1,0 +1,50 @@
+"""Made-up nights and runs over them, for the tests of whole pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from broker import simulate
+from pipelines import ingest
+from pipelines.local_warehouse import connect
+
+PROVENANCE = ("run_id", "ingested_at", "source")
+
+
+def simulated(folder: Path, *flags: str) -> Path:
+    """A folder with a simulated night, its truth and its catalog."""
+    assert simulate.main([*flags, "--out", str(folder)]) == 0
+    return folder
+
+
+def run(warehouse: Path, *inputs: Path | str, flags: tuple[str, ...] = ()) -> int:
+    """The exit status of one ingest."""
+    given = [word for one in inputs for word in ("--input", str(one))]
+    return ingest.run([*given, "--warehouse", str(warehouse), *flags])
+
+
+def ask(warehouse: Path, sql: str) -> list[tuple]:
+    """The rows of a query."""
+    with connect(str(warehouse)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def rows(warehouse: Path, table: str, without: tuple[str, ...] = PROVENANCE) -> pa.Table:
+    """All rows of a table in an order of their own, without the columns that differ from run to run."""
+    with connect(str(warehouse)) as connection:
+        names = [name for name in columns(connection, table) if name not in without]
+        return connection.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL").to_arrow_table()
+
+
+def columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """The names of a table's columns."""
+    return [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()]
+
+
+def truth(night: Path) -> list[dict]:
+    """What the simulator knows of its packets."""
+    return pq.read_table(night / "truth.parquet").to_pylist()

@@ -1,0 +1,113 @@
+"""Putting a run's files in place, so that the warehouse then holds each input's rows exactly once.
+
+What an earlier run, whole or killed half way, has left of the same inputs is replaced. The order is such that a
+commit that is itself killed loses nothing, and that running the same command again mends it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.elements import Unit, WrittenFile, unit_key
+from transforms.files import create_file, delete, files_below, open_file, printable, rename, write_file
+from transforms.parquet_files import INPUTS, TEMPORARY, open_parquet
+
+
+def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile]) -> int:
+    """Put the files of a run in place and take away what they replace; gives the number of rows put in place.
+
+    Running it again with the same arguments, as a runner does that retries, changes nothing.
+    """
+    by_key = {unit.key: unit for unit in units}
+    files = {file.final: file for file in written}
+    present = _files(warehouse)
+    for unit in by_key.values():
+        if len(unit.inputs) > 1:
+            _write_inputs(warehouse, run_id, unit.key, unit.inputs)
+    rename([(file.temporary, final) for final, file in sorted(files.items()) if final not in present])
+    own = [uri for uri in present if _key(uri) in by_key and uri not in files]
+    delete(own)
+    _take_out_overlaps(warehouse, run_id, by_key, present)
+    return sum(file.rows for file in files.values())
+
+
+def _files(warehouse: str) -> set[str]:
+    """The Parquet files that are in place in the tables' folders."""
+    found = (file.uri for file in files_below(warehouse))
+    return {uri for uri in found if uri.endswith(".parquet") and not uri.removeprefix(f"{warehouse}/").startswith("_")}
+
+
+def _key(uri: str) -> str:
+    """The key of the unit a file belongs to, which begins its name."""
+    return uri.rsplit("/", 1)[-1].partition("-")[0]
+
+
+def _write_inputs(warehouse: str, run_id: str, key: str, inputs: Sequence[str]) -> None:
+    text = json.dumps({"inputs": list(inputs)}, indent=0)
+    temporary = f"{warehouse}/{TEMPORARY}/{run_id}/{key}.json"
+    write_file(f"{warehouse}/{INPUTS}/{key}.json", text.encode("utf-8", "surrogateescape"), temporary)
+
+
+def _take_out_overlaps(warehouse: str, run_id: str, units: dict[str, Unit], present: Collection[str]) -> None:
+    """Take rows out of units of other runs that hold some of our inputs: alone, or in other company."""
+    ours = {uri for unit in units.values() for uri in unit.inputs}
+    alone = {unit_key((uri,)) for uri in ours} - units.keys()
+    delete(uri for uri in present if _key(uri) in alone)
+    for manifest in files_below(f"{warehouse}/{INPUTS}"):
+        key = _key(manifest.uri).removesuffix(".json")
+        if key in units:
+            continue
+        with open_file(manifest.uri) as file:
+            inputs = json.loads(file.read())["inputs"]
+        left = [uri for uri in inputs if uri not in ours]
+        if len(left) == len(inputs):
+            continue
+        theirs = sorted(uri for uri in present if _key(uri) == key)
+        if left:
+            _rewrite(theirs, {printable(uri) for uri in ours}, f"{warehouse}/{TEMPORARY}/{run_id}")
+            _write_inputs(warehouse, run_id, key, left)
+        else:
+            delete([*theirs, manifest.uri])
+
+
+def _rewrite(files: Sequence[str], without: Collection[str], temporary: str) -> None:
+    """Rewrite files in place, without the rows whose source is one of the inputs ``without``.
+
+    A cutouts file has no source column; its rows stand as in the alerts file of the same name, so it goes first.
+    """
+    for uri in files:
+        rows = _read(uri)
+        if "source" not in rows.schema.names:
+            continue
+        keep = pa.array([not _is_of(source, without) for source in rows.column("source").to_pylist()])
+        cutouts = uri.replace("_alerts/", "_cutouts/")
+        if cutouts != uri and cutouts in files:
+            stamps = _read(cutouts)
+            if stamps.num_rows == rows.num_rows:
+                _replace(cutouts, stamps.filter(keep), temporary)
+        _replace(uri, rows.filter(keep), temporary)
+
+
+def _is_of(source: str, inputs: Collection[str]) -> bool:
+    """Whether a source is one of the inputs, or a member (``input#member``) of one."""
+    parts = source.split("#")
+    return any("#".join(parts[:count]) in inputs for count in range(1, len(parts) + 1))
+
+
+def _read(uri: str) -> pa.Table:
+    with open_file(uri) as file:
+        return pq.ParquetFile(file).read()
+
+
+def _replace(uri: str, rows: pa.Table, temporary: str) -> None:
+    if rows.num_rows == 0:
+        delete([uri])
+        return
+    place = f"{temporary}/{uri.rsplit('/', 1)[-1]}"
+    with create_file(place) as file, open_parquet(file, rows.schema) as writer:
+        writer.write_table(rows)
+    rename([(place, uri)])

@@ -1,0 +1,61 @@
+"""Packets to alerts, and what does not decode to dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from alerts.decode import Decoded, decode
+from alerts.surveys import Survey
+from transforms.elements import AlertBatch, PacketBatch, UnitLetter
+from transforms.progress import Progress
+from transforms.read import DEAD_LETTERS
+
+UNKNOWN_FIELD = "unknown_field "
+OFF_THE_SKY = "off_the_sky "
+"""Names of counters begin with these; the field or the survey follows."""
+
+
+@dataclass
+class DecodeAlerts(beam.PTransform):
+    """``PacketBatch``es to the outputs ``alerts`` (``AlertBatch``, one survey each) and ``dead_letters``."""
+
+    run_id: str
+    survey: Survey | None = None
+    progress_folder: str | None = None
+
+    def expand(self, packets: beam.PCollection[PacketBatch]) -> beam.pvalue.DoOutputsTuple:
+        """From batches of packets to the outputs ``alerts`` and ``dead_letters``."""
+        return packets | "Decode" >> beam.ParDo(_Decode(self)).with_outputs(DEAD_LETTERS, main="alerts")
+
+
+class _Decode(beam.DoFn):
+    def __init__(self, settings: DecodeAlerts) -> None:
+        self._run_id, self._survey = settings.run_id, settings.survey
+        self._progress_folder = settings.progress_folder
+
+    def setup(self) -> None:
+        self._progress = Progress(self._progress_folder)
+
+    def process(self, batch: PacketBatch) -> Iterator[AlertBatch | TaggedOutput]:
+        decoded = decode(batch.packets, survey=self._survey, run_id=self._run_id)
+        _count(decoded)
+        for survey, rows in decoded.rows.items():
+            yield AlertBatch(batch.unit, survey, rows)
+        for letter in decoded.failures:
+            yield TaggedOutput(DEAD_LETTERS, UnitLetter(batch.unit, letter))
+        self._progress.add(len(batch.packets))
+
+    def teardown(self) -> None:
+        self._progress.flush()
+
+
+def _count(decoded: Decoded) -> None:
+    for name, count in decoded.unknown_fields.items():
+        Metrics.counter("broker", UNKNOWN_FIELD + name).inc(count)
+    for survey, count in decoded.off_the_sky.items():
+        Metrics.counter("broker", OFF_THE_SKY + survey).inc(count)

@@ -1,0 +1,73 @@
+"""What flows through the pipeline. The element is a micro-batch; bytes are never shuffled, only paths and file names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from alerts.errors import DeadLetter
+from alerts.inputs import TarSlice
+from alerts.packets import Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Inputs that are ingested as one: what a run writes for them replaces what an earlier run wrote for them."""
+
+    inputs: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that stand for these inputs in file names."""
+        return unit_key(self.inputs)
+
+
+def unit_key(inputs: Iterable[str]) -> str:
+    """See ``Unit.key``."""
+    return hashlib.sha256("\n".join(inputs).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """Something one worker reads in one go: the inputs of a unit, or some members of its one ``.tar``."""
+
+    unit: Unit
+    part: TarSlice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PacketBatch:
+    """Up to 256 packets of one unit."""
+
+    unit: str
+    packets: list[Packet]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertBatch:
+    """Decoded alerts of one survey and unit: the columns of ``{survey}_alerts``, then the three stamps."""
+
+    unit: str
+    survey: str
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class UnitLetter:
+    """A dead letter and the unit it came from."""
+
+    unit: str
+    letter: DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A finished file that waits under ``temporary`` to be moved to its place ``final``."""
+
+    unit: str
+    temporary: str
+    final: str
+    rows: int

@@ -1,0 +1,149 @@
+"""Parquet files of a local (or ``gs://``) warehouse: written aside, one unit at a time, and put in place as a whole.
+
+    {warehouse}/{table}/{partition}=YYYY-MM-DD/{unit}-{unique}-{part}.parquet
+    {warehouse}/_tmp/{run_id}/...      files of a run that is not finished
+    {warehouse}/_inputs/{unit}.json    the inputs of a unit of several files
+
+The partition column stands in the folder's name, as Hive and DuckDB have it, and not in the file.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas import Table
+from schemas.tables import CUTOUTS
+from transforms.elements import WrittenFile
+from transforms.files import create_file
+
+TEMPORARY = "_tmp"
+INPUTS = "_inputs"
+ROW_GROUP_BYTES = 32 * 2**20
+PART_ROWS = 16_384
+_INCOMPRESSIBLE = {*CUTOUTS, "payload"}
+"""Stamps are gzipped already; dictionaries and statistics of their bytes would only cost."""
+
+
+def partition_column(table: Table) -> str:
+    """The name of the folders' key: ``night``, or ``failed_date`` for a table divided by a time."""
+    by = table.by_name[table.partition_by or ""]
+    return by.name if by.type == "DATE" else f"{by.name.removesuffix('_at')}_date"
+
+
+def file_schema(table: Table) -> pa.Schema:
+    """The columns that stand in the files of a table."""
+    by = table.by_name[table.partition_by or ""]
+    names = [name for name in table.arrow_schema.names if not (name == by.name and by.type == "DATE")]
+    return pa.schema([table.arrow_schema.field(name) for name in names])
+
+
+class UnitWriter:
+    """Writes the rows of one unit, every table and partition to a file of its own, under the run's temporary folder.
+
+    The files of ``tables`` go part by part together: row n of one part is row n of the same part in every table.
+    """
+
+    def __init__(self, warehouse: str, run_id: str, unit: str) -> None:
+        self._warehouse, self._run_id, self._unit = warehouse, run_id, unit
+        self._name = f"{unit}-{uuid.uuid4().hex[:12]}"
+        self._open: dict[tuple[str, str], _PartFile] = {}
+        self._parts: dict[tuple[str, str], int] = {}
+
+    def write(self, table: Table, rows: pa.RecordBatch) -> Iterator[WrittenFile]:
+        """Add rows; gives the files that were finished on the way."""
+        by = table.by_name[table.partition_by or ""]
+        dates = pc.cast(rows.column(by.name), pa.date32())
+        for date in pc.unique(dates):
+            own = rows if len(pc.unique(dates)) == 1 else rows.filter(pc.equal(dates, date))
+            key = (table.name, f"{table.name}/{partition_column(table)}={date}")
+            if key not in self._open:
+                self._open[key] = self._begin(table, key)
+            file = self._open[key]
+            file.write(own)
+            if file.rows >= PART_ROWS:
+                yield self._open.pop(key).close()
+
+    def close(self) -> Iterator[WrittenFile]:
+        """Finish all files."""
+        for key in list(self._open):
+            yield self._open.pop(key).close()
+
+    def abort(self) -> None:
+        """Let go of the files unfinished."""
+        for key in list(self._open):
+            self._open.pop(key).abort()
+
+    def _begin(self, table: Table, key: tuple[str, str]) -> _PartFile:
+        part = self._parts[key] = self._parts.get(key, -1) + 1
+        place = f"{key[1]}/{self._name}-{part:03d}.parquet"
+        temporary = f"{self._warehouse}/{TEMPORARY}/{self._run_id}/{place}"
+        return _PartFile(table, WrittenFile(self._unit, temporary, f"{self._warehouse}/{place}", 0))
+
+
+class _PartFile:
+    """One Parquet file; small batches are gathered into row groups of some 32 MB."""
+
+    def __init__(self, table: Table, place: WrittenFile) -> None:
+        self.rows = 0
+        self._place = place
+        self._schema = file_schema(table)
+        self._held: list[pa.RecordBatch] = []
+        self._held_bytes = 0
+        self._file: BinaryIO = create_file(place.temporary)
+        self._writer = open_parquet(self._file, self._schema)
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        rows = rows.select(self._schema.names)
+        self.rows += rows.num_rows
+        self._held.append(rows)
+        self._held_bytes += rows.nbytes
+        if self._held_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._held).cast(self._schema))
+        self._held, self._held_bytes = [], 0
+
+    def close(self) -> WrittenFile:
+        if self._held:
+            self._flush()
+        self._writer.close()
+        self._file.close()
+        return WrittenFile(self._place.unit, self._place.temporary, self._place.final, self.rows)
+
+    def abort(self) -> None:
+        self._file.close()
+
+
+def open_parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """A Parquet writer with the settings of every file of a warehouse."""
+    plain = _INCOMPRESSIBLE & set(schema.names)
+    leaves = _leaves(schema)
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression={leaf: "NONE" if leaf in plain else "ZSTD" for leaf in leaves},
+        use_dictionary=[leaf for leaf in leaves if leaf not in plain],
+        write_statistics=[leaf for leaf in leaves if leaf not in plain],
+    )
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Dotted paths of the columns as Parquet counts them."""
+
+    def below(field: pa.Field, path: str) -> Iterator[str]:
+        if pa.types.is_struct(field.type):
+            for child in field.type:
+                yield from below(child, f"{path}.{child.name}")
+        elif pa.types.is_list(field.type):
+            yield from below(field.type.value_field, f"{path}.list.element")
+        else:
+            yield path
+
+    return [leaf for field in schema for leaf in below(field, field.name)]

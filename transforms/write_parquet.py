@@ -1,0 +1,125 @@
+"""The local warehouse: alerts, cutouts and dead letters to Parquet files, put in place when all of them are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from alerts.dead_letters import dead_letter_rows
+from alerts.surveys import survey
+from schemas import Table
+from schemas.tables import DEAD_LETTERS
+from transforms.commit import commit
+from transforms.elements import AlertBatch, Unit, UnitLetter, WrittenFile
+from transforms.parquet_files import UnitWriter
+
+_LETTERS_AT_ONCE = 256
+
+
+@dataclass
+class WriteParquet(beam.PTransform):
+    """Alerts (``AlertBatch``) and dead letters (``UnitLetter``, any number of collections) to a warehouse folder.
+
+    Gives one element when all is in place: the number of rows.
+    """
+
+    warehouse: str
+    run_id: str
+    units: Sequence[Unit]
+    cutouts: bool = True
+
+    def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[int]:
+        """``inputs``: ``alerts``, and dead letters under any other names."""
+        files = [
+            inputs["alerts"] | "Alerts" >> beam.ParDo(_WriteAlerts(self)),
+            *(
+                letters | f"DeadLetters_{name}" >> beam.ParDo(_WriteDeadLetters(self))
+                for name, letters in inputs.items()
+                if name != "alerts"
+            ),
+        ]
+        return (
+            files
+            | "AllFiles" >> beam.Flatten()
+            | "Together" >> beam.combiners.ToList()
+            | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, list(self.units))
+        )
+
+
+def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit]) -> int:
+    return commit(warehouse, run_id, units, files)
+
+
+class _WriteUnits(beam.DoFn):
+    """Writes elements unit by unit: a worker's elements of one unit come one after another."""
+
+    def __init__(self, settings: WriteParquet) -> None:
+        self._warehouse, self._run_id, self._cutouts = settings.warehouse, settings.run_id, settings.cutouts
+        self._writer: UnitWriter | None = None
+
+    def start_bundle(self) -> None:
+        self._unit = ""
+
+    def process(self, element: AlertBatch | UnitLetter) -> Iterator[WrittenFile]:
+        if element.unit != self._unit:
+            yield from self._finish()
+            self._writer = UnitWriter(self._warehouse, self._run_id, element.unit)
+            self._unit = element.unit
+        yield from self._write(element)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
+        for file in self._finish():
+            yield WindowedValue(file, window.max_timestamp(), [window])
+
+    def _finish(self) -> Iterator[WrittenFile]:
+        if self._writer is not None:
+            yield from self._flush()
+            yield from self._writer.close()
+        self._writer, self._unit = None, ""
+
+    def teardown(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+
+    def _write(self, element: Any) -> Iterator[WrittenFile]:
+        raise NotImplementedError
+
+    def _flush(self) -> Iterator[WrittenFile]:
+        yield from ()
+
+    def _put(self, table: Table, rows: pa.RecordBatch) -> Iterator[WrittenFile]:
+        if self._writer is None:
+            raise RuntimeError("rows were given outside of a unit")
+        yield from self._writer.write(table, rows)
+
+
+class _WriteAlerts(_WriteUnits):
+    def _write(self, element: AlertBatch) -> Iterator[WrittenFile]:
+        facts = survey(element.survey)
+        yield from self._put(facts.alerts_table, element.rows.select(facts.alerts_table.arrow_schema.names))
+        if self._cutouts:
+            yield from self._put(facts.cutouts_table, element.rows.select(facts.cutouts_table.arrow_schema.names))
+
+
+class _WriteDeadLetters(_WriteUnits):
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._letters: list[UnitLetter] = []
+
+    def _write(self, element: UnitLetter) -> Iterator[WrittenFile]:
+        self._letters.append(element)
+        if len(self._letters) >= _LETTERS_AT_ONCE:
+            yield from self._flush()
+
+    def _flush(self) -> Iterator[WrittenFile]:
+        if self._letters:
+            rows = dead_letter_rows([one.letter for one in self._letters], self._run_id)
+            self._letters = []
+            yield from self._put(DEAD_LETTERS, rows)
