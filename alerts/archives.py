@@ -8,6 +8,7 @@ Format: POSIX.1-2017 pax interchange format, with GNU tar's long names.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,23 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_MEMBER_BYTES = 256 * 2**20
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _MAX_NAME_BYTES = 64 * 2**10
+_MAX_SIZE_BYTES = 2**50
+_GUNZIP_BYTES = 64 * 2**10
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.XGLTYPE,
+)
+_WITHOUT_CONTENTS = (
+    tarfile.LNKTYPE,
+    tarfile.SYMTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.DIRTYPE,
+    tarfile.FIFOTYPE,
+)
 READ_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, cast(type[Exception], zlib_ng.error))
 """What reading a damaged or vanishing file raises."""
 
@@ -43,8 +61,7 @@ def buffered(raw: BinaryIO) -> io.BufferedReader:
 
 def gunzip(stream: BinaryIO) -> io.BufferedReader:
     """The decompressed contents of a gzip stream of one or many gzip members."""
-    file: Any = gzip_ng.GzipNGFile(fileobj=stream, mode="rb")  # type: ignore[no-untyped-call]
-    return buffered(file)
+    return buffered(cast(BinaryIO, _Gunzipped(stream)))
 
 
 def is_tar(head: bytes) -> bool:
@@ -70,44 +87,50 @@ def walk_tar(stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True)
     offset = 0
     long_name: str | None = None
     pax: dict[str, str] = {}
+    ended = not end_mark
     while True:
         block = stream.read(_BLOCK_BYTES)
-        if not (block or end_mark or pax or long_name):
+        if not block and ended and not (pax or long_name):
             return
         try:
             info = _parse(block)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            return
+            # An end mark, if only zeros follow. Reading on to the end tells it from a header that was zeroed, finds the
+            # members of an archive put behind another, and lets a gzip stream check its sum.
+            ended = True
+            offset += _BLOCK_BYTES
+            continue
         except tarfile.HeaderError as error:
             what = (
                 f"ends at byte {offset} without an end mark" if not block else f"has a damaged header at byte {offset}: {error}"
             )
             raise UnreadableInput(f"the tar archive {what}") from error
-        offset += _BLOCK_BYTES
         size = int(pax.get("size", info.size))
-        if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE):
+        if not 0 <= size <= _MAX_SIZE_BYTES:
+            raise UnreadableInput(f"the tar archive has a damaged header at byte {offset}: a size of {size} bytes")
+        offset += _BLOCK_BYTES
+        if info.type in _EXTENSIONS:
             content = _extension(stream, size, offset)
             if info.type == tarfile.GNUTYPE_LONGNAME:
                 long_name = content.rstrip(b"\0").decode("utf-8", "backslashreplace")
-            elif info.type == tarfile.XHDTYPE:
+            elif info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
                 pax = _pax_records(content)
             _skip(stream, offset + size, offset + _padded(size), seekable)
             offset += _padded(size)
             continue
         name = pax.get("path") or long_name or info.name
-        # Links and devices have no contents of their own, whatever size their header claims.
-        size = size if info.type in (*tarfile.REGULAR_TYPES, tarfile.GNUTYPE_SPARSE) else 0
+        # Folders, links and devices have no contents, whatever size their header claims.
+        size = 0 if info.type in _WITHOUT_CONTENTS else size
         counted = _Counted(stream, size)
         yield Member(name, offset, size, info.type in tarfile.REGULAR_TYPES), cast(BinaryIO, counted)
         _skip(stream, offset + counted.used, offset + _padded(size), seekable)
         offset += _padded(size)
         long_name, pax = None, {}
+        ended = not end_mark
 
 
 def read_member(member: Member, stream: BinaryIO) -> bytes:
-    """The bytes of a member. Raises ``UnreadableInput`` when they are not all there or more than 256 MiB."""
-    if member.size_bytes > MAX_MEMBER_BYTES:
-        raise UnreadableInput(f"member {member.name!r} claims {member.size_bytes} bytes; the limit is {MAX_MEMBER_BYTES}")
+    """The bytes of a member. Raises ``UnreadableInput`` when they are not all there."""
     data = stream.read(member.size_bytes)
     if len(data) < member.size_bytes:
         raise UnreadableInput(f"member {member.name!r} is cut short: {len(data)} of {member.size_bytes} bytes")
@@ -136,6 +159,37 @@ _SIDE_FILES = (
     ".pdf",
     ".png",
 )
+
+
+class _Gunzipped(io.RawIOBase):
+    """The contents of a gzip stream. An error comes only when all that could be read before it has been given out."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._file: Any = gzip_ng.GzipNGFile(fileobj=stream, mode="rb")  # type: ignore[no-untyped-call]
+        self._error: Exception | None = None
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self._error:
+            raise self._error
+        view = memoryview(buffer)
+        used = 0
+        while used < len(view):
+            try:
+                # In small pieces, because what a piece held before the damage is lost with it.
+                piece = self._file.read1(min(len(view) - used, _GUNZIP_BYTES))
+            except READ_ERRORS as error:
+                if used == 0:
+                    raise
+                self._error = error
+                break
+            if not piece:
+                break
+            view[used : used + len(piece)] = piece
+            used += len(piece)
+        return used
+
+    def readable(self) -> bool:
+        return True
 
 
 class _Counted(io.RawIOBase):
@@ -178,13 +232,13 @@ def _pax_records(content: bytes) -> dict[str, str]:
     records = {}
     while content:
         length, _, _ = content.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(content):
+        if not re.fullmatch(rb"[0-9]{1,6}", length) or not 0 < int(length) <= len(content):
             raise UnreadableInput(f"the tar archive has a damaged pax header: {content[:40]!r}")
         record = content[len(length) + 1 : int(length) - 1].decode("utf-8", "backslashreplace")
         key, _, value = record.partition("=")
         records[key] = value
         content = content[int(length) :]
-    if not records.get("size", "0").isdigit():
+    if not re.fullmatch("[0-9]{1,19}", records.get("size", "0")):
         raise UnreadableInput(f"the tar archive has a pax header with size {records['size']!r}")
     return records
 

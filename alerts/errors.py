@@ -34,6 +34,8 @@ class UndecodablePacket(AlertError):
     """A datum that does not fit its schema, or lacks its id or its time."""
 
 
+MAX_PAYLOAD_BYTES = 8 * 2**20
+"""A dead letter keeps its input up to this size (BigQuery takes rows of 10 MB)."""
 _MAX_MESSAGE = 400
 
 
@@ -66,7 +68,12 @@ class DeadLetter:
         survey: str | None = None,
         attributes: Mapping[str, str | int] | None = None,
     ) -> DeadLetter:
-        """The dead letter for an error; a library's own error gets its class named in the message."""
+        """The dead letter for an error; a library's own error gets its class named in the message.
+
+        A payload that is too large to keep is left out whole: a part of it would not be the input as it came.
+        """
+        if payload is not None and len(payload) > MAX_PAYLOAD_BYTES:
+            payload = None
         name = type(error).__name__
         message = str(error) if isinstance(error, AlertError) else f"{name}: {error}"
         return cls(stage, name, shortened(message), source, payload, survey, attributes or {})

@@ -6,13 +6,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from alerts.archives import GZIP_MAGIC, READ_ERRORS, Member, buffered, gunzip, is_alert_name, is_tar, read_member, walk_tar
+from alerts.archives import (
+    GZIP_MAGIC,
+    MAX_MEMBER_BYTES,
+    READ_ERRORS,
+    Member,
+    buffered,
+    gunzip,
+    is_alert_name,
+    is_tar,
+    read_member,
+    walk_tar,
+)
 from alerts.errors import DeadLetter, UnreadableInput
 from alerts.packets import CONTAINER_MAGIC, Packet, open_container, open_packets
 from alerts.wire_schemas import WireSchemas
 
 _PEEK_BYTES = 1024
 _MAX_MESSAGE_BYTES = 64 * 2**20
+_DAMAGE: tuple[type[Exception], ...] = (UnreadableInput, *READ_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ def _read_archive(stream: BinaryIO, uri: str, wire_schemas: WireSchemas, end_mar
             number += 1
             end = member.offset_bytes
             yield from _read_member(member, content, uri, wire_schemas)
-    except (UnreadableInput, *READ_ERRORS) as error:
+    except _DAMAGE as error:
         # No payload: the archive may be of many GB. It stands at its source, and the offset says where the damage is.
         cause = UnreadableInput(f"the archive cannot be read beyond its member {number} ({error})")
         yield DeadLetter.of("read", cause, uri, attributes={"offset_bytes": end})
@@ -68,6 +80,10 @@ def _read_member(member: Member, content: BinaryIO, uri: str, wire_schemas: Wire
     source = f"{uri}#{member.name}"
     if not member.is_file or not is_alert_name(member.name):
         yield Skipped(source)
+        return
+    if member.size_bytes > MAX_MEMBER_BYTES:
+        limit = UnreadableInput(f"the member claims {member.size_bytes} bytes; the limit is {MAX_MEMBER_BYTES}")
+        yield DeadLetter.of("read", limit, source)
         return
     data = read_member(member, content)
     if data.startswith(GZIP_MAGIC) or is_tar(data[:_PEEK_BYTES]):
@@ -96,19 +112,20 @@ def slice_tar(raw: BinaryIO, uri: str, members_per_slice: int) -> Iterator[TarSl
 def _slices(stream: BinaryIO, uri: str, members_per_slice: int) -> Iterator[TarSlice]:
     found: list[Member] = []
     damage: DeadLetter | None = None
-    number = 0
+    number, end = 0, 0
     try:
         for member, _ in walk_tar(stream, seekable=True):
-            number += 1
-            found.append(member)
+            # Not before a further member is found: the damage must stand in the slice of the member it comes behind.
             if len(found) == members_per_slice:
                 yield TarSlice(tuple(found))
                 found = []
-    except (UnreadableInput, *READ_ERRORS) as error:
+            number += 1
+            end = member.offset_bytes
+            found.append(member)
+    except _DAMAGE as error:
         # The last member's header was read, but its end is missing or what follows is damaged.
         cause = UnreadableInput(f"the archive cannot be read beyond its member {number} ({error})")
-        offset = found[-1].offset_bytes if found else 0
-        damage = DeadLetter.of("read", cause, uri, attributes={"offset_bytes": offset})
+        damage = DeadLetter.of("read", cause, uri, attributes={"offset_bytes": end})
     if damage is None and number == 0:
         damage = DeadLetter.of("read", UnreadableInput("the archive holds no record"), uri)
     if found or damage:
@@ -121,7 +138,7 @@ def read_slice(raw: BinaryIO, uri: str, part: TarSlice, wire_schemas: WireSchema
         try:
             raw.seek(member.offset_bytes)
             yield from _read_member(member, raw, uri, wire_schemas)
-        except (UnreadableInput, *READ_ERRORS) as error:
+        except _DAMAGE as error:
             # A cut last member is the damage that the slice already tells of.
             if not (part.damage and number == len(part.members) - 1):
                 yield DeadLetter.of("read", error, f"{uri}#{member.name}")

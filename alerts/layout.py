@@ -51,6 +51,8 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
     position or the time that every alert of the survey has.
     """
     survey = survey or identify(schema.declared)
+    if not (isinstance(schema.declared, dict) and schema.declared.get("type") == "record"):
+        raise UndecodablePacket(f"the packet's schema is not an Avro record as {survey.name} packets have")
     columns = survey.alerts_table.columns[len(ENVELOPE) :]
     stamps = {role: _first(schema, paths) for role, paths in survey.stamps.items()}
     compared = _Comparison({path for path in stamps.values() if path})
@@ -58,8 +60,9 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
     return Layout(
         survey=survey,
         packet_type=pa.struct([column.to_arrow() for column in columns]),
-        unknown=tuple(compared.unknown),
-        arrays=tuple(compared.arrays),
+        # A schema may name a field twice.
+        unknown=tuple(dict.fromkeys(compared.unknown)),
+        arrays=tuple(dict.fromkeys(compared.arrays)),
         stamps=stamps,
         alert_id=_needed(schema, survey, "alert id", survey.alert_id),
         object_ids=tuple((path, kind) for one, kind in survey.object_ids if (path := _first(schema, (one,)))),
@@ -111,7 +114,7 @@ class _Comparison:
             if not self._holds_stamps_only(item, path):
                 self.unknown.append(path)
             self._learn_names(item)
-            if is_array and column is not None and column.mode == "REPEATED":
+            if column is not None and column.mode == "REPEATED":
                 self.arrays.append(path)
             return
         if is_array and nullable:
@@ -126,15 +129,14 @@ class _Comparison:
 
     def _learn_names(self, schema: AvroSchema) -> None:
         """Later fields may refer to records that are defined inside a field the table does not have."""
+        # Names are not followed: a record may contain itself by name.
         if isinstance(schema, list):
             for branch in schema:
-                self._learn_names(resolve(branch, self._names))
+                self._learn_names(branch)
         elif isinstance(schema, dict):
-            inner = [one["type"] for one in schema.get("fields", ())]
-            inner += [schema[key] for key in ("items", "values") if key in schema]
-            for one in inner:
-                if not (isinstance(one, str) and one in self._names):
-                    self._learn_names(without_null(one, self._names)[0])
+            resolve(schema, self._names)
+            for one in (*schema.get("fields", ()), *(schema[key] for key in ("type", "items", "values") if key in schema)):
+                self._learn_names(one)
 
 
 def pluck(record: Mapping[str, Any], path: Path) -> Any:

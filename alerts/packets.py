@@ -11,20 +11,19 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any
 
 import cramjam
 import fastavro
 
-from alerts.errors import AlertError, DeadLetter, UnreadableInput
+from alerts.errors import MAX_PAYLOAD_BYTES, AlertError, DeadLetter, UnreadableInput
 from alerts.wire_schemas import WireSchemas, WriterSchema, writer_schema
 
 CONTAINER_MAGIC = b"Obj\x01"
 WIRE_MAGIC = b"\x00"
 WIRE_HEADER_BYTES = 5
-MAX_PAYLOAD_BYTES = 8 * 2**20
-"""A dead letter keeps its input up to this size (BigQuery takes rows of 10 MB)."""
 _MAX_HEADER_BYTES = 16 * 2**20
+_MAX_BLOCK_BYTES = 256 * 2**20
 _CHUNK_BYTES = 4 * 2**20
 _SYNC_BYTES = 16
 _HEADER_SCHEMA = fastavro.parse_schema(
@@ -64,14 +63,14 @@ class Packet:
         return self.data if self.alone else wrap_in_container(self.schema, self.datum)
 
 
-def wrap_in_container(schema: WriterSchema, datum: bytes | memoryview) -> bytes:
-    """An Avro container file that holds the one datum."""
+def wrap_in_container(schema: WriterSchema, block: bytes | memoryview, count: int = 1, codec: str = "null") -> bytes:
+    """An Avro container file that holds the one datum, or a block of ``count`` datums as ``codec`` left it."""
     out = io.BytesIO()
     sync = bytes(_SYNC_BYTES)
-    header = {"magic": CONTAINER_MAGIC, "meta": {"avro.schema": schema.text, "avro.codec": b"null"}, "sync": sync}
+    header = {"magic": CONTAINER_MAGIC, "meta": {"avro.schema": schema.text, "avro.codec": codec.encode()}, "sync": sync}
     fastavro.schemaless_writer(out, _HEADER_SCHEMA, header)
-    fastavro.schemaless_writer(out, {"type": "long"}, 1)
-    fastavro.schemaless_writer(out, {"type": "bytes"}, bytes(datum))
+    fastavro.schemaless_writer(out, {"type": "long"}, count)
+    fastavro.schemaless_writer(out, {"type": "bytes"}, bytes(block))
     return out.getvalue() + sync
 
 
@@ -92,10 +91,10 @@ def open_packets(
         else:
             raise UnreadableInput(describe(data))
     except AlertError as error:
-        yield DeadLetter.of("read", error, source, data[:MAX_PAYLOAD_BYTES], attributes=attributes)
+        yield DeadLetter.of("read", error, source, data, attributes=attributes)
 
 
-def open_container(stream: BinaryIO, source: str) -> Iterator[Packet | DeadLetter]:
+def open_container(stream: io.BufferedReader, source: str) -> Iterator[Packet | DeadLetter]:
     """The packets of an Avro container file of any size, read block by block. Never raises for bad input."""
     window = _Window(b"", stream)
     try:
@@ -130,7 +129,7 @@ def _wire(
 class _Window:
     """Bytes of an input from the current position on, filled up from a stream where there is one."""
 
-    def __init__(self, data: bytes, stream: BinaryIO | None = None) -> None:
+    def __init__(self, data: bytes, stream: io.BufferedReader | None = None) -> None:
         self.data, self.position = data, 0
         self._stream, self._dropped_bytes = stream, 0
 
@@ -152,7 +151,8 @@ class _Window:
             # What is behind the position goes, but a small input stays whole, to be kept in a dead letter.
             behind = self.position if len(self.data) > MAX_PAYLOAD_BYTES else 0
             pieces = [self.data[behind:]]
-            while missing > 0 and (piece := self._stream.read(_CHUNK_BYTES)):
+            # read1 gives out what was read before an error; read would lose it.
+            while missing > 0 and (piece := self._stream.read1(_CHUNK_BYTES)):
                 pieces.append(piece)
                 missing -= len(piece)
             self._dropped_bytes += behind
@@ -174,7 +174,8 @@ class _Window:
         """The next zigzag varint."""
         value = shift = 0
         while True:
-            byte = self.data[self.take(1, what)][0]
+            place = self.take(1, what)  # first, because it may put other bytes into ``data``
+            byte = self.data[place][0]
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return (value >> 1) ^ -(value & 1)
@@ -233,12 +234,12 @@ def _container(
 ) -> Iterator[Packet | DeadLetter]:
     """Packets of a container; raises ``AlertError`` where it cannot be read on."""
     header, sync = _take_header(window)
-    if window.at_end():
-        raise UnreadableInput("the container holds no record")
-    first = True
+    first, empty = True, True
     while not window.at_end():
         count = window.take_long("the number of records in a block")
         size = window.take_long("the size of a block")
+        if count < 0 or not 0 <= size <= _MAX_BLOCK_BYTES:
+            raise UnreadableInput(f"the block header before byte {window.offset} is damaged: {count} records in {size} bytes")
         block = window.take(size + _SYNC_BYTES, "a block with its sync marker")
         # From here on the window may move on; ``data`` keeps the bytes of this block.
         data, start, stop = window.data, block.start, block.start + size
@@ -247,8 +248,17 @@ def _container(
         alone = first and header.codec == "null" and window.offset == len(data) and window.at_end()
         first = False
         if header.codec != "null":
-            data = _decompress(header.codec, data[start:stop], window.offset)
-            start, stop = 0, len(data)
+            try:
+                plain = _decompress(header.codec, data[start:stop], window.offset)
+            except UnreadableInput as error:
+                # The sync marker was found, so the blocks behind this one can be read.
+                payload = wrap_in_container(header.schema, data[start:stop], count, header.codec)
+                lost = {**attributes, "records_lost": count}
+                yield DeadLetter.of("read", error, source, payload, attributes=lost)
+                empty = False
+                continue
+            data, start, stop = plain, 0, len(plain)
+        empty = empty and count == 0 and start == stop
         if count == 1:
             yield Packet(data, start, stop, header.schema, source, alone, published_at, attributes)
         else:
@@ -262,6 +272,8 @@ def _container(
                 published_at=published_at,
                 attributes=attributes,
             )
+    if empty:
+        raise UnreadableInput("the container holds no record")
 
 
 def _records(
@@ -286,11 +298,15 @@ def _records(
                 raise EOFError("the record goes beyond its block")
         except Exception as error:  # see _parse_header
             rest = UnreadableInput(f"record {number + 1} of {count} in a block is damaged ({type(error).__name__}: {error})")
-            letter = {**attributes, "records_lost": count - number}
-            payload = wrap_in_container(schema, data[begin:stop])[:MAX_PAYLOAD_BYTES]
-            yield DeadLetter.of("read", rest, source, payload, attributes=letter)
+            lost = {**attributes, "records_lost": count - number}
+            payload = wrap_in_container(schema, data[begin:stop], count - number)
+            yield DeadLetter.of("read", rest, source, payload, attributes=lost)
             return
         yield Packet(data, begin, file.tell(), schema, source, False, published_at, attributes)
+    if left := stop - file.tell():
+        behind = UnreadableInput(f"{left} bytes are left behind the {count} records of a block")
+        payload = wrap_in_container(schema, data[file.tell() : stop])
+        yield DeadLetter.of("read", behind, source, payload, attributes=attributes)
 
 
 def _snappy(data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +37,10 @@ def to_utc(
         readable = (mjd >= _EARLIEST_MJD) & (mjd < _LATEST_MJD)
     times = np.full(values.shape, np.datetime64("NaT"), dtype="datetime64[us]")
     if readable.any():
-        parts = Time(values[readable], format=date_format, scale=scale).utc.ymdhms
+        with warnings.catch_warnings():
+            # Nobody knows the leap seconds of years to come, and erfa warns of each.
+            warnings.filterwarnings("ignore", message=".*dubious year")
+            parts = Time(values[readable], format=date_format, scale=scale).utc.ymdhms
         months = (parts["year"] - 1970) * 12 + parts["month"] - 1
         days = months.astype("datetime64[M]").astype("datetime64[D]") + (parts["day"] - 1).astype("timedelta64[D]")
         minutes = (parts["hour"] * 60 + parts["minute"]).astype("timedelta64[m]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import http.client
 import json
 import re
 import urllib.error
@@ -44,7 +45,7 @@ class WriterSchema:
         """Schema version by the schema itself: its ``version``, else the ``v10_0`` in its name; None if it has neither."""
         if not isinstance(self.declared, dict):
             return None
-        if "version" in self.declared:
+        if self.declared.get("version") is not None:
             return str(self.declared["version"])
         numbers = re.search(r"\bv(\d+)_(\d+)\b", record_name(self.declared))
         return f"{numbers[1]}.{numbers[2]}" if numbers else None
@@ -108,7 +109,7 @@ class WireSchemas:
             if error.code == 404:
                 return None
             raise UnknownSchema(f"the registry answered {error.code} for wire schema id {wire_id} at {url}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             raise UnknownSchema(f"no schema for wire schema id {wire_id} from {url}: {error}") from error
 
     def __reduce__(self) -> tuple[object, tuple[str | None]]:

@@ -33,11 +33,14 @@ def version_key(version: str) -> tuple[int, ...]:
 def parse_text(text: str | bytes) -> AvroSchema:
     """A schema ready for ``fastavro.schemaless_reader``.
 
-    Raises ``ValueError`` when the text is not JSON and ``fastavro.schema.SchemaParseException`` or
+    Raises ``ValueError`` when the text is not JSON or not Unicode and ``fastavro.schema.SchemaParseException`` or
     ``fastavro.schema.UnknownType`` when it is not an Avro schema.
     """
+    declared = json.loads(text)
+    # Names that are no Unicode text (lone surrogates) could be stored nowhere; this raises UnicodeEncodeError.
+    json.dumps(declared, ensure_ascii=False).encode()
     # Each call has its own table of names: two versions of a survey use the same names for different records.
-    return fastavro.schema.parse_schema(json.loads(text), named_schemas={}, _write_hint=True)
+    return fastavro.schema.parse_schema(declared, named_schemas={}, _write_hint=True)
 
 
 def resolve(schema: AvroSchema, names: dict[str, AvroSchema]) -> AvroSchema:

@@ -1,6 +1,6 @@
 """The tables as Markdown, for ``docs/tables.md``.
 
-    python -m schemas.describe > docs/tables.md
+python -m schemas.describe > docs/tables.md
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ _HEAD = """\
 
 Made by `python -m schemas.describe > docs/tables.md`.
 
-Types are BigQuery's; in Parquet, INT64 and FLOAT64 are 64 bits wide, TIMESTAMP is UTC in microseconds, JSON is text. REPEATED columns are never NULL.
-In JSON, integers above 2^53 are strings, NaN is "NaN", bytes are base64. The partition column stands in the name of the folder, not in the file.
+Types are BigQuery's; in Parquet, INT64 and FLOAT64 are 64 bits wide, TIMESTAMP is UTC in microseconds, JSON is text.
+REPEATED columns are never NULL. In JSON, integers above 2^53 are strings, NaN is "NaN", bytes are base64.
+The partition column `night` stands in the name of the folder, not in the file.
 """
 
 
@@ -34,15 +35,16 @@ def markdown() -> str:
         _HEAD,
         "## {survey}_alerts",
         "",
-        "The envelope, then the packet's own fields under their own names (`candidate.magpsf`, `prv_candidates[].jd`, `diaSource.psfFlux`): the union of",
-        "the known schema versions, NULL where a packet's version lacks a field. Partitioned by `night`, clustered by `object_id`.",
-        "`{survey}_alerts_unique` shows one row per `alert_id`: latest `published_at` (NULL last), then highest `schema_version`, then `packet_digest`.",
+        "The envelope, then the packet's own fields under their own names (`candidate.magpsf`, `prv_candidates[].jd`,",
+        "`diaSource.psfFlux`): the union of the known schema versions, NULL where a packet's version lacks a field.",
+        "Partitioned by `night`, clustered by `object_id`. `{survey}_alerts_unique` shows one row per `alert_id`: latest",
+        "`published_at` (NULL last), then highest `schema_version`, then `packet_digest`.",
         "",
         *_rows(ENVELOPE),
     ]
     others = [("{survey}_cutouts", cutouts_table("survey")), ("dead_letters", DEAD_LETTERS), ("runs", RUNS)]
     for name, table in others:
-        description = "Image stamps, one row per row of the alerts table." if name == "{survey}_cutouts" else table.description
+        description = table.description.replace("survey's alerts", "an alert, one row for each row of the alerts table")
         parts += ["", f"## {name}", "", description, "", *_rows(table.columns)]
     return "\n".join(parts)
 

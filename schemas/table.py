@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
+from fastavro.read import LOGICAL_READERS
 
 from schemas.avro_files import AvroSchema, resolve, without_null
 
@@ -30,7 +31,7 @@ _AVRO: dict[str, Type] = {
     "fixed": "BYTES",
     "record": "RECORD",
 }
-_AVRO_LOGICAL: dict[str, Type] = {"timestamp-micros": "TIMESTAMP", "timestamp-millis": "TIMESTAMP", "date": "DATE"}
+_AVRO_LOGICAL: dict[str, Type] = {"long-timestamp-micros": "TIMESTAMP", "long-timestamp-millis": "TIMESTAMP", "int-date": "DATE"}
 _ARROW: dict[Type, pa.DataType] = {
     "INT64": pa.int64(),
     "FLOAT64": pa.float64(),
@@ -131,7 +132,11 @@ def avro_type(schema: AvroSchema) -> Type | None:
         return None
     if isinstance(schema, str):
         return _AVRO.get(schema)
-    return _AVRO_LOGICAL.get(schema.get("logicalType", ""), _AVRO.get(schema["type"]))
+    logical = f"{schema['type']}-{schema.get('logicalType')}"
+    if logical in LOGICAL_READERS:
+        # fastavro makes decimals, UUIDs and times of day into objects that no column takes.
+        return _AVRO_LOGICAL.get(logical)
+    return _AVRO.get(schema["type"])
 
 
 def union(versions: Iterable[Collection[Column]]) -> tuple[Column, ...]:

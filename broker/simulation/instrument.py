@@ -72,7 +72,7 @@ class Instrument:
         return (block * self.passes + passing) * self.fields_per_block + place
 
     def chip_corner_deg(self) -> tuple[Floats, Floats]:
-        """East and north of each chip's south-eastern corner, in degrees from the centre of the focal plane."""
+        """East and north of each chip's south-eastern corner, in degrees from the center of the focal plane."""
         columns, rows = np.array(self.chips, dtype=float).T
         width, height = (pixels * self.pixel_arcsec / 3600 for pixels in self.chip_pixels)
         return (columns.max() + 1) / 2 * width - columns * width, rows * height - (rows.max() + 1) / 2 * height

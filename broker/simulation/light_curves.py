@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from broker.simulation.instrument import Instrument, Mask
-from broker.simulation.plan import Exposures, Kind, NightPlan, SkyObject, Stream
+from broker.simulation.objects import Exposures, Kind, SkyObject
+from broker.simulation.plan import NightPlan, Stream
 from broker.simulation.sky import Floats
 
 ZERO_POINT_MAG = 31.4

@@ -12,7 +12,8 @@ from broker.simulation import lsst_history as history
 from broker.simulation import lsst_solar_system as solar_system
 from broker.simulation.instrument import Instrument, Mask
 from broker.simulation.light_curves import LightCurve, light_curve
-from broker.simulation.plan import Kind, NightPlan, SkyObject, Stream
+from broker.simulation.objects import Kind, SkyObject
+from broker.simulation.plan import NightPlan, Stream
 from broker.simulation.stamps import Scene, Star, lsst_stamp, paint, pixel_noise
 from broker.simulation.survey import MadeAlert, SimulatedSurvey, utc_from_mjd
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from broker.simulation.light_curves import LightCurve
-from broker.simulation.plan import UNIX_EPOCH_MJD, Kind, SkyObject
+from broker.simulation.objects import Kind, SkyObject
+from broker.simulation.plan import UNIX_EPOCH_MJD
 from broker.simulation.sky import Floats, Ints
 from broker.simulation.survey import as_rows, between, only_where, record_fields
 

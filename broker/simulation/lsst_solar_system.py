@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from broker.simulation.plan import SkyObject
+from broker.simulation.objects import SkyObject
 from broker.simulation.sky import Floats
 
 OBLIQUITY_DEG = 23.43928
@@ -153,7 +153,8 @@ def _unit_vector(ra_deg: float, dec_deg: float) -> Floats:
 
 def _angles(vector: Floats) -> tuple[float, float]:
     x, y, z = vector
-    return float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
+    longitude, latitude = np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return round(float(longitude), 10), round(float(latitude), 10)
 
 
 def _angle_deg(one: Floats, other: Floats) -> float:

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from broker.simulation.damage import DAMAGES, Patient
 from broker.simulation.lsst import LSST
+from broker.simulation.objects import SkyObject, star_id
 from broker.simulation.packing import CONTAINER, SUFFIX, Packer
-from broker.simulation.plan import NightPlan, SkyObject, Stream, star_id
+from broker.simulation.plan import NightPlan, Stream
 from broker.simulation.sky import separation_arcsec
 from broker.simulation.survey import MadeAlert, SimulatedSurvey
 from broker.simulation.ztf import ZTF
@@ -82,6 +83,9 @@ class SimulatedPacket:
 @dataclass(frozen=True)
 class Night:
     """A made-up night of a survey. The same values give the same packets, byte for byte.
+
+    On any machine: whatever sines and exponentials enter is rounded, and the gzip of the stamps does not depend on the
+    build of zlib. Only another version of numpy's ``Generator`` would make another night.
 
     ``alerts`` counts the distinct good alerts; to them come ``duplicates`` identical copies and ``damaged`` packets made
     from further alerts of the same night. Raises ``ValueError``, with a sentence for people, where the values make no sense.
@@ -198,7 +202,7 @@ class Night:
     def _truth(self, name: str, one: SkyObject, made: MadeAlert) -> Truth:
         separation = None
         if one.star_id is not None:
-            separation = float(separation_arcsec(made.ra_deg, made.dec_deg, one.star_ra_deg, one.star_dec_deg))
+            separation = round(float(separation_arcsec(made.ra_deg, made.dec_deg, one.star_ra_deg, one.star_dec_deg)), 9)
         starts = timedelta(hours=SURVEYS[self.survey].night_starts_utc_hours)
         return Truth(
             name=name,

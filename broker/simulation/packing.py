@@ -1,4 +1,4 @@
-"""Alerts as bytes: an Avro container file of one record, or a wire message as Confluent's serialisers write it."""
+"""Alerts as bytes: an Avro container file of one record, or a wire message as Confluent's serializers write it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
 from typing import Any
@@ -15,22 +14,16 @@ from typing import Any
 import numpy as np
 
 from broker.simulation.instrument import Instrument
+from broker.simulation.objects import Exposures, Field, Kind, Objects, SkyObject, star_id
 from broker.simulation.sky import Floats, Ints, field_grid, from_tangent_plane, offset, separation_arcsec, sidereal_time_deg
 
 UNIX_EPOCH_MJD = 40587
 STAR_SHARE = 0.3
 STAR_SEPARATION_ARCSEC = (0.1, 4.5)
+DECIMALS = 10
+"""Of a degree, to which positions are rounded: machines differ in the last bit of a sine."""
 ISOLATED_STARS = 200
 ISOLATION_ARCSEC = 65.0
-
-
-class Kind(IntEnum):
-    """What an object is, and so how its brightness changes."""
-
-    TRANSIENT = 0
-    VARIABLE_STAR = 1
-    ACTIVE_NUCLEUS = 2
-    SOLAR_SYSTEM = 3
 
 
 class Stream(IntEnum):
@@ -44,81 +37,6 @@ class Stream(IntEnum):
     STAMPS = 5
     COPIES = 6
     DAMAGE = 7
-
-
-@dataclass(frozen=True)
-class Exposures:
-    """The exposures of one field in order of time: those of earlier nights, then this night's passes."""
-
-    mjd_utc: Floats
-    """Start of the exposure."""
-    slot: Ints
-    """Number of the exposure in its night."""
-    band: Ints
-    depth_mag: Floats
-    """5-sigma limiting AB magnitude at the middle of the field."""
-    seeing_arcsec: Floats
-    draws: Floats
-    """Uniform random numbers, one row per exposure, for whatever else belongs to the exposure."""
-    earlier: int
-    """How many of them are of earlier nights."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """A pointing of the telescope. ``number`` is its place in the survey's grid."""
-
-    number: int
-    ra_deg: float
-    dec_deg: float
-    chip_depth_mag: Floats
-    """What to add to an exposure's depth for each chip."""
-    exposures: Exposures
-
-
-@dataclass(frozen=True)
-class SkyObject:
-    """An object, its place on the sky and on its chip, and the catalog star beside it."""
-
-    index: int
-    field: Field
-    chip: int
-    number: int
-    """Counts the objects of one chip and field: with exposure and chip it makes an id that nothing else has."""
-    x: float
-    y: float
-    ra_deg: float
-    dec_deg: float
-    kind: Kind
-    passes: int
-    """Bit ``n`` is set where the object alerts at the night's pass ``n`` over its field."""
-    star_id: int | None
-    star_ra_deg: float
-    star_dec_deg: float
-    star_mag: float
-
-
-@dataclass(frozen=True)
-class Objects:
-    """All objects of a night by column; the meanings are those of ``SkyObject``. Without a star its columns are NaN."""
-
-    field: Ints
-    chip: Ints
-    number: Ints
-    x: Floats
-    y: Floats
-    ra_deg: Floats
-    dec_deg: Floats
-    kind: Ints
-    passes: Ints
-    star_ra_deg: Floats
-    star_dec_deg: Floats
-    star_mag: Floats
-
-
-def star_id(index: Ints | int) -> Ints | int:
-    """A catalog id of 18 digits, as Pan-STARRS has them: too large for a float."""
-    return 170_000_000_000_000_003 + index * 1_000_003
 
 
 class NightPlan:
@@ -214,11 +132,13 @@ class NightPlan:
         chip, x, y = self._places(field, rng)
         east, north = one.chip_corner_deg()
         scale = one.pixel_arcsec / 3600
-        centre = np.array([(f.ra_deg, f.dec_deg) for f in self.fields])[field]
-        ra, dec = from_tangent_plane(centre[:, 0], centre[:, 1], east[chip] - x * scale, north[chip] + y * scale)
+        center = np.array([(f.ra_deg, f.dec_deg) for f in self.fields])[field]
+        ra, dec = from_tangent_plane(center[:, 0], center[:, 1], east[chip] - x * scale, north[chip] + y * scale)
+        ra, dec = np.round(ra, DECIMALS), np.round(dec, DECIMALS)
         star = self.rng(Stream.STARS).random((count, 4))
         near, far = STAR_SEPARATION_ARCSEC
         star_ra, star_dec = offset(ra, dec, near + (far - near) * star[:, 1], 360 * star[:, 2])
+        star_ra, star_dec = np.round(star_ra, DECIMALS), np.round(star_dec, DECIMALS)
         star_mag = np.where(star[:, 0] < STAR_SHARE, np.round(14 + 7 * np.sqrt(star[:, 3]), 3), np.nan)
         number = _count_within_groups(field * len(one.chips) + chip)
         return Objects(field, chip, number, x, y, ra, dec, kind, passes, star_ra, star_dec, star_mag)

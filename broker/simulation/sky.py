@@ -34,7 +34,7 @@ def offset(ra_deg: Angle, dec_deg: Angle, distance_arcsec: Angle, angle_deg: Ang
 
 
 def from_tangent_plane(ra0_deg: Angle, dec0_deg: Angle, east_deg: Angle, north_deg: Angle) -> tuple[Any, Any]:
-    """The position at standard coordinates (gnomonic projection, "TAN") about a field's centre."""
+    """The position at standard coordinates (gnomonic projection, "TAN") about a field's center."""
     east, north, dec0 = np.radians(east_deg), np.radians(north_deg), np.radians(dec0_deg)
     across = np.cos(dec0) - north * np.sin(dec0)
     ra = np.degrees(np.arctan2(east, across))
@@ -43,7 +43,7 @@ def from_tangent_plane(ra0_deg: Angle, dec0_deg: Angle, east_deg: Angle, north_d
 
 
 def field_grid(south_deg: float, north_deg: float, spacing_deg: float) -> tuple[Floats, Floats]:
-    """Centres of square fields in rows of equal declination, none of which overlaps another."""
+    """Centers of square fields in rows of equal declination, none of which overlaps another."""
     ras, decs = [], []
     for dec in np.arange(south_deg, north_deg + 1e-9, spacing_deg):
         # A row is as full as the edge nearer to the pole allows.

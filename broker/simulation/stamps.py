@@ -129,7 +129,7 @@ def gzipped(data: bytes) -> bytes:
     """``data`` in the gzip format, without a time.
 
     The run-length strategy and one block of symbols leave no choice to the builds of zlib: zlib and zlib-ng, with whatever
-    instructions the machine has, give the same bytes. On noise it is as small as the default, and four times faster.
+    instructions the machine has, give the same bytes. Of stamps it makes files as small as the default does, four times faster.
     """
     packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
     deflated = packer.compress(data) + packer.flush()
@@ -140,7 +140,7 @@ def gzipped(data: bytes) -> bytes:
 
 
 def lsst_stamp(image: Pixels, variance: Pixels, psf_side: int, fwhm: float, wcs: Sequence[tuple[str, float | int]]) -> bytes:
-    """An image as LSST sends it: FITS with image and variance (nJy, nJy^2) and the normalised PSF, not compressed."""
+    """An image as LSST sends it: FITS with image and variance (nJy, nJy^2) and the normalized PSF, not compressed."""
     rows, columns = image.shape
     primary = fits_header(
         ("SIMPLE", True),

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from broker.simulation.instrument import Instrument
-from broker.simulation.plan import UNIX_EPOCH_MJD, NightPlan, SkyObject
+from broker.simulation.objects import SkyObject
+from broker.simulation.plan import UNIX_EPOCH_MJD, NightPlan
 from schemas import known_schemas
 from schemas.avro_files import without_null
 
@@ -46,7 +47,9 @@ class SimulatedSurvey:
 
 def utc_from_mjd(mjd: float, leap_secs: int = 0) -> datetime:
     """A time to the microsecond from a Modified Julian Date that is ``leap_secs`` ahead of UTC."""
-    return UNIX_EPOCH + timedelta(microseconds=round((mjd - UNIX_EPOCH_MJD) * 86_400_000_000) - leap_secs * 1_000_000)
+    # The day by itself: microseconds since 1970 are too many for a float to round to the nearest.
+    day, fraction = divmod(mjd - UNIX_EPOCH_MJD, 1)
+    return UNIX_EPOCH + timedelta(days=day, microseconds=round(fraction * 86_400_000_000)) - timedelta(seconds=leap_secs)
 
 
 def record_fields(survey: str, version: str, field: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 from broker.simulation import ztf_history as history
 from broker.simulation.instrument import Instrument, Mask
 from broker.simulation.light_curves import LightCurve, light_curve
-from broker.simulation.plan import Kind, NightPlan, SkyObject, Stream
+from broker.simulation.objects import Kind, SkyObject
+from broker.simulation.plan import NightPlan, Stream
 from broker.simulation.sky import Floats, separation_arcsec
 from broker.simulation.stamps import ZTF_SIDE, Scene, Star, blank_edge, on_chip, paint, pixel_noise, ztf_stamp
 from broker.simulation.survey import MadeAlert, SimulatedSurvey, utc_from_mjd

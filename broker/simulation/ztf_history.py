@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from broker.simulation.light_curves import ZERO_POINT_MAG, LightCurve, mag_ab
-from broker.simulation.plan import SkyObject
+from broker.simulation.objects import SkyObject
 from broker.simulation.sky import Floats, Ints, offset, separation_arcsec
 from broker.simulation.survey import as_rows, between, record_fields
 
@@ -37,7 +37,7 @@ def process_ids(jd: Floats, rcid: int) -> Ints:
 def zero_points(one: SkyObject, which: Ints) -> Floats:
     """``magzpsci``: AB magnitude of 1 DN per exposure."""
     exposures = one.field.exposures
-    return np.round(ZERO_POINTS[exposures.band[which]] + between(-0.2, 0.2, exposures.draws[which, 0]), 5)
+    return np.asarray(np.round(ZERO_POINTS[exposures.band[which]] + between(-0.2, 0.2, exposures.draws[which, 0]), 5))
 
 
 def dn_per_njy(zero_point: float | Floats) -> Any:

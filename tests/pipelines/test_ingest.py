@@ -18,7 +18,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.ingest import run as ingest_run
 from tests.nights import ask, rows, run, simulated, truth
+from transforms import write_parquet
+from transforms.elements import Unit
+from transforms.read import split_unit
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +121,6 @@ def test_every_way_of_packing_gives_the_same_rows(archive: Path, whole: Path, tm
 
 
 def test_a_tar_is_divided_among_workers(archive: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transforms.elements import Unit
-    from transforms.read import split_unit
-
     tasks = list(split_unit(Unit((str(archive),)), members_per_slice=100))
     assert [len(task.part.members) for task in tasks if task.part] == [100] * 6 + [64]
     # Workers in other processes, as a runner elsewhere would have them.
@@ -237,8 +238,6 @@ def test_too_many_dead_letters_fail_the_run_after_writing(
 def test_wrong_options_are_said_in_one_sentence(
     archive: Path, tmp_path: Path, flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pipelines.ingest import run as ingest_run
-
     words = [word.format(archive=archive) for word in flags]
     if "--warehouse" not in words:
         words += ["--warehouse", str(tmp_path)]
@@ -253,7 +252,6 @@ def test_a_sum_that_does_not_balance_is_an_error(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A sink that loses rows must be found out by the account."""
-    from transforms import write_parquet
 
     def lose_the_first_file(files, warehouse, run_id, units):
         return write_parquet.commit(warehouse, run_id, units, files[1:])
