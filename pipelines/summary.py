@@ -102,9 +102,11 @@ def _prefixed(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
 def _survey_counts(connection: duckdb.DuckDBPyConnection, survey: str, run_id: str) -> SurveyCounts:
     row = connection.execute(
         f"""
-        WITH own AS (SELECT alert_id, packet_digest, ingested_at, observed_at FROM {survey}_alerts WHERE run_id = ?)
-        SELECT count(*), count(*) - (SELECT count(*) FROM (SELECT DISTINCT alert_id, packet_digest FROM own)),
-               (SELECT count(*) FROM (SELECT DISTINCT alert_id, packet_digest FROM own)) - count(DISTINCT alert_id),
+        WITH own AS (SELECT * FROM {survey}_alerts WHERE run_id = ?),
+             -- The same bytes written with another schema mean something else.
+             contents AS (SELECT DISTINCT alert_id, packet_digest, schema_version FROM own)
+        SELECT count(*), count(*) - (SELECT count(*) FROM contents),
+               (SELECT count(*) FROM contents) - count(DISTINCT alert_id),
                coalesce(quantile_cont(epoch(ingested_at) - epoch(observed_at), 0.5), 0),
                coalesce(quantile_cont(epoch(ingested_at) - epoch(observed_at), 0.95), 0)
         FROM own""",

@@ -135,7 +135,9 @@ def test_ids_are_exact(ztf: Path) -> None:
 def test_official_samples_are_conflicts(real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, real_data / "lsst" / "official_samples") == 0
     assert "14, of them 0 copies and 13 conflicts" in capsys.readouterr().out
-    assert ask(tmp_path, "SELECT count(*), count(DISTINCT packet_digest) FROM lsst_alerts") == [(14, 14)]
+    # Three of them are the same bytes as another, but written with another version: not the same contents.
+    contents = "SELECT count(*), count(DISTINCT packet_digest), count(DISTINCT (packet_digest, schema_version)) FROM lsst_alerts"
+    assert ask(tmp_path, contents) == [(14, 11, 14)]
     assert ask(tmp_path, "SELECT schema_version FROM lsst_alerts_unique") == [("11.0",)]
 
 
