@@ -39,7 +39,7 @@ def decode_columns(packets: Sequence[Packet], layout: Layout, columns: tuple[Col
     if layout.unknown:
         raise NotSupported("the packets have fields without a column")
     stamps = tuple(path for path in layout.stamps.values() if path)
-    program = compile_schema(packets[0].schema.text.decode("utf-8"), columns, stamps)
+    program = compile_schema(packets[0].schema, columns, stamps)
     data = np.frombuffer(b"".join(packet.datum for packet in packets), np.uint8)
     lengths = np.array([packet.stop - packet.start for packet in packets], np.int64)
     stops = np.cumsum(lengths)
@@ -113,6 +113,8 @@ class _Output:
         target = self.target(path) if path else None
         if target is None:
             return pa.nulls(self.rows(0), pa.binary())
+        if target.kind not in ("bytes", "string"):
+            raise NotSupported(f"{target.name} is a stamp of type {target.kind}")
         return self._bytes(target, pa.binary())
 
     def values(self, target: Target, further: int = 0) -> Array:

@@ -42,7 +42,9 @@ class Envelope:
 def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: RunStamp) -> Envelope:
     """The envelope of packets whose fields ``values`` knows."""
     survey, count = layout.survey, len(packets)
-    alert_ids, times = values(layout.alert_id), values(layout.time)
+    sent, times = values(layout.alert_id), values(layout.time)
+    # An id in a float is rounded: no id at all.
+    alert_ids = [alert_id if type(alert_id) is int else None for alert_id in sent]
     observed_at = to_utc(_floats(times), survey.time_format, survey.time_scale, survey.time_in_seconds_from)
     ra, dec = values(layout.ra_deg), values(layout.dec_deg)
     objects = _objects(values, layout, count)
@@ -64,7 +66,7 @@ def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: R
         "published_at": [packet.published_at for packet in packets],
         "ingested_at": [stamp.ingested_at] * count,
     }
-    return Envelope(columns, _faults(alert_ids, times, observed_at, layout), outside)
+    return Envelope(columns, _faults(sent, times, observed_at, layout), outside)
 
 
 def _floats(values: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -77,15 +79,17 @@ def _faults(alert_ids: list[Any], times: list[Any], observed_at: Any, layout: La
         expected = f"{layout.survey.time_format.upper()} ({layout.survey.time_scale.upper()}) between 1960 and 2100"
         faults[number] = f"the observation time {dotted(layout.time)} is {times[number]!r}, not a {expected}"
     for number, alert_id in enumerate(alert_ids):
-        if alert_id is None:
-            faults[number] = f"the alert id {dotted(layout.alert_id)} is null"
+        if type(alert_id) is not int:
+            shown = "null" if alert_id is None else f"{alert_id!r}, not an integer"
+            faults[number] = f"the alert id {dotted(layout.alert_id)} is {shown}"
     return faults
 
 
 def _objects(values: Values, layout: Layout, count: int) -> list[tuple[str | None, str | None]]:
     found: list[tuple[str | None, str | None]] = [(None, None)] * count
     for path, kind in reversed(layout.object_ids):
-        found = [(str(value), kind) if value else other for value, other in zip(values(path), found, strict=True)]
+        named = ((value, kind) if value and isinstance(value, (int, str)) else None for value in values(path))
+        found = [(str(one[0]), one[1]) if one else other for one, other in zip(named, found, strict=True)]
     return found
 
 

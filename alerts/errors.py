@@ -34,8 +34,8 @@ class UndecodablePacket(AlertError):
     """A datum that does not fit its schema, or lacks its id or its time."""
 
 
-MAX_PAYLOAD_BYTES = 8 * 2**20
-"""A dead letter keeps its input up to this size (BigQuery takes rows of 10 MB)."""
+MAX_PAYLOAD_BYTES = 6 * 2**20
+"""A dead letter keeps its input up to this size (BigQuery takes rows of 10 MB, and the payload in base64)."""
 _MAX_MESSAGE = 400
 
 

@@ -17,10 +17,11 @@ def to_json(value: Any) -> str:
     Integers above 2^53 become strings, NaN and infinities "NaN", "Infinity" and "-Infinity", bytes base64, dates and times
     ISO 8601.
     """
-    return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)
+    return json.dumps(plain(value), allow_nan=False, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON's own types, by the rules of ``to_json``; BigQuery's insertAll reads INT64, FLOAT64 and BYTES so."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
@@ -32,7 +33,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

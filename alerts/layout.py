@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from alerts.errors import UndecodablePacket
 from alerts.surveys import Survey, identify
-from alerts.surveys.survey import has_path
+from alerts.surveys.survey import has_path, type_at
 from alerts.wire_schemas import WriterSchema
 from schemas import Column
 from schemas.avro_files import AvroSchema, resolve, without_null
@@ -54,7 +54,8 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
     if not (isinstance(schema.declared, dict) and schema.declared.get("type") == "record"):
         raise UndecodablePacket(f"the packet's schema is not an Avro record as {survey.name} packets have")
     columns = survey.alerts_table.columns[len(ENVELOPE) :]
-    stamps = {role: _first(schema, paths) for role, paths in survey.stamps.items()}
+    # What stands at a stamp's place and is not of bytes is a field like any other.
+    stamps = {role: _first(schema, [one for one in paths if _is_bytes(schema, one)]) for role, paths in survey.stamps.items()}
     compared = _Comparison({path for path in stamps.values() if path})
     compared.record(schema.declared, columns, ())
     return Layout(
@@ -76,6 +77,11 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
 
 def _first(schema: WriterSchema, paths: Sequence[str]) -> Path | None:
     return next((tuple(path.split(".")) for path in paths if has_path(schema.declared, path)), None)
+
+
+def _is_bytes(schema: WriterSchema, path: str) -> bool:
+    kind = type_at(schema.declared, path)
+    return kind is not None and avro_type(kind) == "BYTES"
 
 
 def _needed(schema: WriterSchema, survey: Survey, what: str, paths: Sequence[str]) -> Path:
@@ -125,7 +131,8 @@ class _Comparison:
     def _holds_stamps_only(self, item: AvroSchema, path: Path) -> bool:
         if not (isinstance(item, dict) and item["type"] == "record"):
             return False
-        return all((*path, field["name"]) in self.stamps for field in item["fields"])
+        inside = [(*path, field["name"]) for field in item["fields"]]
+        return bool(inside) and all(one in self.stamps for one in inside)
 
     def _learn_names(self, schema: AvroSchema) -> None:
         """Later fields may refer to records that are defined inside a field the table does not have."""

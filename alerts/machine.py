@@ -46,6 +46,7 @@ def run(  # noqa: PLR0917 - numba calls by position
     row, left, before = np.zeros_like(room), np.zeros_like(room), np.zeros_like(room)
     for lane in range(len(starts)):
         before[:] = used
+        left[:] = 0  # a bad datum may have ended in the middle of an array
         row[0] = used[0]
         used[0] += 1
         end = _datum(data, starts[lane], stops[lane], instructions, bases, room, values, valid, used, row, left)

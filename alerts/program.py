@@ -8,13 +8,13 @@ per item. Avro 1.11 specification, "Binary encoding".
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from alerts.layout import Path
+from alerts.wire_schemas import WriterSchema
 from schemas import Column
 from schemas.avro_files import AvroSchema, resolve
 
@@ -62,13 +62,13 @@ class Program:
 
 
 @functools.lru_cache(maxsize=256)
-def compile_schema(schema: str, columns: tuple[Column, ...], stamps: tuple[Path, ...]) -> Program:
-    """The program for packets of ``schema`` (JSON text), whose every field must have a column or be a stamp.
+def compile_schema(schema: WriterSchema, columns: tuple[Column, ...], stamps: tuple[Path, ...]) -> Program:
+    """The program for packets of ``schema``, whose every field must have a column or be a stamp.
 
     Raises ``NotSupported``.
     """
     compiler = _Compiler(stamps)
-    root = compiler.record(json.loads(schema), columns, 0, ())
+    root = compiler.record(schema.declared, columns, 0, ())
     compiler.emit(END)
     return Program(
         np.array(compiler.instructions, np.int64).reshape(-1, 4),

@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # Beam warns about things nobody here can act on; what it cannot do, it raises.
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     if not words or words[0] in ("-h", "--help"):
         print(COMMANDS, end="")
         return 0

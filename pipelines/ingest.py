@@ -5,32 +5,33 @@ python -m pipelines.ingest --input night.tar.gz --warehouse ./warehouse
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
+import time
 from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
 
 from pipelines import summary
-from pipelines.options import BrokerOptions, Job, OptionsError, parse
+from pipelines.job import Job
+from pipelines.options import OptionsError, help_text, parse
 from pipelines.progress import progress_line
 from pipelines.run_folder import run_folder
 from transforms.decode import DecodeAlerts
-from transforms.read import DEAD_LETTERS, ReadPackets
-from transforms.write_parquet import WriteParquet
+from transforms.read import DEAD_LETTERS
 
 DONE, FAILED, WRONG_OPTIONS = 0, 1, 2
 
 
 def ingest(pipeline: beam.Pipeline, job: Job) -> None:
-    """Build the pipeline of ``job``."""
-    read = pipeline | "Read" >> ReadPackets(job.units, job.schemas)
+    """Build the pipeline of ``job``, archive and stream alike."""
+    read = pipeline | "Read" >> job.read
     decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder)
     rows = {"alerts": decoded.alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
-    _ = rows | "Write" >> WriteParquet(job.warehouse, job.run_id, job.units, job.cutouts)
+    _ = rows | "Write" >> job.write
 
 
 def run(argv: Sequence[str]) -> int:
@@ -56,13 +57,13 @@ def run(argv: Sequence[str]) -> int:
 
 def run_job(job: Job, options: PipelineOptions) -> int:
     """Run the pipeline of ``job``, write its account and print it; gives the exit status."""
+    job.write.prepare()
     with run_folder(job), progress_line(job):
-        pipeline = beam.Pipeline(options=options)
-        ingest(pipeline, job)
-        result = pipeline.run()
-        result.wait_until_finish()
-    metrics = result.metrics().query(MetricsFilter().with_namespace("broker"))["counters"]
-    counts = summary.count(job, {one.key.metric.name: one.result for one in metrics})
+        result = start(job, options)
+        wait(result, job)
+    if not job.bounded:
+        return DONE
+    counts = summary.count(job, counters(result))
     problem = counts.problem(job.max_dead_letters)
     summary.write_run(job, counts, failed=problem is not None)
     print(summary.text(counts))
@@ -72,16 +73,34 @@ def run_job(job: Job, options: PipelineOptions) -> int:
     return DONE
 
 
-def help_text() -> str:
-    """The broker's own flags; Beam's pass through and are documented there."""
-    parser = argparse.ArgumentParser(
-        "broker ingest",
-        description="Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse.",
-        epilog="All Beam options pass through: --runner, --direct_num_workers (processes of a local run), --project, "
-        "--temp_location, ... Exit status: 0 done, 1 the run failed, 2 the options are wrong.",
-    )
-    BrokerOptions._add_argparse_args(parser)
-    return parser.format_help()
+def start(job: Job, options: PipelineOptions) -> PipelineResult:
+    """Begin the run of ``job``, whose sink must be prepared."""
+    pipeline = beam.Pipeline(options=options)
+    ingest(pipeline, job)
+    return pipeline.run()
+
+
+def wait(result: PipelineResult, job: Job) -> None:
+    """Wait for the end of a run; end a stream when its time is over or it is interrupted."""
+    try:
+        if job.stop_after_secs is None:
+            result.wait_until_finish()
+        else:
+            time.sleep(job.stop_after_secs)
+            result.cancel()
+    except KeyboardInterrupt:
+        if job.bounded:
+            raise
+        result.cancel()
+
+
+def counters(result: PipelineResult) -> dict[str, int]:
+    """The broker's counters by name: committed ones where the runner has them."""
+    found = result.metrics().query(MetricsFilter().with_namespace("broker"))["counters"]
+    totals: dict[str, int] = {}
+    for one in found:
+        totals[one.key.metric.name] = totals.get(one.key.metric.name, 0) + (one.result or 0)
+    return totals
 
 
 def main() -> None:

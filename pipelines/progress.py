@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from pipelines.options import Job
+from pipelines.job import Job
 from transforms.progress import total
 
 _TERMINAL_EVERY_SECS = 1.0
@@ -34,16 +34,19 @@ def progress_line(job: Job, stream: TextIO | None = None) -> Iterator[None]:
 
 
 def _show(job: Job, stream: TextIO, done: threading.Event) -> None:
-    inputs = sum(len(unit.inputs) for unit in job.units)
     terminal = stream.isatty()
     begin = time.monotonic()
     shown = False
     while not done.wait(_TERMINAL_EVERY_SECS if terminal else _LOG_EVERY_SECS):
         alerts, seconds = total(job.progress_folder or ""), time.monotonic() - begin
-        line = f"{alerts:,} alerts of {inputs:,} input{'s' * (inputs != 1)}, {alerts / seconds:,.0f}/s, {seconds:,.0f} s"
+        line = f"{alerts:,} alerts{_of(job.inputs)}, {alerts / seconds:,.0f}/s, {seconds:,.0f} s"
         stream.write(f"\r{line:<70}" if terminal else f"{line}\n")
         stream.flush()
         shown = terminal
     if shown:
         stream.write("\r" + " " * 70 + "\r")
         stream.flush()
+
+
+def _of(inputs: int) -> str:
+    return f" of {inputs:,} input{'s' * (inputs != 1)}" if inputs else ""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pipelines.options import Job
+from pipelines.job import Job
 from transforms.parquet_files import TEMPORARY
 
 try:
@@ -23,10 +23,10 @@ def run_folder(job: Job) -> Iterator[None]:
 
     Only a local folder knows who lives: a run holds a lock, which the system lets go of when the run is killed.
     """
-    if "://" in job.warehouse or fcntl is None:
+    if job.folder is None or "://" in job.folder or fcntl is None:
         yield
         return
-    place = Path(job.warehouse, TEMPORARY)
+    place = Path(job.folder, TEMPORARY)
     place.mkdir(parents=True, exist_ok=True)
     _sweep(place)
     with _locked(place / f"{job.run_id}.lock"):

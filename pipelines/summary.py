@@ -8,28 +8,17 @@ from datetime import datetime, timezone
 from importlib import metadata
 from typing import Any
 
-import duckdb
 import pyarrow as pa
+from google.cloud import bigquery
 
 from alerts.json_text import to_json
-from alerts.surveys import SURVEYS
-from pipelines.local_warehouse import connect, tables
-from pipelines.options import Job
+from alerts.rows import json_rows
+from pipelines.counts import SurveyCounts, count_bigquery, count_local
+from pipelines.job import Job
 from schemas.tables import RUNS
 from transforms.decode import OFF_THE_SKY, UNKNOWN_FIELD
 from transforms.files import create_file, rename
 from transforms.parquet_files import TEMPORARY, open_parquet
-
-
-@dataclass(frozen=True)
-class SurveyCounts:
-    """Rows of one survey in one run; latency from observation to ingestion in seconds."""
-
-    alerts: int
-    copies: int
-    conflicts: int
-    latency_median_secs: float
-    latency_p95_secs: float
 
 
 @dataclass(frozen=True)
@@ -73,23 +62,20 @@ class Summary:
 
 
 def count(job: Job, counters: Mapping[str, int]) -> Summary:
-    """The summary of a run that has written to a local warehouse, from Beam's counters and from the tables."""
-    surveys: dict[str, SurveyCounts] = {}
-    letters: dict[str, int] = {}
-    if tables(job.warehouse):
-        with connect(job.warehouse) as connection:
-            present = set(tables(job.warehouse))
-            surveys = {name: _survey_counts(connection, name, job.run_id) for name in SURVEYS if f"{name}_alerts" in present}
-            if "dead_letters" in present:
-                letters = _letters(connection, job.run_id)
+    """The summary of a run that has ended, from Beam's counters at the source and from the tables it wrote."""
+    if job.folder is None:
+        sink = job.write
+        counts = count_bigquery(sink.project, sink.dataset, job.run_id, sink.surveys)
+    else:
+        counts = count_local(job.folder, job.run_id)
     return Summary(
         run_id=job.run_id,
         started_at=job.started_at,
         ended_at=datetime.now(timezone.utc),
         records_read=counters.get("records_read", 0),
         inputs_skipped=counters.get("inputs_skipped", 0) + len(job.skipped),
-        surveys={name: counts for name, counts in surveys.items() if counts.alerts},
-        dead_letters=letters,
+        surveys=counts.surveys,
+        dead_letters=counts.dead_letters,
         unknown_fields=_prefixed(counters, UNKNOWN_FIELD),
         off_the_sky=_prefixed(counters, OFF_THE_SKY),
     )
@@ -97,30 +83,6 @@ def count(job: Job, counters: Mapping[str, int]) -> Summary:
 
 def _prefixed(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
     return {name.removeprefix(prefix): value for name, value in sorted(counters.items()) if name.startswith(prefix)}
-
-
-def _survey_counts(connection: duckdb.DuckDBPyConnection, survey: str, run_id: str) -> SurveyCounts:
-    row = connection.execute(
-        f"""
-        WITH own AS (SELECT * FROM {survey}_alerts WHERE run_id = ?),
-             -- The same bytes written with another schema mean something else.
-             contents AS (SELECT DISTINCT alert_id, packet_digest, schema_version FROM own)
-        SELECT count(*), count(*) - (SELECT count(*) FROM contents),
-               (SELECT count(*) FROM contents) - count(DISTINCT alert_id),
-               coalesce(quantile_cont(epoch(ingested_at) - epoch(observed_at), 0.5), 0),
-               coalesce(quantile_cont(epoch(ingested_at) - epoch(observed_at), 0.95), 0)
-        FROM own""",
-        [run_id],
-    ).fetchone()
-    return SurveyCounts(*(row or (0, 0, 0, 0.0, 0.0)))
-
-
-def _letters(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, int]:
-    rows = connection.execute(
-        "SELECT stage, count(*) FROM dead_letters WHERE json_extract_string(attributes, '$.run_id') = ? GROUP BY 1 ORDER BY 1",
-        [run_id],
-    ).fetchall()
-    return {str(stage): int(number) for stage, number in rows}
 
 
 def write_run(job: Job, summary: Summary, failed: bool) -> None:
@@ -147,10 +109,22 @@ def write_run(job: Job, summary: Summary, failed: bool) -> None:
             }
         ),
     }
-    temporary = f"{job.warehouse}/{TEMPORARY}/{job.run_id}.parquet"
+    rows = pa.RecordBatch.from_pylist([row], schema=RUNS.arrow_schema)
+    if job.folder is None:
+        insert_run(job.write.project, job.write.dataset, rows)
+        return
+    temporary = f"{job.folder}/{TEMPORARY}/{job.run_id}.parquet"
     with create_file(temporary) as file, open_parquet(file, RUNS.arrow_schema) as writer:
-        writer.write_batch(pa.RecordBatch.from_pylist([row], schema=RUNS.arrow_schema))
-    rename([(temporary, f"{job.warehouse}/runs/{job.run_id}.parquet")])
+        writer.write_batch(rows)
+    rename([(temporary, f"{job.folder}/runs/{job.run_id}.parquet")])
+
+
+def insert_run(project: str, dataset: str, rows: pa.RecordBatch) -> None:
+    """Add a row to the ``runs`` table of a BigQuery dataset. Raises ``RuntimeError`` where BigQuery refuses it."""
+    with bigquery.Client(project=project) as client:
+        errors = client.insert_rows_json(f"{project}.{dataset}.{RUNS.name}", json_rows(rows))
+    if errors:
+        raise RuntimeError(f"BigQuery refuses the row for the runs table: {errors}")
 
 
 def text(summary: Summary) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -41,11 +42,12 @@ def assert_row_equals_record(row: Row, record: Record, survey: Survey | str) -> 
     """
     survey = SURVEYS[survey] if isinstance(survey, str) else survey
     packet_columns = survey.alerts_table.columns[len(ENVELOPE) :]
-    stamps = {role: _first_path(record, paths) for role, paths in survey.stamps.items()}
-    check = _Check({path for path in stamps.values() if path})
+    stamps = {role: _stamp_path(record, paths) for role, paths in survey.stamps.items()}
+    extra: dict[str, Any] = {} if row["extra"] is None else json.loads(row["extra"])
+    check = _Check({path for path in stamps.values() if path}, set(extra))
     check.records([row], [record], packet_columns, "")
-    _check_extra(row, record, check.extra)
-    assert sorted(row["null_arrays"]) == sorted(_null_arrays(record, packet_columns))
+    _check_extra(extra, record, check.extra)
+    assert sorted(row["null_arrays"]) == sorted(_null_arrays(record, packet_columns, check.extra))
     for role in CUTOUTS:
         if role in row:
             path = stamps[role]
@@ -67,8 +69,8 @@ def value_at(record: Any, path: str) -> Any:
 class _Check:
     """Walks rows and records along the columns, the items of an array together, and notes what belongs into ``extra``."""
 
-    def __init__(self, stamps: set[str]) -> None:
-        self.stamps = stamps
+    def __init__(self, stamps: set[str], in_extra: set[str]) -> None:
+        self.stamps, self.in_extra = stamps, in_extra
         self.extra: set[str] = set()
 
     def records(self, rows: Sequence[Row], records: Sequence[Record], columns: Iterable[Column], prefix: str) -> None:
@@ -85,7 +87,8 @@ class _Check:
                 self.extra.add(path)
 
     def field(self, stored: list[Any], sent: list[Any], column: Column, path: str) -> None:
-        if any(not _fits(value, column) for value in sent):
+        # What a schema allows to be of several types is in extra, also where this value would fit; then it has no column.
+        if path in self.in_extra or any(not _fits(value, column) for value in sent):
             self.extra.add(path)
             sent = [_MISSING] * len(sent)
         empty: Any = [] if column.mode == "REPEATED" else None
@@ -139,8 +142,7 @@ def _utc(time: datetime) -> datetime:
     return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
-def _check_extra(row: Row, record: Record, expected: set[str]) -> None:
-    extra: dict[str, Any] = {} if row["extra"] is None else json.loads(row["extra"])
+def _check_extra(extra: Mapping[str, Any], record: Record, expected: set[str]) -> None:
     missing = expected - set(extra)
     assert not missing, f"neither a column nor extra holds {sorted(missing)}"
     for path, stored in extra.items():
@@ -170,19 +172,19 @@ def _as_json(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _null_arrays(record: Record, columns: Iterable[Column], prefix: str = "") -> list[str]:
+def _null_arrays(record: Record, columns: Iterable[Column], in_extra: set[str], prefix: str = "") -> list[str]:
     """Paths of the arrays that are null or absent, or sent as something else, in the records that are there."""
     found = []
     for column in columns:
         value = record.get(column.name)
         path = prefix + column.name
-        if column.mode == "REPEATED" and (value is None or not _fits(value, column)):
+        if column.mode == "REPEATED" and (value is None or re.sub(r"\[\d+\]", "[]", path) in in_extra):
             found.append(path)
         elif column.type == "RECORD" and isinstance(value, dict):
-            found += _null_arrays(value, column.fields, path + ".")
+            found += _null_arrays(value, column.fields, in_extra, path + ".")
         elif column.type == "RECORD" and column.mode == "REPEATED":
             for number, item in enumerate(value or ()):
-                found += _null_arrays(item or {}, column.fields, f"{path}[{number}].")
+                found += _null_arrays(item or {}, column.fields, in_extra, f"{path}[{number}].")
     return found
 
 
@@ -202,7 +204,7 @@ def _check_envelope(row: Row, record: Record, survey: Survey) -> None:
     assert row["survey"] == survey.name
     version = _first_path(record, survey.version)
     if version and value_at(record, version) is not None:
-        assert row["schema_version"] == value_at(record, version)
+        assert row["schema_version"] == str(value_at(record, version))
     ra, dec = (math.nan if row[name] is None else row[name] for name in ("ra_deg", "dec_deg"))
     assert (row["healpix29"] is not None) == (0 <= ra < 360 and -90 <= dec <= 90)
     assert len(row["packet_digest"]) == 16
@@ -236,6 +238,11 @@ def _first_path(record: Record, paths: Iterable[str]) -> str | None:
         else:
             return path
     return None
+
+
+def _stamp_path(record: Record, paths: Iterable[str]) -> str | None:
+    path = _first_path(record, paths)
+    return path if path and isinstance(value_at(record, path), (bytes, type(None))) else None
 
 
 def _path(record: Record, paths: Iterable[str]) -> str:

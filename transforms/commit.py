@@ -22,7 +22,8 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
 
     Running it again with the same arguments, as a runner does that retries, changes nothing.
     """
-    by_key = {unit.key: unit for unit in units}
+    if not (by_key := {unit.key: unit for unit in units}):
+        return _only_add(written)
     files = {file.final: file for file in written}
     present = _files(warehouse)
     for unit in by_key.values():
@@ -33,6 +34,13 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
     delete(own)
     _take_out_overlaps(warehouse, run_id, by_key, present)
     return sum(file.rows for file in files.values())
+
+
+def _only_add(written: Iterable[WrittenFile]) -> int:
+    """Put files in place that replace nothing: those of a stream."""
+    files = list(written)
+    rename([(file.temporary, file.final) for file in files])
+    return sum(file.rows for file in files)
 
 
 def _files(warehouse: str) -> set[str]:

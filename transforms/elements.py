@@ -30,6 +30,10 @@ def unit_key(inputs: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(inputs).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
+STREAM = "stream"
+"""The unit of what comes as messages: nothing is replaced by it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadTask:
     """Something one worker reads in one go: the inputs of a unit, or some members of its one ``.tar``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from alerts.dead_letters import dead_letter_rows
@@ -18,6 +19,7 @@ from schemas.tables import DEAD_LETTERS
 from transforms.commit import commit
 from transforms.elements import AlertBatch, Unit, UnitLetter, WrittenFile
 from transforms.parquet_files import UnitWriter
+from transforms.together import AtTheEnd
 
 _LETTERS_AT_ONCE = 256
 
@@ -31,8 +33,13 @@ class WriteParquet(beam.PTransform):
 
     warehouse: str
     run_id: str
-    units: Sequence[Unit]
+    units: Sequence[Unit] = ()
     cutouts: bool = True
+    together: beam.PTransform = field(default_factory=AtTheEnd)
+    """When files are put in place: gathers them to lists."""
+
+    def prepare(self) -> None:
+        """Nothing: folders are made as they are needed."""
 
     def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[int]:
         """``inputs``: ``alerts``, and dead letters under any other names."""
@@ -47,7 +54,7 @@ class WriteParquet(beam.PTransform):
         return (
             files
             | "AllFiles" >> beam.Flatten()
-            | "Together" >> beam.combiners.ToList()
+            | "Together" >> self.together
             | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, list(self.units))
         )
 
@@ -66,7 +73,8 @@ class _WriteUnits(beam.DoFn):
     def start_bundle(self) -> None:
         self._unit = ""
 
-    def process(self, element: AlertBatch | UnitLetter) -> Iterator[WrittenFile]:
+    def process(self, element: AlertBatch | UnitLetter, timestamp: Timestamp = beam.DoFn.TimestampParam) -> Iterator[WrittenFile]:
+        self._timestamp = timestamp
         if element.unit != self._unit:
             yield from self._finish()
             self._writer = UnitWriter(self._warehouse, self._run_id, element.unit)
@@ -74,9 +82,8 @@ class _WriteUnits(beam.DoFn):
         yield from self._write(element)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        window = GlobalWindow()
         for file in self._finish():
-            yield WindowedValue(file, window.max_timestamp(), [window])
+            yield WindowedValue(file, self._timestamp, [GlobalWindow()])
 
     def _finish(self) -> Iterator[WrittenFile]:
         if self._writer is not None:

@@ -82,11 +82,16 @@ def record_name(schema: AvroSchema) -> str:
 
 def has_path(schema: AvroSchema, path: str) -> bool:
     """Whether an Avro record has the field at the dotted ``path``; arrays and maps are not entered."""
+    return type_at(schema, path) is not None
+
+
+def type_at(schema: AvroSchema, path: str) -> AvroSchema | None:
+    """The type of the field at the dotted ``path`` of an Avro record, without its null; None where there is no such field."""
     names: dict[str, AvroSchema] = {}
     node = resolve(schema, names)
     for part in path.split("."):
         if not (isinstance(node, dict) and node["type"] == "record"):
-            return False
+            return None
         found = None
         # Resolving every field, also those passed by, collects the names that later fields refer to.
         for one in node["fields"]:
@@ -94,6 +99,6 @@ def has_path(schema: AvroSchema, path: str) -> bool:
             if one["name"] == part:
                 found = kind
         if found is None:
-            return False
+            return None
         node = found
-    return True
+    return node

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +42,7 @@ class _Filler:
         if isinstance(schema, list):
             if self.null and "null" in schema:
                 return None
-            return self.value(next(branch for branch in schema if branch != "null"))
+            return self.value(next((branch for branch in schema if branch != "null"), "null"))
         if isinstance(schema, dict) and isinstance(schema["type"], (dict, list)):
             return self.value(schema["type"])
         kind = schema["type"] if isinstance(schema, dict) else schema
@@ -72,9 +74,11 @@ class _Filler:
             "string": f"text {self.number}",
             "bytes": b"\x00\xff%d" % self.number,
         }
-        value = simple[kind]
-        in_days_or_seconds = isinstance(schema, dict) and schema.get("logicalType")
-        return self.number if in_days_or_seconds and isinstance(value, int) else value
+        logical = schema.get("logicalType") if isinstance(schema, dict) else None
+        if logical == "uuid":
+            return str(uuid.UUID(int=self.number))
+        # Times as small numbers, so that they are in years that Python knows.
+        return self.number if logical and kind in ("int", "long") else simple[kind]
 
 
 def ztf_record(candid: int = 2_560_123_456_789_012_345, jd: float = 2458451.7, null: bool = False, **candidate: Any) -> Record:
@@ -124,6 +128,11 @@ def _zstandard_container(records: list[Record], schema: Any, per_block: int) -> 
 def ztf_packet(candid: int = 2_560_123_456_789_012_345, **values: Any) -> bytes:
     """A ZTF packet: a container of one record."""
     return container([ztf_record(candid, **values)])
+
+
+def as_text(schema: Any) -> bytes:
+    """A schema as it stands in the header of a container."""
+    return json.dumps(schema).encode()
 
 
 def datum(record: Record, schema: Any) -> bytes:

@@ -1,0 +1,107 @@
+"""What a run has written, counted in the tables: the same questions to DuckDB and to BigQuery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud import bigquery
+
+from alerts.surveys import SURVEYS
+from pipelines.local_warehouse import connect, tables
+from schemas.views import Dialect
+
+Rows = Callable[[str, str], Sequence[Sequence[Any]]]
+"""The rows of a query with the parameter ``run_id``."""
+
+_TABLE = {"duckdb": "{}", "bigquery": "`{}`"}
+_PARAMETER = {"duckdb": "$run_id", "bigquery": "@run_id"}
+_AGE_SECS = {
+    "duckdb": "epoch(ingested_at) - epoch(observed_at)",
+    "bigquery": "TIMESTAMP_DIFF(ingested_at, observed_at, MILLISECOND) / 1000",
+}
+_QUANTILE = {
+    "duckdb": "quantile_cont({}, {}/100)",
+    "bigquery": "APPROX_QUANTILES({}, 100)[OFFSET({})]",
+}
+_JSON_RUN_ID = {
+    "duckdb": "json_extract_string(attributes, '$.run_id')",
+    "bigquery": "JSON_VALUE(attributes, '$.run_id')",
+}
+
+
+@dataclass(frozen=True)
+class SurveyCounts:
+    """Rows of one survey in one run; latency from observation to ingestion in seconds."""
+
+    alerts: int
+    copies: int
+    conflicts: int
+    latency_median_secs: float
+    latency_p95_secs: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the tables hold of one run."""
+
+    surveys: dict[str, SurveyCounts]
+    dead_letters: dict[str, int]
+    """By stage."""
+
+
+def count_local(folder: str, run_id: str) -> Counts:
+    """The rows of a run in a local warehouse."""
+    present = tables(folder)
+    if not present:
+        return Counts({}, {})
+    with connect(folder) as connection:
+
+        def rows(sql: str, run_id: str) -> Sequence[Sequence[Any]]:
+            return connection.execute(sql, {"run_id": run_id}).fetchall()
+
+        return _count(rows, "duckdb", present, run_id, "{}")
+
+
+def count_bigquery(project: str, dataset: str, run_id: str, surveys: Iterable[str]) -> Counts:
+    """The rows of a run in a BigQuery dataset."""
+    with bigquery.Client(project=project) as client:
+
+        def rows(sql: str, run_id: str) -> Sequence[Sequence[Any]]:
+            parameter = bigquery.ScalarQueryParameter("run_id", "STRING", run_id)
+            job = client.query(sql, job_config=bigquery.QueryJobConfig(query_parameters=[parameter]))
+            return [tuple(row.values()) for row in job.result()]
+
+        present = [*(f"{name}_alerts" for name in surveys), "dead_letters"]
+        return _count(rows, "bigquery", present, run_id, f"{project}.{dataset}.{{}}")
+
+
+def _count(rows: Rows, dialect: Dialect, present: Sequence[str], run_id: str, full_name: str) -> Counts:
+    surveys = {}
+    for name in SURVEYS:
+        if f"{name}_alerts" in present:
+            table = _TABLE[dialect].format(full_name.format(f"{name}_alerts"))
+            found = rows(_survey_sql(table, dialect), run_id)
+            if found and found[0][0]:
+                alerts, contents, ids, median, p95 = found[0]
+                surveys[name] = SurveyCounts(alerts, alerts - contents, contents - ids, float(median), float(p95))
+    letters = {}
+    if "dead_letters" in present:
+        table = _TABLE[dialect].format(full_name.format("dead_letters"))
+        sql = f"SELECT stage, COUNT(*) FROM {table} WHERE {_JSON_RUN_ID[dialect]} = {_PARAMETER[dialect]} GROUP BY 1 ORDER BY 1"
+        letters = {str(stage): int(number) for stage, number in rows(sql, run_id)}
+    return Counts(surveys, letters)
+
+
+def _survey_sql(table: str, dialect: Dialect) -> str:
+    """Rows, distinct contents, distinct ids, and the median and 95th percentile of the latency."""
+    # The same bytes written with another schema mean something else: the version counts.
+    contents = "CONCAT(CAST(alert_id AS STRING), ' ', TO_HEX(packet_digest), ' ', COALESCE(schema_version, ''))"
+    if dialect == "duckdb":
+        contents = contents.replace("TO_HEX", "hex")
+    quantiles = ", ".join(_QUANTILE[dialect].format(_AGE_SECS[dialect], percent) for percent in (50, 95))
+    return (
+        f"SELECT COUNT(*), COUNT(DISTINCT {contents}), COUNT(DISTINCT alert_id), {quantiles} "
+        f"FROM {table} WHERE run_id = {_PARAMETER[dialect]}"
+    )

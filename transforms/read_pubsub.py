@@ -1,0 +1,91 @@
+"""Pub/Sub messages to packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from alerts.packets import Packet, open_packets
+from alerts.wire_schemas import WireSchemas
+from transforms.elements import STREAM, PacketBatch, UnitLetter
+from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS
+
+
+@dataclass
+class ReadMessages(beam.PTransform):
+    """Messages of a subscription, or of a topic by a subscription made for the run, to the outputs of ``ReadPackets``.
+
+    A message is a container or a wire message; its contents tell. ``id_label`` only where the runner knows it.
+    """
+
+    subscription: str | None
+    topic: str | None
+    id_label: str | None = None
+    timestamp_attribute: str | None = None
+    schemas: str | None = None
+
+    def expand(self, begin: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
+        """From the pipeline's beginning to the outputs ``packets`` and ``dead_letters``."""
+        messages = begin | "Messages" >> beam.io.ReadFromPubSub(
+            topic=self.topic,
+            subscription=self.subscription,
+            id_label=self.id_label,
+            with_attributes=True,
+            timestamp_attribute=self.timestamp_attribute,
+        )
+        return messages | "Open" >> beam.ParDo(_Open(self.schemas)).with_outputs(DEAD_LETTERS, main="packets")
+
+
+class _Open(beam.DoFn):
+    """Batches what a bundle holds; a batch never waits for the next bundle."""
+
+    def __init__(self, schemas: str | None) -> None:
+        self._wire_schemas = WireSchemas(schemas)
+        self._read = Metrics.counter("broker", "records_read")
+
+    def start_bundle(self) -> None:
+        self._packets: list[Packet] = []
+        self._bytes = 0
+
+    def process(
+        self, message: PubsubMessage, timestamp: Timestamp = beam.DoFn.TimestampParam
+    ) -> Iterator[PacketBatch | TaggedOutput]:
+        self._timestamp = timestamp
+        for item in open_message(message, self._wire_schemas):
+            self._read.inc()
+            if isinstance(item, Packet):
+                self._packets.append(item)
+                self._bytes += item.stop - item.start
+            else:
+                yield TaggedOutput(DEAD_LETTERS, UnitLetter(STREAM, item))
+        if len(self._packets) >= BATCH_PACKETS or self._bytes >= BATCH_BYTES:
+            yield self._take()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._packets:
+            yield WindowedValue(self._take(), self._timestamp, [GlobalWindow()])
+
+    def _take(self) -> PacketBatch:
+        batch = PacketBatch(STREAM, self._packets)
+        self._packets, self._bytes = [], 0
+        return batch
+
+
+def open_message(message: PubsubMessage, wire_schemas: WireSchemas) -> Iterator[Any]:
+    """The packets of a message (``Packet`` or ``DeadLetter``): source is its id, ``published_at`` its publish time."""
+    return open_packets(
+        message.data or b"",
+        message.message_id or "",
+        wire_schemas,
+        published_at=message.publish_time,
+        attributes=message.attributes,
+    )

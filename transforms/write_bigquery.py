@@ -1,0 +1,147 @@
+"""The BigQuery warehouse, by Beam's ``WriteToBigQuery``: load files or streaming inserts into tables made beforehand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
+from apache_beam.io.gcp.bigquery_tools import FileFormat, RetryStrategy
+from google.cloud import bigquery
+
+from alerts.dead_letters import dead_letter_rows
+from alerts.errors import MAX_PAYLOAD_BYTES, DeadLetter
+from alerts.rows import json_rows, typed_rows
+from alerts.surveys import SURVEYS, survey
+from schemas.tables import DEAD_LETTERS
+from transforms.bigquery_tables import prepare, tables_of
+from transforms.elements import STREAM, AlertBatch, UnitLetter
+
+_METHODS = {
+    "file_loads": WriteToBigQuery.Method.FILE_LOADS,
+    "streaming_inserts": WriteToBigQuery.Method.STREAMING_INSERTS,
+}
+# BigQuery takes requests of 10 MB and 50,000 rows; Beam's estimate of a row's size is on the safe side.
+_REQUEST_BYTES = 9_000_000
+_REQUEST_ROWS = 500
+
+
+class TableRow(dict[str, Any]):
+    """A row that knows its table: ``PROJECT:DATASET.TABLE``."""
+
+    def __init__(self, values: dict[str, Any], table: str) -> None:
+        super().__init__(values)
+        self.table = table
+
+    def __reduce__(self) -> tuple[object, tuple[dict[str, Any], str]]:
+        return TableRow, (dict(self), self.table)
+
+
+@dataclass
+class WriteBigQuery(beam.PTransform):
+    """Alerts (``AlertBatch``) and dead letters (``UnitLetter``, any number of collections) to the tables of a dataset.
+
+    Rows that BigQuery refuses become dead letters of the stage ``write``; what it cannot do now is tried again.
+    """
+
+    project: str
+    dataset: str
+    run_id: str
+    method: str
+    cutouts: bool = True
+    load_every_secs: float | None = None
+    surveys: tuple[str, ...] = tuple(SURVEYS)
+
+    def prepare(self) -> None:
+        """Make the dataset's tables and views before anything is written."""
+        with bigquery.Client(project=self.project) as client:
+            prepare(client, self.dataset, self.surveys)
+
+    def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
+        """``inputs``: ``alerts``, and dead letters under any other names."""
+        letters = [
+            collection | f"LetterRows_{name}" >> beam.ParDo(_LetterRows(self))
+            for name, collection in inputs.items()
+            if name != "alerts"
+        ]
+        rows = inputs["alerts"] | "AlertRows" >> beam.FlatMap(_alert_rows, self)
+        written = [*letters, rows] | "AllRows" >> beam.Flatten() | "Rows" >> self._sink()
+        if self.method != "streaming_inserts":
+            return written.destination_load_jobid_pairs
+        refused = (
+            written.failed_rows_with_errors
+            | "Refused" >> beam.Map(_refused)
+            | "RefusedRows" >> beam.ParDo(_LetterRows(self))
+            | "Refusals" >> self._sink()
+        )
+        return refused.failed_rows_with_errors | "MustNotFail" >> beam.Map(_fail)
+
+    def table(self, name: str) -> str:
+        """The full name of a table."""
+        return f"{self.project}:{self.dataset}.{name}"
+
+    def rows_of(self, batch: Any) -> list[dict[str, Any]]:
+        """Rows of a RecordBatch as the write method takes them."""
+        return json_rows(batch) if self.method == "streaming_inserts" else typed_rows(batch)
+
+    def _sink(self) -> WriteToBigQuery:
+        schemas = {self.table(table.name): table.to_bigquery() for table in tables_of(self.surveys)}
+        return WriteToBigQuery(
+            table=_table_of,
+            schema=schemas.__getitem__,
+            method=_METHODS[self.method],
+            create_disposition=BigQueryDisposition.CREATE_NEVER,
+            write_disposition=BigQueryDisposition.WRITE_APPEND,
+            insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
+            temp_file_format=FileFormat.AVRO,
+            triggering_frequency=self.load_every_secs if self.method == "file_loads" else None,
+            batch_size=_REQUEST_ROWS,
+            max_insert_payload_size=_REQUEST_BYTES,
+        )
+
+
+def _table_of(row: TableRow) -> str:
+    return row.table
+
+
+def _alert_rows(batch: AlertBatch, settings: WriteBigQuery) -> Iterator[TableRow]:
+    facts = survey(batch.survey)
+    for table in (facts.alerts_table, facts.cutouts_table) if settings.cutouts else (facts.alerts_table,):
+        for row in settings.rows_of(batch.rows.select(table.arrow_schema.names)):
+            yield TableRow(row, settings.table(table.name))
+
+
+class _LetterRows(beam.DoFn):
+    def __init__(self, settings: WriteBigQuery) -> None:
+        self._settings = settings
+
+    def process(self, element: UnitLetter) -> Iterator[TableRow]:
+        rows = self._settings.rows_of(dead_letter_rows([element.letter], self._settings.run_id))
+        yield TableRow(rows[0], self._settings.table(DEAD_LETTERS.name))
+
+
+def _refused(failure: tuple[str, dict[str, Any], Any]) -> UnitLetter:
+    """The dead letter for a row that BigQuery refused: the row as JSON is its payload."""
+    table, row, errors = failure
+    first = errors[0] if isinstance(errors, list) and errors else {"reason": "refused", "message": str(errors)}
+    name = str(table).rsplit(".", 1)[-1]
+    payload = json.dumps(row).encode()
+    return UnitLetter(
+        STREAM,
+        DeadLetter(
+            stage="write",
+            error_type=str(first.get("reason") or "refused"),
+            message=f"BigQuery refused the row for {name}: {first.get('message', '')} (at {first.get('location') or 'the row'})",
+            source=str(row.get("source") or f"alert_id {row.get('alert_id')}"),
+            payload=payload if len(payload) <= MAX_PAYLOAD_BYTES else None,
+            survey=row.get("survey"),
+            attributes={"table": name},
+        ),
+    )
+
+
+def _fail(failure: tuple[str, dict[str, Any], Any]) -> None:
+    raise RuntimeError(f"BigQuery refuses a dead letter, which must not be lost: {failure[2]}")
