@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
+import xxhash
 
 from alerts.errors import DeadLetter
 from alerts.json_text import to_json
 from schemas.tables import DEAD_LETTERS
 
+REPLAYED = "replayed"
+"""The stage of a mark: this letter has since become rows."""
+
+
+def letter_id(letter: DeadLetter) -> str:
+    """What tells the same input that failed twice from two inputs: hex digest of the payload, and of the source."""
+    digest = xxhash.xxh3_128(letter.source.encode("utf-8", "surrogatepass"))
+    digest.update(b"\0" if letter.payload is None else letter.payload)
+    return digest.hexdigest()
+
 
 def dead_letter_rows(letters: Sequence[DeadLetter], run_id: str) -> pa.RecordBatch:
-    """The rows of ``dead_letters``; the run's id stands among the attributes."""
+    """The rows of ``dead_letters``; the run's id and the letter's own stand among the attributes."""
     rows = [
         {
             "stage": letter.stage,
@@ -21,7 +32,7 @@ def dead_letter_rows(letters: Sequence[DeadLetter], run_id: str) -> pa.RecordBat
             "survey": letter.survey,
             "source": letter.source,
             "payload": letter.payload,
-            "attributes": to_json({"run_id": run_id, **letter.attributes}),
+            "attributes": to_json({**letter.attributes, "run_id": run_id, "letter": letter_id(letter)}),
             "failed_at": letter.failed_at,
         }
         for letter in letters

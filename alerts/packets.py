@@ -293,7 +293,8 @@ def _records(
     for number in range(count):
         begin = file.tell()
         try:
-            fastavro.schemaless_reader(file, schema.parsed, None)
+            # A value that is damaged, and not the lengths, is for alerts.decode to find, one record at a time.
+            fastavro.schemaless_reader(file, schema.unjudged, None, handle_unicode_errors="replace")
             if file.tell() > stop:
                 raise EOFError("the record goes beyond its block")
         except Exception as error:  # see _parse_header

@@ -41,6 +41,11 @@ class WriterSchema:
         return parse_text(self.text)
 
     @functools.cached_property
+    def unjudged(self) -> Any:
+        """The schema for finding where a datum ends: without logical types, so that no value in it is refused."""
+        return parse_text(json.dumps(_without_logical_types(self.declared)))
+
+    @functools.cached_property
     def version(self) -> str | None:
         """Schema version by the schema itself: its ``version``, else the ``v10_0`` in its name; None if it has neither."""
         if not isinstance(self.declared, dict):
@@ -52,6 +57,14 @@ class WriterSchema:
 
     def __reduce__(self) -> tuple[object, tuple[bytes, int | None]]:
         return writer_schema, (self.text, self.wire_id)
+
+
+def _without_logical_types(schema: AvroSchema) -> AvroSchema:
+    if isinstance(schema, list):
+        return [_without_logical_types(one) for one in schema]
+    if isinstance(schema, dict):
+        return {key: _without_logical_types(value) for key, value in schema.items() if key != "logicalType"}
+    return schema
 
 
 @functools.lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ usage: broker COMMAND ...
 
 commands:
   ingest     alert packets to the tables of a warehouse
+  replay     dead letters through the pipeline again, after a fix
   query      ask a warehouse: SQL, a cone on the sky, an object
   simulate   a made-up night of packets with a known truth
 
@@ -34,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pipelines.ingest import run  # noqa: PLC0415
 
         return run(rest)
+    if command == "replay":
+        from pipelines.replay import run as run_replay  # noqa: PLC0415
+
+        return run_replay(rest)
     if command == "query":
         from broker import query  # noqa: PLC0415
 
@@ -44,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from broker import simulate  # noqa: PLC0415
 
         return simulate.main(rest)
-    print(f"broker: {command!r} is no command; known are ingest, query and simulate", file=sys.stderr)
+    print(f"broker: {command!r} is no command; known are ingest, replay, query and simulate", file=sys.stderr)
     return 2
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from google.cloud import bigquery
 
+from alerts.dead_letters import REPLAYED
 from alerts.surveys import SURVEYS
 from pipelines.local_warehouse import connect, tables
-from schemas.views import Dialect
+from schemas.views import Dialect, json_text_sql
 
 Rows = Callable[[str, str], Sequence[Sequence[Any]]]
 """The rows of a query with the parameter ``run_id``."""
@@ -24,10 +25,6 @@ _AGE_SECS = {
 _QUANTILE = {
     "duckdb": "quantile_cont({}, {}/100)",
     "bigquery": "APPROX_QUANTILES({}, 100)[OFFSET({})]",
-}
-_JSON_RUN_ID = {
-    "duckdb": "json_extract_string(attributes, '$.run_id')",
-    "bigquery": "JSON_VALUE(attributes, '$.run_id')",
 }
 
 
@@ -89,7 +86,8 @@ def _count(rows: Rows, dialect: Dialect, present: Sequence[str], run_id: str, fu
     letters = {}
     if "dead_letters" in present:
         table = _TABLE[dialect].format(full_name.format("dead_letters"))
-        sql = f"SELECT stage, COUNT(*) FROM {table} WHERE {_JSON_RUN_ID[dialect]} = {_PARAMETER[dialect]} GROUP BY 1 ORDER BY 1"
+        own = f"stage <> '{REPLAYED}' AND {json_text_sql('attributes', 'run_id', dialect)}"
+        sql = f"SELECT stage, COUNT(*) FROM {table} WHERE {own} = {_PARAMETER[dialect]} GROUP BY 1 ORDER BY 1"
         letters = {str(stage): int(number) for stage, number in rows(sql, run_id)}
     return Counts(surveys, letters)
 

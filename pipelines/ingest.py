@@ -17,13 +17,14 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipelines import summary
 from pipelines.job import Job
-from pipelines.options import OptionsError, help_text, parse
+from pipelines.options import BrokerOptions, OptionsError, help_text, parse
 from pipelines.progress import progress_line
 from pipelines.run_folder import run_folder
 from transforms.decode import DecodeAlerts
 from transforms.read import DEAD_LETTERS
 
 DONE, FAILED, WRONG_OPTIONS = 0, 1, 2
+_ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."
 
 
 def ingest(pipeline: beam.Pipeline, job: Job) -> None:
@@ -37,7 +38,7 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one ingest with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text())
+        print(help_text("broker ingest", _ABOUT, BrokerOptions))
         return DONE
     try:
         options = parse(argv)
@@ -57,20 +58,30 @@ def run(argv: Sequence[str]) -> int:
 
 def run_job(job: Job, options: PipelineOptions) -> int:
     """Run the pipeline of ``job``, write its account and print it; gives the exit status."""
-    job.write.prepare()
-    with run_folder(job), progress_line(job):
-        result = start(job, options)
-        wait(result, job)
-    if not job.bounded:
-        return DONE
-    counts = summary.count(job, counters(result))
+    if job.bounded:
+        return run_counted(job, options)[0]
+    _run_to_its_end(job, options)
+    return DONE
+
+
+def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summary]:
+    """Run a job that ends by itself, write its account and print it; gives the exit status and the account."""
+    counts = summary.count(job, counters(_run_to_its_end(job, options)))
     problem = counts.problem(job.max_dead_letters)
     summary.write_run(job, counts, failed=problem is not None)
     print(summary.text(counts))
     if problem:
-        print(f"broker ingest: {problem}", file=sys.stderr)
-        return FAILED
-    return DONE
+        print(f"broker: {problem}", file=sys.stderr)
+        return FAILED, counts
+    return DONE, counts
+
+
+def _run_to_its_end(job: Job, options: PipelineOptions) -> PipelineResult:
+    job.write.prepare()
+    with run_folder(job), progress_line(job):
+        result = start(job, options)
+        wait(result, job)
+    return result
 
 
 def start(job: Job, options: PipelineOptions) -> PipelineResult:

@@ -64,12 +64,26 @@ class Job:
         """Check the options and find the inputs. Raises ``OptionsError``."""
         broker = options.view_as(BrokerOptions)
         stream = _is_stream(broker)
+        units, skipped = ([], []) if stream else plan_units(file for uri in broker.input for file in _find(uri))
+        return cls._of(options, units, skipped, stream)
+
+    @classmethod
+    def to_replay(cls, options: PipelineOptions) -> Job:
+        """A job that writes to the warehouse of the options, what it reads to be set. Raises ``OptionsError``."""
+        broker = options.view_as(BrokerOptions)
+        for name in ("input", "subscription", "topic"):
+            if getattr(broker, name):
+                raise OptionsError(f"--{name} is given, but a replay reads dead letters; leave it out")
+        return cls._of(options, [], [], stream=False)
+
+    @classmethod
+    def _of(cls, options: PipelineOptions, units: list[Unit], skipped: list[str], stream: bool) -> Job:
+        broker = options.view_as(BrokerOptions)
         if not 0 <= broker.max_dead_letters <= 1:
             raise OptionsError(f"--max_dead_letters is {broker.max_dead_letters:g}; give a fraction between 0 and 1")
         if broker.load_every_secs <= 0:
             raise OptionsError(f"--load_every_secs is {broker.load_every_secs:g}; give a number of seconds above 0")
         local = _set_runner(options, stream)
-        units, skipped = ([], []) if stream else plan_units(file for uri in broker.input for file in _find(uri))
         started_at = datetime.now(timezone.utc)
         run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         schemas, named = _schemas(broker.schemas), _survey(broker.survey)
@@ -79,7 +93,7 @@ class Job:
             run_id=run_id,
             started_at=started_at,
             read=_messages(broker, schemas, local) if stream else ReadPackets(units, schemas),
-            write=_write(options, warehouse, run_id, units, every_secs, named),
+            write=_write(options, warehouse=warehouse, run_id=run_id, units=units, every_secs=every_secs, named=named),
             inputs=sum(len(unit.inputs) for unit in units),
             skipped=tuple(skipped),
             survey=named,
@@ -126,6 +140,7 @@ def _messages(broker: BrokerOptions, schemas: str | None, local: bool) -> ReadMe
 
 def _write(
     options: PipelineOptions,
+    *,
     warehouse: str,
     run_id: str,
     units: list[Unit],

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from alerts.surveys import SURVEYS
-from schemas.views import unique_alerts_sql
+from schemas.views import open_letters_sql, unique_alerts_sql
 
 
 def tables(warehouse: str) -> list[str]:
@@ -40,5 +40,7 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
     for survey in SURVEYS:
         if f"{survey}_alerts" in found:
             connection.execute(f"CREATE VIEW {survey}_alerts_unique AS {unique_alerts_sql(f'{survey}_alerts', 'duckdb')}")
+    if "dead_letters" in found:
+        connection.execute(f"CREATE VIEW dead_letters_open AS {open_letters_sql('dead_letters', 'duckdb')}")
     connection.execute("SET lock_configuration = true")
     return connection

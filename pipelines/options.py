@@ -28,6 +28,7 @@ class BrokerOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         _add_source(parser.add_argument_group("what to read: files, or Pub/Sub"))
+        _add_packets(parser.add_argument_group("how to read it"))
         _add_sink(parser.add_argument_group("where to write"))
         parser.add_argument(
             "--max_dead_letters",
@@ -63,6 +64,9 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
         metavar="SECONDS",
         help="end a local stream after this time (default: it runs until it is interrupted)",
     )
+
+
+def _add_packets(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--survey", default="auto", metavar="NAME", help=f"auto (default: each packet tells), or one of {', '.join(SURVEYS)}"
     )
@@ -98,24 +102,37 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no_cutouts", dest="cutouts", action="store_false", help="leave the image stamps out")
 
 
-def parse(argv: Sequence[str]) -> PipelineOptions:
+class ReplayOptions(PipelineOptions):
+    """Flags of ``broker replay`` besides those of ``broker ingest`` (but for the source)."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        letters = parser.add_argument_group("which dead letters")
+        letters.add_argument("--stage", metavar="NAME", help="only letters of this stage: read, decode (default: all)")
+        letters.add_argument(
+            "--max_letters", type=int, default=10_000, metavar="N", help="at most so many, oldest first (default 10000)"
+        )
+
+
+def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOptions:
     """Pipeline options from command-line arguments. Raises ``OptionsError`` for a flag nobody knows."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     for group in PipelineOptions.__subclasses__():
         group._add_argparse_args(parser)
     _, unknown = parser.parse_known_args(list(argv))
     if unknown:
-        raise OptionsError(f"{unknown[0]!r} is no option of broker ingest or of Beam; see broker ingest --help")
+        raise OptionsError(f"{unknown[0]!r} is no option of {command} or of Beam; see {command} --help")
     return PipelineOptions(list(argv))
 
 
-def help_text() -> str:
+def help_text(command: str, about: str, *options: type[PipelineOptions]) -> str:
     """The broker's own flags; Beam's pass through and are documented there."""
     parser = argparse.ArgumentParser(
-        "broker ingest",
-        description="Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse.",
+        command,
+        description=about,
         epilog="All Beam options pass through: --runner, --direct_num_workers (processes of a local run), --project, "
         "--temp_location, ... Exit status: 0 done, 1 the run failed, 2 the options are wrong.",
     )
-    BrokerOptions._add_argparse_args(parser)
+    for group in options:
+        group._add_argparse_args(parser)
     return parser.format_help()

@@ -95,7 +95,9 @@ DEAD_LETTERS = Table(
             "NULLABLE",
             "The input as it came; NULL where it is too large to keep (read it again from source).",
         ),
-        Column("attributes", "JSON", "NULLABLE", "What else is known: run_id, offset_bytes, a message's attributes."),
+        Column(
+            "attributes", "JSON", "NULLABLE", "What else is known: run_id, letter (the same for one input that fails again), ..."
+        ),
         Column("failed_at", "TIMESTAMP", "REQUIRED", "UTC time of the failure."),
     ),
     "Every input that did not become a row, with enough to run it again.",

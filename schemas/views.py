@@ -6,6 +6,7 @@ from typing import Literal
 
 Dialect = Literal["duckdb", "bigquery"]
 
+_JSON_TEXT = {"duckdb": "json_extract_string({}, '$.{}')", "bigquery": "JSON_VALUE({}, '$.{}')"}
 # What the two dialects spell differently: where lists start, and the cast that gives NULL instead of an error.
 _LIST_ITEM = {"duckdb": "[{}]", "bigquery": "[ORDINAL({})]"}
 _SAFE_CAST = {"duckdb": "TRY_CAST", "bigquery": "SAFE_CAST"}
@@ -24,3 +25,18 @@ def unique_alerts_sql(table: str, dialect: Dialect) -> str:
     ]
     order = ", ".join(["published_at DESC NULLS LAST", *parts, "packet_digest DESC"])
     return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY alert_id ORDER BY {order}) = 1"
+
+
+def open_letters_sql(table: str, dialect: Dialect) -> str:
+    """A query with the newest row of each dead letter that has not become rows since: ``dead_letters_open``.
+
+    A letter that failed again in a replay has several rows in ``table``, its history.
+    """
+    letter = json_text_sql("attributes", "letter", dialect)
+    newest = f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {letter} ORDER BY failed_at DESC) = 1"
+    return f"SELECT * FROM ({newest}) WHERE stage <> 'replayed'"
+
+
+def json_text_sql(column: str, key: str, dialect: Dialect) -> str:
+    """The text under a key of a JSON column."""
+    return _JSON_TEXT[dialect].format(column, key)

@@ -10,7 +10,7 @@ from google.cloud import bigquery
 from alerts.surveys import SURVEYS
 from schemas import Table
 from schemas.tables import DEAD_LETTERS, RUNS
-from schemas.views import unique_alerts_sql
+from schemas.views import open_letters_sql, unique_alerts_sql
 
 
 def tables_of(surveys: Iterable[str]) -> list[Table]:
@@ -31,10 +31,13 @@ def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> No
             _add_missing_columns(client, dataset, table)
         else:
             _create(client, dataset, table)
-    for name in surveys:
-        view = f"{name}_alerts_unique"
-        if view not in existing:
-            _create_view(client, dataset, view, f"{name}_alerts")
+    views = {
+        f"{name}_alerts_unique": unique_alerts_sql(_quoted(client, dataset, f"{name}_alerts"), "bigquery") for name in surveys
+    }
+    views["dead_letters_open"] = open_letters_sql(_quoted(client, dataset, DEAD_LETTERS.name), "bigquery")
+    for name, sql in views.items():
+        if name not in existing:
+            _create_view(client, dataset, name, sql)
 
 
 def _fields(table: Table) -> list[bigquery.SchemaField]:
@@ -82,9 +85,13 @@ def _union(
     return list(merged.values()), changed
 
 
-def _create_view(client: bigquery.Client, dataset: str, name: str, table: str) -> None:
+def _quoted(client: bigquery.Client, dataset: str, name: str) -> str:
+    return f"`{client.project}.{dataset}.{name}`"
+
+
+def _create_view(client: bigquery.Client, dataset: str, name: str, sql: str) -> None:
     view = bigquery.Table(f"{client.project}.{dataset}.{name}")
-    view.view_query = unique_alerts_sql(f"`{client.project}.{dataset}.{table}`", "bigquery")
+    view.view_query = sql
     try:
         client.create_table(view)
     except Conflict:

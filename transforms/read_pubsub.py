@@ -87,5 +87,5 @@ def open_message(message: PubsubMessage, wire_schemas: WireSchemas) -> Iterator[
         message.message_id or "",
         wire_schemas,
         published_at=message.publish_time,
-        attributes=message.attributes,
+        attributes={**(message.attributes or {}), "published_at": message.publish_time.isoformat()},
     )

@@ -186,6 +186,8 @@ def outcome_of(items: Iterable[Packet | DeadLetter | Skipped], survey: Survey | 
     """Decode what a reader gave."""
     items = list(items)
     decoded = decode([one for one in items if isinstance(one, Packet)], survey=survey, run_id="test")
+    for rows in decoded.rows.values():
+        rows.validate(full=True)
     letters = [one for one in items if isinstance(one, DeadLetter)] + decoded.failures
     skipped = [one.source for one in items if isinstance(one, Skipped)]
     return Outcome([row for rows in decoded.rows.values() for row in rows.to_pylist()], letters, skipped, decoded)

@@ -89,6 +89,7 @@ def test_every_alert_of_a_night_is_a_row_equal_to_its_packet(real_data, night, a
     assert set(outcome.decoded.rows) == {night.partition("/")[0]}
     assert not outcome.decoded.unknown_fields
     assert not outcome.decoded.off_the_sky
+    assert not +outcome.decoded.one_by_one, "the fast way was not taken"
     assert_same_alerts(outcome, real_data / night)
 
 

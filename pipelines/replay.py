@@ -1,0 +1,110 @@
+"""Dead letters back through the graph of ``pipelines.ingest``, after a fix.
+
+    broker replay --warehouse ./warehouse --stage decode
+
+A letter that now passes becomes rows, with the source it always had, and is marked; one that fails again gets a newer row
+in ``dead_letters``. ``dead_letters_open`` shows the newest row of those that are still dead.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from alerts.dead_letters import REPLAYED
+from alerts.json_text import to_json
+from pipelines import ingest
+from pipelines.job import Job
+from pipelines.letters import Letters, open_letters
+from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, help_text, parse
+from transforms.read_letters import ReadLetters, SavedLetter
+
+_ABOUT = "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history."
+_OWN_ATTRIBUTES = ("run_id", "letter")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one replay with these command-line arguments; gives the exit status."""
+    if "--help" in argv or "-h" in argv:
+        print(help_text("broker replay", _ABOUT, ReplayOptions, BrokerOptions))
+        return ingest.DONE
+    try:
+        options = parse(argv, "broker replay")
+        letters, job = plan(options)
+    except OptionsError as error:
+        print(f"broker replay: {error}", file=sys.stderr)
+        return ingest.WRONG_OPTIONS
+    try:
+        return _run(letters, job, options)
+    except Exception as error:
+        print(f"broker replay: the run failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return ingest.FAILED
+    finally:
+        job.clean_up()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    warehouse: Letters
+    packets: list[SavedLetter]
+    refused: list[str]
+    """Sources of rows that BigQuery refused: they are no packets."""
+    without_payload: list[str]
+
+
+def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
+    """The letters to replay, and the job that does it. Raises ``OptionsError``."""
+    replay = options.view_as(ReplayOptions)
+    job = Job.to_replay(options)
+    warehouse = open_letters(job)
+    rows = warehouse.read(replay.stage, replay.max_letters)
+    saved = [_saved(row) for row in rows if row["payload"] is not None]
+    return _Plan(
+        warehouse,
+        packets=[one for one in saved if one.stage != "write"],
+        refused=[one.source for one in saved if one.stage == "write"],
+        without_payload=[row["source"] for row in rows if row["payload"] is None],
+    ), job
+
+
+def _saved(row: dict[str, Any]) -> SavedLetter:
+    attributes = json.loads(row["attributes"] or "{}")
+    others = {name: value for name, value in attributes.items() if name not in _OWN_ATTRIBUTES}
+    return SavedLetter(str(attributes.get("letter", "")), row["stage"], row["source"], bytes(row["payload"]), others)
+
+
+def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
+    for source in sorted({*letters.without_payload, *letters.refused}):
+        print(f"broker replay: {source} kept no packet; read it again with broker ingest", file=sys.stderr)
+    packets = letters.packets
+    job = replace(job, read=ReadLetters(packets, options.view_as(BrokerOptions).schemas), inputs=len(packets))
+    status, counts = ingest.run_counted(job, options)
+    if counts.records_read == counts.alerts + counts.letters:
+        failed_again = letters.warehouse.failed_in(job.run_id)
+        passed = [one for one in packets if one.letter not in failed_again]
+        letters.warehouse.add(_marks(passed, job.run_id))
+        print(f"replayed {len(packets):,} dead letters: {len(passed):,} passed, {len(packets) - len(passed):,} failed again")
+    return status
+
+
+def _marks(passed: Iterable[SavedLetter], run_id: str) -> list[dict[str, Any]]:
+    """Rows of ``dead_letters`` that say of letters that they have become rows."""
+    return [
+        {
+            "stage": REPLAYED,
+            "error_type": "",
+            "message": f"became rows in run {run_id}",
+            "survey": None,
+            "source": one.source,
+            "payload": None,
+            "attributes": to_json({"run_id": run_id, "letter": one.letter}),
+            "failed_at": datetime.now(timezone.utc),
+        }
+        for one in passed
+    ]

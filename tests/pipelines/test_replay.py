@@ -1,0 +1,88 @@
+"""Dead letters through the pipeline again: what passes is marked, what fails keeps its history."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from broker import cli
+from schemas import known_schemas
+from tests.nights import ask, rows, run, simulated, truth
+
+_NEWEST_ID = 1099
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    """Wire messages of LSST, as if of a schema version that is not built in, and some that no schema can mend."""
+    flags = ("--survey", "lsst", "--framing", "wire", "--alerts", "30", "--damaged", "6", "--seed", "4", "--archive", "folder")
+    folder = simulated(tmp_path / "night", *flags)
+    good = [one["name"] for one in truth(folder) if one["kind"] == "good"]
+    for name in good[:20]:
+        (message,) = folder.rglob(name)
+        message.write_bytes(b"\x00" + _NEWEST_ID.to_bytes(4, "big") + message.read_bytes()[5:])
+    return folder
+
+
+def replay(warehouse: Path, *flags: str) -> int:
+    return cli.main(["replay", "--warehouse", str(warehouse), *flags])
+
+
+def test_letters_pass_when_their_schema_is_supplied(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    warehouse, whole = tmp_path / "warehouse", tmp_path / "whole"
+    assert run(warehouse, night) == 0
+    unknown = ask(warehouse, "SELECT count(*) FROM dead_letters WHERE error_type = 'UnknownSchema' AND message LIKE '%1099%'")[0][
+        0
+    ]
+    open_before = ask(warehouse, "SELECT count(*) FROM dead_letters_open")[0][0]
+    assert unknown == 20
+    assert open_before == ask(warehouse, "SELECT count(*) FROM dead_letters")[0][0]
+
+    # Before the fix: all fail again, and the history grows while the open letters stay what they are.
+    capsys.readouterr()
+    assert replay(warehouse) == 0
+    assert f"replayed {open_before} dead letters: 0 passed, {open_before} failed again" in capsys.readouterr().out
+    assert ask(warehouse, "SELECT count(*) FROM dead_letters")[0][0] == 2 * open_before
+    assert ask(warehouse, "SELECT count(*) FROM dead_letters_open")[0][0] == open_before
+
+    # The fix: somebody supplies the schema.
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / f"{_NEWEST_ID}.avsc").write_text(json.dumps(known_schemas("lsst")["10.0"]))
+    supplied = ("--schemas", str(tmp_path / "schemas"))
+    assert replay(warehouse, *supplied) == 0
+    left = open_before - unknown
+    assert f"replayed {open_before} dead letters: {unknown} passed, {left} failed again" in capsys.readouterr().out
+    assert ask(warehouse, "SELECT count(*) FROM dead_letters_open") == [(left,)]
+    assert ask(
+        warehouse, "SELECT count(*) FROM dead_letters_open WHERE error_type = 'UnknownSchema' AND message LIKE '%1099%'"
+    ) == [(0,)]
+
+    # The rows are those of a run that had the schema from the beginning, their source too.
+    assert run(whole, night, flags=supplied) == 0
+    for table in ("lsst_alerts", "lsst_cutouts"):
+        assert rows(warehouse, table, ("run_id", "ingested_at")).equals(rows(whole, table, ("run_id", "ingested_at")))
+
+
+def test_a_stage_can_be_chosen_and_marked_letters_are_left_alone(
+    night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    assert run(warehouse, night) == 0
+    stages = dict(ask(warehouse, "SELECT stage, count(*) FROM dead_letters_open GROUP BY 1"))
+    capsys.readouterr()
+    assert replay(warehouse, "--stage", "decode") == 0
+    assert f"replayed {stages['decode']} dead letters: 0 passed" in capsys.readouterr().out
+
+
+def test_nothing_to_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = simulated(tmp_path / "night", "--alerts", "5")
+    assert run(tmp_path / "warehouse", folder) == 0
+    assert replay(tmp_path / "warehouse") == 0
+    assert "replayed 0 dead letters" in capsys.readouterr().out
+
+
+def test_a_replay_takes_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert replay(tmp_path, "--input", "x.avro") == 2
+    assert "a replay reads dead letters" in capsys.readouterr().err

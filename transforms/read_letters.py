@@ -1,0 +1,64 @@
+"""Dead letters back to packets, for a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from alerts.packets import Packet, open_packets
+from alerts.wire_schemas import WireSchemas
+from transforms.elements import STREAM, PacketBatch, UnitLetter
+from transforms.read import DEAD_LETTERS
+
+
+@dataclass(frozen=True)
+class SavedLetter:
+    """A row of ``dead_letters`` that has its payload."""
+
+    letter: str
+    """The id that it keeps when it fails again."""
+    stage: str
+    source: str
+    payload: bytes
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def published_at(self) -> datetime | None:
+        """When the message was published, if it was one."""
+        sent = self.attributes.get("published_at")
+        return datetime.fromisoformat(str(sent)) if sent else None
+
+
+@dataclass
+class ReadLetters(beam.PTransform):
+    """Saved letters to the outputs of ``ReadPackets``."""
+
+    letters: Sequence[SavedLetter]
+    schemas: str | None = None
+
+    def expand(self, begin: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
+        """From the pipeline's beginning to the outputs ``packets`` and ``dead_letters``."""
+        letters = begin | "Letters" >> beam.Create(list(self.letters))
+        return letters | "Open" >> beam.ParDo(_Open(self.schemas)).with_outputs(DEAD_LETTERS, main="packets")
+
+
+class _Open(beam.DoFn):
+    def __init__(self, schemas: str | None) -> None:
+        self._wire_schemas = WireSchemas(schemas)
+        self._read = Metrics.counter("broker", "records_read")
+
+    def process(self, saved: SavedLetter) -> Iterator[PacketBatch | TaggedOutput]:
+        items = open_packets(
+            saved.payload, saved.source, self._wire_schemas, published_at=saved.published_at, attributes=saved.attributes
+        )
+        for item in items:
+            self._read.inc()
+            if isinstance(item, Packet):
+                yield PacketBatch(STREAM, [item])
+            else:
+                yield TaggedOutput(DEAD_LETTERS, UnitLetter(STREAM, item))
