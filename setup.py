@@ -29,6 +29,7 @@ setup(
         "duckdb>=1.4",
         "fastavro>=1.10",
         "google-cloud-bigquery>=3.30",
+        "google-cloud-pubsub>=2.20",
         "numba>=0.61",
         "numpy>=1.26",
         "pyarrow>=19",

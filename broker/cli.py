@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
 
-COMMANDS = """\
-usage: broker COMMAND ...
+# Command: what it is for, and its module. Imported where it is needed: a query need not wait for Beam.
+_WHOLE = {
+    "ingest": ("alert packets to the tables of a warehouse", "pipelines.ingest", "run"),
+    "replay": ("dead letters through the pipeline again, after a fix", "pipelines.replay", "run"),
+    "simulate": ("a made-up night of packets with a known truth", "broker.simulate", "main"),
+}
+"""Commands that read their own arguments."""
+_PARSED = {
+    "query": ("ask a warehouse: SQL, a cone on the sky, an object", "broker.query"),
+    "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
+}
 
-commands:
-  ingest     alert packets to the tables of a warehouse
-  replay     dead letters through the pipeline again, after a fix
-  query      ask a warehouse: SQL, a cone on the sky, an object
-  simulate   a made-up night of packets with a known truth
 
-broker COMMAND --help tells more.
-"""
+def usage() -> str:
+    """The commands."""
+    purposes = {name: entry[0] for name, entry in (*_WHOLE.items(), *_PARSED.items())}
+    lines = "\n".join(f"  {name:<10} {purpose}" for name, purpose in purposes.items())
+    return f"usage: broker COMMAND ...\n\ncommands:\n{lines}\n\nbroker COMMAND --help tells more."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,29 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Beam warns about things nobody here can act on; what it cannot do, it raises.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     if not words or words[0] in ("-h", "--help"):
-        print(COMMANDS, end="")
+        print(usage())
         return 0
     command, rest = words[0], words[1:]
-    # Imported where it is needed: a query need not wait for Beam.
-    if command == "ingest":
-        from pipelines.ingest import run  # noqa: PLC0415
-
-        return run(rest)
-    if command == "replay":
-        from pipelines.replay import run as run_replay  # noqa: PLC0415
-
-        return run_replay(rest)
-    if command == "query":
-        from broker import query  # noqa: PLC0415
-
-        parser = argparse.ArgumentParser("broker query", description="Ask a warehouse.")
-        query.add_arguments(parser)
-        return query.main(parser.parse_args(rest))
-    if command == "simulate":
-        from broker import simulate  # noqa: PLC0415
-
-        return simulate.main(rest)
-    print(f"broker: {command!r} is no command; known are ingest, replay, query and simulate", file=sys.stderr)
+    if command in _WHOLE:
+        _, module, function = _WHOLE[command]
+        return int(getattr(importlib.import_module(module), function)(rest))
+    if command in _PARSED:
+        purpose, name = _PARSED[command]
+        chosen = importlib.import_module(name)
+        parser = argparse.ArgumentParser(f"broker {command}", description=f"{purpose.capitalize()}.")
+        chosen.add_arguments(parser)
+        return int(chosen.main(parser.parse_args(rest)))
+    print(f"broker: {command!r} is no command; known are {', '.join([*_WHOLE, *_PARSED])}", file=sys.stderr)
     return 2
 
 

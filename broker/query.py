@@ -21,8 +21,10 @@ _SHOWN_CHARACTERS = 120
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker query``."""
-    parser.add_argument("sql", nargs="?", metavar="SQL", help="one SELECT over the tables, in DuckDB's SQL")
-    parser.add_argument("--warehouse", default="./warehouse", metavar="FOLDER", help="default ./warehouse")
+    parser.add_argument("sql", nargs="?", metavar="SQL", help="one SELECT over the tables, in DuckDB's SQL, or in BigQuery's")
+    parser.add_argument(
+        "--warehouse", default="./warehouse", metavar="URI", help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET"
+    )
     parser.add_argument("--cone", metavar="RA,DEC,RADIUS_ARCSEC", help="alerts near a position (ICRS, degrees), nearest first")
     parser.add_argument("--object", metavar="ID", help="alerts of an object, in order of time")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default table")

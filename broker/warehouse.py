@@ -8,11 +8,15 @@
 
 from __future__ import annotations
 
+import abc
+import re
 from types import TracebackType
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud import bigquery
 
 from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS
@@ -23,28 +27,29 @@ _SHOWN = (
     "schema_version, source, published_at, ingested_at"
 )
 MAX_RADIUS_ARCSEC = 180 * 3600.0
+_ONE_SELECT = "give one SELECT; a warehouse is only read"
 
 
 class QueryError(ValueError):
     """The query cannot be answered; the message says why in one sentence."""
 
 
-class Warehouse:
-    """A local warehouse, read only. The views are the tables' names, and ``{survey}_alerts_unique``."""
+class Warehouse(abc.ABC):
+    """A warehouse, read only. The tables and views are those of ``docs/tables.md``."""
 
-    def __init__(self, folder: str) -> None:
-        self._connection = connect(folder)
-        self.tables = tables(folder)
+    tables: list[str]
 
+    @abc.abstractmethod
     def query(self, sql: str) -> pa.Table:
-        """The answer to one SELECT in DuckDB's SQL. Raises ``QueryError``."""
-        try:
-            statements = duckdb.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise QueryError("give one SELECT; a warehouse is only read")
-            return self._connection.execute(statements[0]).to_arrow_table()
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
+        """The answer to one SELECT, in the SQL of DuckDB or of BigQuery. Raises ``QueryError``."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of it."""
+
+    @abc.abstractmethod
+    def _select(self, sql: str, object_id: str) -> pa.Table:
+        """The answer to our own SQL, with a parameter written ``{object_id}``."""
 
     def cone(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> pa.Table:
         """Alerts within a radius of a position (ICRS), one row per alert id, nearest first.
@@ -58,7 +63,7 @@ class Warehouse:
             )
         ranges = cone_ranges(ra_deg, dec_deg, radius_arcsec)
         near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
-        found = self._alerts(near, [])
+        found = self._alerts(near)
         ra, dec = (found.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))
         separations = separation_arcsec(ra, dec, ra_deg, dec_deg)
         order = np.argsort(separations, kind="stable")
@@ -67,25 +72,19 @@ class Warehouse:
 
     def alerts_of(self, object_id: str) -> pa.Table:
         """Alerts of an object, in order of time, one row per alert id."""
-        return self._alerts("object_id = ?", [object_id])
+        return self._alerts("object_id = {object_id}", object_id)
 
-    def _alerts(self, condition: str, values: list[object]) -> pa.Table:
+    def _alerts(self, condition: str, object_id: str = "") -> pa.Table:
         """Envelope columns of the alerts of all surveys that meet a condition."""
         names = [f"{survey}_alerts" for survey in SURVEYS if f"{survey}_alerts" in self.tables]
         if not names:
             raise QueryError("the warehouse holds no alerts")
         # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
         parts = [
-            f"SELECT {_SHOWN} FROM {name}_unique "
-            f"WHERE alert_id IN (SELECT alert_id FROM {name} WHERE {condition}) AND ({condition})"
+            f"SELECT {_SHOWN} FROM {name}_unique WHERE alert_id IN (SELECT alert_id FROM {name} WHERE {condition}) AND ({condition})"
             for name in names
         ]
-        sql = " UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id"
-        return self._connection.execute(sql, values * 2 * len(names)).to_arrow_table()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        return self._select(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", object_id)
 
     def __enter__(self) -> Warehouse:
         return self
@@ -94,9 +93,70 @@ class Warehouse:
         self.close()
 
 
-def open(folder: str = "./warehouse") -> Warehouse:  # noqa: A001 - read as warehouse.open
-    """The warehouse in a folder. Raises ``QueryError`` when there is none."""
+class LocalWarehouse(Warehouse):
+    """A warehouse in a folder, asked through DuckDB."""
+
+    def __init__(self, folder: str) -> None:
+        self._connection = connect(folder)
+        self.tables = tables(folder)
+
+    def query(self, sql: str) -> pa.Table:  # noqa: D102 - see Warehouse
+        try:
+            statements = duckdb.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise QueryError(_ONE_SELECT)
+            return self._connection.execute(statements[0]).to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+
+    def _select(self, sql: str, object_id: str) -> pa.Table:
+        named = {"object_id": object_id} if "{object_id}" in sql else {}
+        return self._connection.execute(sql.format(object_id="$object_id"), named).to_arrow_table()
+
+    def close(self) -> None:  # noqa: D102
+        self._connection.close()
+
+
+class BigQueryWarehouse(Warehouse):
+    """A warehouse in a BigQuery dataset. Table names without a dataset are of this one."""
+
+    def __init__(self, project: str, dataset: str) -> None:
+        self._client = bigquery.Client(project=project)
+        self._dataset = bigquery.DatasetReference(project, dataset)
+        try:
+            self.tables = sorted(item.table_id for item in self._client.list_tables(self._dataset))
+        except GoogleAPICallError as error:
+            raise QueryError(f"bigquery://{project}/{dataset} cannot be opened: {error.message}") from error
+
+    def query(self, sql: str) -> pa.Table:  # noqa: D102 - see Warehouse
+        # Whoever may only read needs no more rights than that; here only the form is checked.
+        if not re.match(r"\s*(SELECT|WITH)\b", sql, re.IGNORECASE):
+            raise QueryError(_ONE_SELECT)
+        return self._ask(sql, [])
+
+    def _select(self, sql: str, object_id: str) -> pa.Table:
+        parameter = bigquery.ScalarQueryParameter("object_id", "STRING", object_id)
+        return self._ask(sql.format(object_id="@object_id"), [parameter] if "{object_id}" in sql else [])
+
+    def _ask(self, sql: str, parameters: list[bigquery.ScalarQueryParameter]) -> pa.Table:
+        settings = bigquery.QueryJobConfig(query_parameters=parameters, default_dataset=self._dataset)
+        try:
+            return self._client.query(sql, job_config=settings).result().to_arrow(create_bqstorage_client=False)
+        except GoogleAPICallError as error:
+            raise QueryError(str(error.message)) from error
+
+    def close(self) -> None:  # noqa: D102
+        self._client.close()
+
+
+def open(uri: str = "./warehouse") -> Warehouse:  # noqa: A001 - read as warehouse.open
+    """The warehouse in a folder, or ``bigquery://PROJECT/DATASET``. Raises ``QueryError`` when there is none."""
+    if uri.startswith("bigquery://"):
+        project, _, dataset = uri.removeprefix("bigquery://").partition("/")
+        if not project or not dataset or "/" in dataset:
+            raise QueryError(f"{uri} is not of the form bigquery://PROJECT/DATASET")
+        return BigQueryWarehouse(project, dataset)
     try:
-        return Warehouse(folder)
+        return LocalWarehouse(uri)
     except FileNotFoundError as error:
         raise QueryError(str(error)) from error
