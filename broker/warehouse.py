@@ -81,7 +81,8 @@ class Warehouse(abc.ABC):
             raise QueryError("the warehouse holds no alerts")
         # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
         parts = [
-            f"SELECT {_SHOWN} FROM {name}_unique WHERE alert_id IN (SELECT alert_id FROM {name} WHERE {condition}) AND ({condition})"
+            f"SELECT {_SHOWN} FROM {name}_unique "
+            f"WHERE alert_id IN (SELECT alert_id FROM {name} WHERE {condition}) AND ({condition})"
             for name in names
         ]
         return self._select(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", object_id)

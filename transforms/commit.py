@@ -7,14 +7,15 @@ commit that is itself killed loses nothing, and that running the same command ag
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.elements import Unit, WrittenFile, unit_key
 from transforms.files import create_file, delete, files_below, open_file, printable, rename, write_file
-from transforms.parquet_files import INPUTS, TEMPORARY, open_parquet
+from transforms.parquet_files import INPUTS, PART_ROWS, TEMPORARY, open_parquet
 
 
 def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile]) -> int:
@@ -37,10 +38,37 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
 
 
 def _only_add(written: Iterable[WrittenFile]) -> int:
-    """Put files in place that replace nothing: those of a stream."""
-    files = list(written)
-    rename([(file.temporary, file.final) for file in files])
-    return sum(file.rows for file in files)
+    """Put files in place that replace nothing: those of a stream, whose bundles are small, joined to larger ones."""
+    folders: dict[str, list[WrittenFile]] = {}
+    # By name, so that the files of alerts and of their cutouts are joined in the same order.
+    for file in sorted(written, key=lambda one: one.final):
+        folders.setdefault(file.final.rsplit("/", 1)[0], []).append(file)
+    joined = [_join(some) for files in folders.values() for some in _in_parts(files)]
+    rename([(file.temporary, file.final) for file in joined])
+    return sum(file.rows for file in joined)
+
+
+def _in_parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
+    part: list[WrittenFile] = []
+    for file in files:
+        if part and sum(one.rows for one in part) + file.rows > PART_ROWS:
+            yield part
+            part = []
+        part.append(file)
+    if part:
+        yield part
+
+
+def _join(files: list[WrittenFile]) -> WrittenFile:
+    first = files[0]
+    if len(files) == 1:
+        return first
+    rows = pa.concat_tables([_read(file.temporary) for file in files])
+    joined = first.temporary + ".joined"
+    with create_file(joined) as file, open_parquet(file, rows.schema) as writer:
+        writer.write_table(rows)
+    delete(one.temporary for one in files)
+    return replace(first, temporary=joined, rows=rows.num_rows)
 
 
 def _files(warehouse: str) -> set[str]:
