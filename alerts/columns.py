@@ -34,19 +34,18 @@ class Columns:
     null_arrays: list[list[str]]
 
 
-def decode_columns(packets: Sequence[Packet], layout: Layout, columns: tuple[Column, ...]) -> Columns:
+def decode_columns(packets: Sequence[Packet], layout: Layout) -> Columns:
     """Decode packets of one schema. Raises ``NotSupported`` where only fastavro can: the schema, or some value, is unusual."""
     if layout.unknown:
         raise NotSupported("the packets have fields without a column")
-    stamps = tuple(path for path in layout.stamps.values() if path)
-    program = compile_schema(packets[0].schema, columns, stamps)
+    program = compile_schema(packets[0].schema, layout.survey)
     data = np.frombuffer(b"".join(packet.datum for packet in packets), np.uint8)
     lengths = np.array([packet.stop - packet.start for packet in packets], np.int64)
     stops = np.cumsum(lengths)
     out = _Output(program, data, stops - lengths, stops)
     return Columns(
         good=out.fine.astype(bool),
-        packet=out.record(program.root, columns),
+        packet=out.record(program.root, layout.survey.packet_columns),
         stamps=[out.at(path) for path in layout.stamps.values()],
         null_arrays=_null_arrays(out, layout),
     )
@@ -131,13 +130,13 @@ class _Output:
 
     def record(self, target: Target, columns: Sequence[Column]) -> pa.StructArray:
         children = [self.column(target.parts.get(column.name), column, target.level) for column in columns]
-        fields = [column.to_arrow() for column in columns]
+        fields = [column.arrow for column in columns]
         rows = self.rows(target.level)
         return pa.StructArray.from_buffers(pa.struct(fields), rows, [self._bitmap(target)], children=children)
 
     def column(self, target: Target | None, column: Column, level: int) -> pa.Array:
         """The array of a column; all NULL (or empty lists) where the schema lacks the field."""
-        kind = column.to_arrow().type
+        kind = column.arrow.type
         if target is None:
             return _absent(self.rows(level), kind, column)
         if target.kind == "array":

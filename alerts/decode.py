@@ -89,7 +89,7 @@ def _dead_letter(error: Exception, packet: Packet, survey: Survey | None, what: 
 def _decode_group(packets: list[Packet], layout: Layout, stamp: RunStamp, decoded: Decoded) -> Iterator[pa.RecordBatch]:
     """Rows of packets of one schema: all that can be at once, then the others one by one."""
     try:
-        columns = decode_columns(packets, layout, layout.survey.alerts_table.columns[len(ENVELOPE) :])
+        columns = decode_columns(packets, layout)
     except NotSupported:
         left = packets
     else:
@@ -167,7 +167,7 @@ def _rows(part: _Part, layout: Layout, stamp: RunStamp, decoded: Decoded) -> pa.
     """The rows of a part, without those that lack an id or a time, which become dead letters."""
     made = envelope(part.packets, part.values, layout, stamp)
     columns = {**made.columns, "extra": part.extra, "null_arrays": part.null_arrays}
-    arrays = [pa.array(columns[column.name], column.to_arrow().type) for column in ENVELOPE]
+    arrays = [pa.array(columns[column.name], column.arrow.type) for column in ENVELOPE]
     rows = pa.RecordBatch.from_arrays([*arrays, *part.columns.flatten(), *part.stamps], schema=_rows_schema(layout.survey))
     for number, fault in sorted(made.faults.items()):
         decoded.failures.append(_dead_letter(UndecodablePacket(fault), part.packets[number], layout.survey))
@@ -181,5 +181,5 @@ def _rows(part: _Part, layout: Layout, stamp: RunStamp, decoded: Decoded) -> pa.
 
 @functools.cache
 def _rows_schema(survey: Survey) -> pa.Schema:
-    stamps = [survey.cutouts_table.by_name[role].to_arrow() for role in CUTOUTS]
+    stamps = [survey.cutouts_table.by_name[role].arrow for role in CUTOUTS]
     return pa.schema([*survey.alerts_table.arrow_schema, *stamps])

@@ -14,9 +14,8 @@ from alerts.surveys import Survey, identify
 from alerts.surveys.survey import has_path, type_at
 from alerts.wire_schemas import WriterSchema
 from schemas import Column
-from schemas.avro_files import AvroSchema, resolve, without_null
+from schemas.avro_files import AvroSchema, named_types, resolve, without_null
 from schemas.table import avro_type
-from schemas.tables import ENVELOPE
 
 Path = tuple[str, ...]
 """Names of nested fields; ``[]`` stands for every item of the array before it."""
@@ -53,14 +52,14 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
     survey = survey or identify(schema.declared)
     if not (isinstance(schema.declared, dict) and schema.declared.get("type") == "record"):
         raise UndecodablePacket(f"the packet's schema is not an Avro record as {survey.name} packets have")
-    columns = survey.alerts_table.columns[len(ENVELOPE) :]
+    columns = survey.packet_columns
     # What stands at a stamp's place and is not of bytes is a field like any other.
     stamps = {role: _first(schema, [one for one in paths if _is_bytes(schema, one)]) for role, paths in survey.stamps.items()}
-    compared = _Comparison({path for path in stamps.values() if path})
+    compared = _Comparison({path for path in stamps.values() if path}, named_types(schema.declared))
     compared.record(schema.declared, columns, ())
     return Layout(
         survey=survey,
-        packet_type=pa.struct([column.to_arrow() for column in columns]),
+        packet_type=pa.struct([column.arrow for column in columns]),
         # A schema may name a field twice.
         unknown=tuple(dict.fromkeys(compared.unknown)),
         arrays=tuple(dict.fromkeys(compared.arrays)),
@@ -94,11 +93,11 @@ def _needed(schema: WriterSchema, survey: Survey, what: str, paths: Sequence[str
 class _Comparison:
     """Walks a writer schema along the table's columns and notes what does not match."""
 
-    def __init__(self, stamps: Collection[Path]) -> None:
+    def __init__(self, stamps: Collection[Path], names: Mapping[str, AvroSchema]) -> None:
         self.stamps = stamps
         self.unknown: list[Path] = []
         self.arrays: list[Path] = []
-        self._names: dict[str, AvroSchema] = {}
+        self._names = names
 
     def record(self, schema: AvroSchema, columns: Collection[Column], path: Path) -> None:
         by_name = {column.name: column for column in columns}
@@ -119,7 +118,6 @@ class _Comparison:
             # A record whose only contents are stamps has no column of its own.
             if not self._holds_stamps_only(item, path):
                 self.unknown.append(path)
-            self._learn_names(item)
             if column is not None and column.mode == "REPEATED":
                 self.arrays.append(path)
             return
@@ -133,17 +131,6 @@ class _Comparison:
             return False
         inside = [(*path, field["name"]) for field in item["fields"]]
         return bool(inside) and all(one in self.stamps for one in inside)
-
-    def _learn_names(self, schema: AvroSchema) -> None:
-        """Later fields may refer to records that are defined inside a field the table does not have."""
-        # Names are not followed: a record may contain itself by name.
-        if isinstance(schema, list):
-            for branch in schema:
-                self._learn_names(branch)
-        elif isinstance(schema, dict):
-            resolve(schema, self._names)
-            for one in (*schema.get("fields", ()), *(schema[key] for key in ("type", "items", "values") if key in schema)):
-                self._learn_names(one)
 
 
 def pluck(record: Mapping[str, Any], path: Path) -> Any:

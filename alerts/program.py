@@ -8,15 +8,16 @@ per item. Avro 1.11 specification, "Binary encoding".
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from alerts.layout import Path
+from alerts.surveys import Survey
 from alerts.wire_schemas import WriterSchema
 from schemas import Column
-from schemas.avro_files import AvroSchema, resolve
+from schemas.avro_files import AvroSchema, named_types, resolve
 
 END, LONG, FLOAT, DOUBLE, BOOLEAN, BYTES, PRESENT, OPTION, ARRAY, NEXT = range(10)
 """Operations. PRESENT marks a record as not null; OPTION reads the index of a nullable union (its argument: twice the place
@@ -62,13 +63,14 @@ class Program:
 
 
 @functools.lru_cache(maxsize=256)
-def compile_schema(schema: WriterSchema, columns: tuple[Column, ...], stamps: tuple[Path, ...]) -> Program:
-    """The program for packets of ``schema``, whose every field must have a column or be a stamp.
+def compile_schema(schema: WriterSchema, survey: Survey) -> Program:
+    """The program for packets of ``schema``, whose every field must be a stamp or have a column in the survey's table.
 
     Raises ``NotSupported``.
     """
-    compiler = _Compiler(stamps)
-    root = compiler.record(schema.declared, columns, 0, ())
+    stamps = [tuple(path.split(".")) for paths in survey.stamps.values() for path in paths]
+    compiler = _Compiler(stamps, named_types(schema.declared))
+    root = compiler.record(schema.declared, survey.packet_columns, 0, ())
     compiler.emit(END)
     return Program(
         np.array(compiler.instructions, np.int64).reshape(-1, 4),
@@ -79,12 +81,12 @@ def compile_schema(schema: WriterSchema, columns: tuple[Column, ...], stamps: tu
 
 
 class _Compiler:
-    def __init__(self, stamps: Collection[Path]) -> None:
+    def __init__(self, stamps: Collection[Path], names: Mapping[str, AvroSchema]) -> None:
         self.instructions: list[list[int]] = []
         self.slot_levels: list[int] = []
         self.levels = 1
         self._stamps = stamps
-        self._names: dict[str, AvroSchema] = {}
+        self._names = names
 
     def emit(self, operation: int, slot: int = 0, level: int = 0, argument: int = 0) -> list[int]:
         instruction = [operation, slot, level, argument]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -43,24 +44,46 @@ def parse_text(text: str | bytes) -> AvroSchema:
     return fastavro.schema.parse_schema(declared, named_schemas={}, _write_hint=True)
 
 
-def resolve(schema: AvroSchema, names: dict[str, AvroSchema]) -> AvroSchema:
-    """``schema`` with a name replaced by the record it stands for; ``names`` collects the records met on the way."""
+_NAMED = ("record", "error", "enum", "fixed")
+_NOT_NAMES = {*_NAMED, "array", "map", "null", "boolean", "int", "long", "float", "double", "bytes", "string"}
+
+
+def named_types(schema: AvroSchema, namespace: str = "") -> dict[str, AvroSchema]:
+    """The records, enums and fixeds defined anywhere inside ``schema``, by their full names and by their short ones.
+
+    Of several with one short name the first counts.
+    """
+    if isinstance(schema, list):
+        parts = [(branch, namespace) for branch in schema]
+    elif not isinstance(schema, dict):
+        return {}
+    elif schema["type"] in _NAMED:
+        outside, _, short = schema["name"].rpartition(".")
+        inside = outside or schema.get("namespace", namespace)
+        found = {name: schema for name in (f"{inside}.{short}" if inside else short, short) if name not in _NOT_NAMES}
+        for field in schema.get("fields", ()):
+            found = {**named_types(field["type"], inside), **found}
+        return found
+    else:
+        parts = [(schema[key], namespace) for key in ("type", "items", "values") if key in schema]
+    merged: dict[str, AvroSchema] = {}
+    for part, where in parts:
+        merged = {**named_types(part, where), **merged}
+    return merged
+
+
+def resolve(schema: AvroSchema, names: Mapping[str, AvroSchema]) -> AvroSchema:
+    """``schema`` with a name replaced by the type it stands for in ``names``."""
     if isinstance(schema, str):
         return names.get(schema, schema)
     if isinstance(schema, dict):
         if isinstance(schema["type"], (dict, list)):
             return resolve(schema["type"], names)
-        if schema["type"] in names:
-            return names[schema["type"]]
-        if "name" in schema:
-            names[schema["name"]] = schema
-            names.setdefault(schema["name"].rsplit(".", 1)[-1], schema)
-            if schema.get("namespace"):
-                names[f"{schema['namespace']}.{schema['name']}"] = schema
+        return names.get(schema["type"], schema)
     return schema
 
 
-def without_null(schema: AvroSchema, names: dict[str, AvroSchema]) -> tuple[AvroSchema, bool]:
+def without_null(schema: AvroSchema, names: Mapping[str, AvroSchema]) -> tuple[AvroSchema, bool]:
     """The one type of a nullable union and whether null is allowed; a union of several types comes back as it is."""
     schema = resolve(schema, names)
     if not isinstance(schema, list):

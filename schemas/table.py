@@ -7,14 +7,14 @@ is the same in every sink and no value is rounded when a rewritten packet carrie
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 from fastavro.read import LOGICAL_READERS
 
-from schemas.avro_files import AvroSchema, resolve, without_null
+from schemas.avro_files import AvroSchema, named_types, resolve, without_null
 
 Type = Literal["INT64", "FLOAT64", "BOOL", "STRING", "BYTES", "TIMESTAMP", "DATE", "JSON", "RECORD"]
 Mode = Literal["NULLABLE", "REQUIRED", "REPEATED"]
@@ -59,9 +59,10 @@ class Column:
         """The fields of a RECORD by their name."""
         return {field.name: field for field in self.fields}
 
-    def to_arrow(self) -> pa.Field:
+    @functools.cached_property
+    def arrow(self) -> pa.Field:
         """The column as an Arrow field, its description as metadata."""
-        kind = pa.struct([field.to_arrow() for field in self.fields]) if self.type == "RECORD" else _ARROW[self.type]
+        kind = pa.struct([field.arrow for field in self.fields]) if self.type == "RECORD" else _ARROW[self.type]
         if self.mode == "REPEATED":
             kind = pa.list_(kind)
         metadata = {"description": self.description} if self.description else None
@@ -90,7 +91,7 @@ class Table:
     @functools.cached_property
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema of a RecordBatch of this table."""
-        return pa.schema([column.to_arrow() for column in self.columns])
+        return pa.schema([column.arrow for column in self.columns])
 
     @functools.cached_property
     def by_name(self) -> dict[str, Column]:
@@ -102,19 +103,19 @@ class Table:
         return {"fields": [column.to_bigquery() for column in self.columns]}
 
 
-def columns_from_avro(record: AvroSchema, names: dict[str, AvroSchema] | None = None) -> tuple[Column, ...]:
+def columns_from_avro(record: AvroSchema, names: Mapping[str, AvroSchema] | None = None) -> tuple[Column, ...]:
     """The columns for the fields of an Avro record, every one NULLABLE or REPEATED.
 
     A field of a type that has no column (a map, a union of several types, an array of arrays) is left out: its values
     go into the ``extra`` column like those of any field the table lacks. A field that stands twice counts once.
     """
-    names = {} if names is None else names
+    names = named_types(record) if names is None else names
     record = resolve(record, names)
     columns = {field["name"]: _column(field["name"], field["type"], names) for field in record["fields"]}
     return tuple(column for column in columns.values() if column is not None)
 
 
-def _column(name: str, schema: AvroSchema, names: dict[str, AvroSchema]) -> Column | None:
+def _column(name: str, schema: AvroSchema, names: Mapping[str, AvroSchema]) -> Column | None:
     schema, _ = without_null(schema, names)
     mode: Mode = "NULLABLE"
     if isinstance(schema, dict) and schema["type"] == "array":

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from schemas import Table, known_schemas
-from schemas.avro_files import AvroSchema, resolve, without_null
-from schemas.tables import alerts_table, cutouts_table
+from schemas import Column, Table, known_schemas
+from schemas.avro_files import AvroSchema, named_types, resolve, without_null
+from schemas.tables import ENVELOPE, alerts_table, cutouts_table
 
 ObjectKind = Literal["dia", "solar_system"]
 
@@ -54,6 +54,11 @@ class Survey:
         return alerts_table(self.name, known_schemas(self.name).values(), stamps, self.time_note, night)
 
     @functools.cached_property
+    def packet_columns(self) -> tuple[Column, ...]:
+        """The columns of ``{survey}_alerts`` that are the packet's own."""
+        return self.alerts_table.columns[len(ENVELOPE) :]
+
+    @functools.cached_property
     def cutouts_table(self) -> Table:
         """``{survey}_cutouts``."""
         return cutouts_table(self.name)
@@ -87,13 +92,12 @@ def has_path(schema: AvroSchema, path: str) -> bool:
 
 def type_at(schema: AvroSchema, path: str) -> AvroSchema | None:
     """The type of the field at the dotted ``path`` of an Avro record, without its null; None where there is no such field."""
-    names: dict[str, AvroSchema] = {}
+    names = named_types(schema)
     node = resolve(schema, names)
     for part in path.split("."):
         if not (isinstance(node, dict) and node["type"] == "record"):
             return None
         found = None
-        # Resolving every field, also those passed by, collects the names that later fields refer to.
         for one in node["fields"]:
             kind, _ = without_null(one["type"], names)
             if one["name"] == part:

@@ -70,7 +70,7 @@ def test_an_unknown_number_says_how_to_supply_its_schema(wire_id):
 
 
 def test_a_folder_supplies_schemas_and_goes_before_what_is_built_in(tmp_path):
-    changed = {**LSST_SCHEMA, "namespace": "lsst.v99_1"}
+    changed = {**LSST_SCHEMA, "name": "lsst.v99_1.alert"}
     (tmp_path / "1000.avsc").write_text(json.dumps(changed))
     (tmp_path / "5.avsc").write_text(json.dumps(changed))
     schemas = WireSchemas(str(tmp_path))
