@@ -12,6 +12,8 @@ from cdshealpix.nested import cone_search, lonlat_to_healpix
 Degrees = np.ndarray[Any, np.dtype[np.float64]]
 
 HEALPIX_ORDER = 29
+_FINER = 2
+"""A cone is laid out in cells that many orders smaller than those it is told in; there are none beyond order 29."""
 
 
 def on_the_sky(ra_deg: Degrees, dec_deg: Degrees) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -37,9 +39,9 @@ def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: float, dec0_de
 def cone_ranges(ra_deg: float, dec_deg: float, radius_arcsec: float) -> list[tuple[int, int]]:
     """Ranges (first, last) of ``healpix29`` that cover a cone, and somewhat more; neighbouring ranges are joined."""
     # Cells of about half the radius: few ranges, little beyond the cone.
-    order = int(np.clip(np.floor(np.log2(58.6 * 3600 / max(radius_arcsec, 1e-3))) + 1, 0, HEALPIX_ORDER))
+    order = int(np.clip(np.floor(np.log2(58.6 * 3600 / max(radius_arcsec, 1e-3))) + 1, 0, HEALPIX_ORDER - _FINER))
     center = Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg)
-    cells, orders, _ = cone_search(*center, radius_arcsec * u.arcsec, order)
+    cells, orders, _ = cone_search(*center, radius_arcsec * u.arcsec, order, _FINER)
     shifts = 2 * (HEALPIX_ORDER - orders.astype(np.int64))
     firsts = cells.astype(np.int64) << shifts
     lasts = ((cells.astype(np.int64) + 1) << shifts) - 1

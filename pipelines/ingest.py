@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipelines import summary
@@ -58,10 +58,24 @@ def run(argv: Sequence[str]) -> int:
 
 def run_job(job: Job, options: PipelineOptions) -> int:
     """Run the pipeline of ``job``, write its account and print it; gives the exit status."""
+    if _goes_on_alone(job, options):
+        job.write.prepare()
+        result = start(job, options)
+        print(f"run {job.run_id} " + (f"is Dataflow job {result.job_id()}" if result.has_job else "was made a template"))
+        return DONE
     if job.bounded:
         return run_counted(job, options)[0]
     _run_to_its_end(job, options)
     return DONE
+
+
+def _goes_on_alone(job: Job, options: PipelineOptions) -> bool:
+    """Whether nobody here sees the run's end: a stream on Dataflow has none but its drain, a template is no job yet.
+
+    Waiting for such a stream would also mean that Ctrl-C cancels it, which loses what it has acknowledged but not written.
+    """
+    on_dataflow = str(options.view_as(StandardOptions).runner).lower() == "dataflowrunner"
+    return on_dataflow and (not job.bounded or bool(options.view_as(GoogleCloudOptions).template_location))
 
 
 def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summary]:
@@ -86,6 +100,10 @@ def _run_to_its_end(job: Job, options: PipelineOptions) -> PipelineResult:
 
 def start(job: Job, options: PipelineOptions) -> PipelineResult:
     """Begin the run of ``job``, whose sink must be prepared."""
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:
+        # Workers import all they need. On Dataflow Beam would also send them our __main__, whatever that is.
+        setup.save_main_session = False
     pipeline = beam.Pipeline(options=options)
     ingest(pipeline, job)
     return pipeline.run()

@@ -73,8 +73,7 @@ class _BigQueryLetters:
 
     def read(self, stage: str | None, most: int) -> list[dict[str, Any]]:
         condition = "WHERE stage = @value" if stage else "WHERE @value IS NULL"
-        columns = _COLUMNS.replace("attributes", "TO_JSON_STRING(attributes) AS attributes")
-        sql = f"SELECT {columns} FROM `{self._name('dead_letters_open')}` {condition} ORDER BY failed_at LIMIT {int(most)}"
+        sql = f"SELECT {_COLUMNS} FROM `{self._name('dead_letters_open')}` {condition} ORDER BY failed_at LIMIT {int(most)}"
         return self._query(sql, stage)
 
     def failed_in(self, run_id: str) -> set[str]:

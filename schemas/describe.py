@@ -15,7 +15,8 @@ _HEAD = """\
 
 Made by `python -m schemas.describe > docs/tables.md`.
 
-Types are BigQuery's; in Parquet, INT64 and FLOAT64 are 64 bits wide, TIMESTAMP is UTC in microseconds, JSON is text.
+Types are BigQuery's; in Parquet, INT64 and FLOAT64 are 64 bits wide, TIMESTAMP is UTC in microseconds.
+JSON is text (a STRING that JSON_VALUE and its like read).
 REPEATED columns are never NULL. In JSON, integers above 2^53 are strings, NaN is "NaN", bytes are base64.
 The partition column `night` stands in the name of the folder, not in the file.
 """

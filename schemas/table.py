@@ -70,7 +70,9 @@ class Column:
 
     def to_bigquery(self) -> dict[str, Any]:
         """The column as BigQuery's REST API describes it (``TableFieldSchema``)."""
-        field: dict[str, Any] = {"name": self.name, "type": self.type, "mode": self.mode}
+        # JSON is kept as text, which BigQuery's JSON functions read too: Beam cannot put its JSON type into load files.
+        kind = "STRING" if self.type == "JSON" else self.type
+        field: dict[str, Any] = {"name": self.name, "type": kind, "mode": self.mode}
         if self.description:
             field["description"] = self.description
         if self.fields:

@@ -88,10 +88,9 @@ class WriteBigQuery(beam.PTransform):
         return json_rows(batch) if self.method == "streaming_inserts" else typed_rows(batch)
 
     def _sink(self) -> WriteToBigQuery:
-        schemas = {self.table(table.name): table.to_bigquery() for table in tables_of(self.surveys)}
         return WriteToBigQuery(
             table=_table_of,
-            schema=schemas.__getitem__,
+            schema=_Schemas(self.surveys),
             method=_METHODS[self.method],
             create_disposition=BigQueryDisposition.CREATE_NEVER,
             write_disposition=BigQueryDisposition.WRITE_APPEND,
@@ -101,6 +100,17 @@ class WriteBigQuery(beam.PTransform):
             batch_size=_REQUEST_ROWS,
             max_insert_payload_size=_REQUEST_BYTES,
         )
+
+
+@dataclass(frozen=True)
+class _Schemas:
+    """The schema of a table by its full name, however Beam spells it; made where it is asked for, not sent to workers."""
+
+    surveys: tuple[str, ...]
+
+    def __call__(self, destination: str) -> dict[str, Any]:
+        name = str(destination).rsplit(".", 1)[-1]
+        return next(table.to_bigquery() for table in tables_of(self.surveys) if table.name == name)
 
 
 def _table_of(row: TableRow) -> str:
