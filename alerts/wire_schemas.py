@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import http.client
 import json
+import math
 import re
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from schemas import known_schemas, parse_text
 from schemas.avro_files import AvroSchema
 
 _REGISTRY_TIMEOUT_SECS = 10
+_ASK_AGAIN_SECS = 30
+"""How long a refusal is remembered."""
 
 
 @dataclass(frozen=True)
@@ -95,25 +99,41 @@ class WireSchemas:
     def __init__(self, location: str | None = None) -> None:
         self.location = location
         self._found: dict[int, WriterSchema] = {}
+        self._refused: dict[int, tuple[float, str]] = {}
 
     def get(self, wire_id: int) -> WriterSchema:
         """The schema of that id. Raises ``UnknownSchema``, or ``UnreadableInput`` when it is no valid schema."""
-        if wire_id not in self._found:
-            text = self._supplied(wire_id) or _built_in(wire_id)
-            if text is None:
-                raise UnknownSchema(
-                    f"wire schema id {wire_id} is not known; supply it with --schemas FOLDER (holding {wire_id}.avsc) "
-                    "or --schemas URL (of a Confluent schema registry)"
-                )
-            self._found[wire_id] = writer_schema(text, wire_id)
+        if wire_id in self._found:
+            return self._found[wire_id]
+        refused_at, message = self._refused.get(wire_id, (-math.inf, ""))
+        if time.monotonic() - refused_at < _ASK_AGAIN_SECS:
+            raise UnknownSchema(message)
+        try:
+            self._found[wire_id] = writer_schema(self._text(wire_id), wire_id)
+        except UnknownSchema as error:
+            # A registry must not be asked, nor waited for, for every message of a night.
+            self._refused[wire_id] = time.monotonic(), str(error)
+            raise
         return self._found[wire_id]
+
+    def _text(self, wire_id: int) -> bytes:
+        text = self._supplied(wire_id) or _built_in(wire_id)
+        if text is None:
+            raise UnknownSchema(
+                f"wire schema id {wire_id} is not known; supply it with --schemas FOLDER (holding {wire_id}.avsc) "
+                "or --schemas URL (of a Confluent schema registry)"
+            )
+        return text
 
     def _supplied(self, wire_id: int) -> bytes | None:
         if self.location is None:
             return None
         if not self.location.startswith(("http://", "https://")):
             file = Path(self.location) / f"{wire_id}.avsc"
-            return file.read_bytes() if file.is_file() else None
+            try:
+                return file.read_bytes() if file.is_file() else None
+            except OSError as error:
+                raise UnknownSchema(f"no schema for wire schema id {wire_id} from {file}: {error}") from error
         url = f"{self.location.rstrip('/')}/schemas/ids/{wire_id}"
         try:
             with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_SECS) as answer:  # noqa: S310 - scheme checked above

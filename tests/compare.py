@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -218,9 +219,11 @@ def expected_utc(sent: float, survey: Survey) -> datetime:
         time = Time("1970-01-01", scale=survey.time_scale) + TimeDelta(sent, format="sec")
     else:
         time = Time(sent, format=survey.time_format, scale=survey.time_scale)
-    utc = time.utc
-    utc.precision = 9
-    minute, _, seconds = utc.iso.rpartition(":")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*dubious year")  # leap seconds of years to come
+        utc = time.utc
+        utc.precision = 9
+        minute, _, seconds = utc.iso.rpartition(":")
     start = datetime.strptime(minute, "%Y-%m-%d %H:%M").replace(tzinfo=timezone.utc)
     return start + timedelta(seconds=float(seconds))
 

@@ -33,7 +33,8 @@ class EverySecs(beam.PTransform):
             | "Pane"
             >> beam.WindowInto(
                 GlobalWindows(),
-                trigger=Repeatedly(AfterProcessingTime(self.seconds)),
+                # Beam writes the delay down in whole milliseconds, and refuses a float.
+                trigger=Repeatedly(AfterProcessingTime(max(1, round(self.seconds)))),
                 accumulation_mode=AccumulationMode.DISCARDING,
             )
             | "OneKey" >> beam.Map(_with_one_key)

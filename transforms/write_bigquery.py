@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import FileFormat, RetryStrategy
+from apache_beam.pvalue import TaggedOutput
 from google.cloud import bigquery
 
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import MAX_PAYLOAD_BYTES, DeadLetter
 from alerts.rows import json_rows, typed_rows
 from alerts.surveys import SURVEYS, survey
-from schemas.tables import DEAD_LETTERS
+from schemas import Table
+from schemas.tables import DEAD_LETTERS, RUNS
 from transforms.bigquery_tables import prepare, tables_of
 from transforms.elements import STREAM, AlertBatch, UnitLetter
 
@@ -68,16 +70,33 @@ class WriteBigQuery(beam.PTransform):
             if name != "alerts"
         ]
         rows = inputs["alerts"] | "AlertRows" >> beam.FlatMap(_alert_rows, self)
-        written = [*letters, rows] | "AllRows" >> beam.Flatten() | "Rows" >> self._sink()
-        if self.method != "streaming_inserts":
-            return written.destination_load_jobid_pairs
+        all_rows = [*letters, rows] | "AllRows" >> beam.Flatten()
+        if self.method == "streaming_inserts":
+            return self._insert(all_rows)
+        return self._load(all_rows)
+
+    def _load(self, rows: beam.PCollection[TableRow]) -> beam.PCollection[Any]:
+        """One sink for each table: only then Beam loads into the table itself, without temporary tables and copies."""
+        names = [table.name for table in self._tables()]
+        by_table = rows | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*names)
+        jobs = []
+        for name in names:
+            loaded = by_table[name] | f"Load_{name}" >> self._sink(self.table(name))
+            jobs.append(loaded.destination_load_jobid_pairs)
+        return jobs | "LoadJobs" >> beam.Flatten()
+
+    def _insert(self, rows: beam.PCollection[TableRow]) -> beam.PCollection[Any]:
         refused = (
-            written.failed_rows_with_errors
+            (rows | "Insert" >> self._sink(_table_of)).failed_rows_with_errors
             | "Refused" >> beam.Map(_refused)
             | "RefusedRows" >> beam.ParDo(_LetterRows(self))
-            | "Refusals" >> self._sink()
+            | "Refusals" >> self._sink(_table_of)
         )
         return refused.failed_rows_with_errors | "MustNotFail" >> beam.Map(_fail)
+
+    def _every_secs(self) -> int | None:
+        # A whole number, see transforms.together.
+        return max(1, round(self.load_every_secs)) if self.load_every_secs else None
 
     def table(self, name: str) -> str:
         """The full name of a table."""
@@ -87,16 +106,20 @@ class WriteBigQuery(beam.PTransform):
         """Rows of a RecordBatch as the write method takes them."""
         return json_rows(batch) if self.method == "streaming_inserts" else typed_rows(batch)
 
-    def _sink(self) -> WriteToBigQuery:
+    def _tables(self) -> list[Table]:
+        written = [table for table in tables_of(self.surveys) if table is not RUNS]
+        return [table for table in written if self.cutouts or not table.name.endswith("_cutouts")]
+
+    def _sink(self, table: str | Callable[[TableRow], str]) -> WriteToBigQuery:
         return WriteToBigQuery(
-            table=_table_of,
-            schema=_Schemas(self.surveys),
+            table=table,
+            schema=_Schemas(self.surveys) if callable(table) else _Schemas(self.surveys)(table),
             method=_METHODS[self.method],
             create_disposition=BigQueryDisposition.CREATE_NEVER,
             write_disposition=BigQueryDisposition.WRITE_APPEND,
             insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
             temp_file_format=FileFormat.AVRO,
-            triggering_frequency=self.load_every_secs if self.method == "file_loads" else None,
+            triggering_frequency=self._every_secs() if self.method == "file_loads" else None,
             batch_size=_REQUEST_ROWS,
             max_insert_payload_size=_REQUEST_BYTES,
         )
@@ -111,6 +134,11 @@ class _Schemas:
     def __call__(self, destination: str) -> dict[str, Any]:
         name = str(destination).rsplit(".", 1)[-1]
         return next(table.to_bigquery() for table in tables_of(self.surveys) if table.name == name)
+
+
+class _ByTable(beam.DoFn):
+    def process(self, row: TableRow) -> Iterator[TaggedOutput]:
+        yield TaggedOutput(row.table.rsplit(".", 1)[-1], row)
 
 
 def _table_of(row: TableRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import cramjam
 import fastavro
+from hypothesis import HealthCheck, settings
 
 from alerts.decode import Decoded, decode
 from alerts.errors import DeadLetter
@@ -25,6 +27,19 @@ Record = dict[str, Any]
 ZTF_SCHEMA = known_schemas("ztf")["4.02"]
 LSST_SCHEMA = known_schemas("lsst")["10.0"]
 SYNC = bytes(range(16))
+
+
+def examples(count: int) -> settings:
+    """How hard hypothesis tries: the same examples in every run, or other and many more with PITT_BROKER_HUNT=1."""
+    hunt = bool(os.environ.get("PITT_BROKER_HUNT"))
+    quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(
+        max_examples=count * 30 if hunt else count,
+        derandomize=not hunt,
+        database=None,
+        deadline=None,
+        suppress_health_check=quiet,
+    )
 
 
 def filled(schema: Any, number: int = 1, null: bool = False, names: dict[str, Any] | None = None) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from alerts.archives import READ_ERRORS, gunzip, is_alert_name, is_tar, read_member, walk_tar
 from alerts.errors import UnreadableInput
-from tests.alerts.making import tar_of
+from tests.alerts.making import examples, tar_of
 
 LONG = "night/" + "x" * 180 + ".avro"
 MEMBERS = {"1.avro": b"one", "2.avro": b"", "3.avro": b"three" * 300, "4.avro": bytes(512)}
@@ -158,6 +158,7 @@ def test_what_a_tar_archive_looks_like():
     assert not is_tar(tar_of({"1.avro": b"1"})[:511])
 
 
+@examples(100)
 @given(
     st.lists(
         st.tuples(st.integers(0, 5119), st.binary(min_size=1, max_size=20)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.packets import Packet
@@ -20,6 +20,7 @@ from tests.alerts.making import (
     as_text,
     container,
     datum,
+    examples,
     ingest,
     lsst_record,
     outcome_of,
@@ -38,7 +39,7 @@ damages = st.lists(
     ),
     max_size=3,
 )
-slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow = examples(60)
 
 
 def damaged(data: bytes, some: list[Damage]) -> bytes:

@@ -184,6 +184,22 @@ def test_fields_nobody_knows_go_into_extra_with_their_values_and_are_counted():
     assert outcome.decoded.unknown_fields == expected
 
 
+def test_a_new_field_that_the_schema_names_twice_is_kept_once():
+    schema = with_field(ZTF_SCHEMA, "photoz", "double")
+    schema["fields"].append({"name": "photoz", "type": "double"})
+    (row,) = ingest(container([{**ztf_record(), "photoz": 0.25}], schema)).rows
+    assert json.loads(row["extra"]) == {"photoz": 0.25}
+
+
+def test_a_history_sent_as_something_else_is_an_empty_history_and_in_extra():
+    schema = with_field(ZTF_SCHEMA, "prv_candidates", "string")
+    record = {**ztf_record(), "prv_candidates": "see http://..."}
+    (row,) = ingest(container([record], schema)).rows
+    assert_row_equals_record(row, record, "ztf")
+    assert (row["prv_candidates"], row["null_arrays"]) == ([], ["prv_candidates"])
+    assert json.loads(row["extra"]) == {"prv_candidates": "see http://..."}
+
+
 def test_stamps_are_the_bytes_sent_and_null_where_there_are_none():
     with_stamps, without = {**ztf_record(1)}, {**ztf_record(2), "cutoutScience": None}
     with_stamps["cutoutScience"] = {"fileName": "s.fits.gz", "stampData": bytes(range(256)) * 50}

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts import inputs
@@ -16,7 +16,17 @@ from alerts.errors import DeadLetter
 from alerts.inputs import Item, Skipped, in_batches, read_input, read_slice, slice_tar
 from alerts.packets import Packet, open_packets
 from alerts.wire_schemas import WireSchemas
-from tests.alerts.making import LSST_SCHEMA, container, ingest, lsst_record, tar_of, wire_message, ztf_packet, ztf_record
+from tests.alerts.making import (
+    LSST_SCHEMA,
+    container,
+    examples,
+    ingest,
+    lsst_record,
+    tar_of,
+    wire_message,
+    ztf_packet,
+    ztf_record,
+)
 
 WIRE = WireSchemas()
 IDS = [201, 202, 203, 204, 205]
@@ -214,7 +224,7 @@ def test_only_a_plain_tar_can_be_sliced():
 SMALL = tar_of({f"{number}.bin": wire_message(lsst_record(number)) for number in range(7)} | {"e.bin": b"", "x": b"?" * 600})
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.integers(1, len(SMALL)),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=600)), max_size=2),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.json_text import to_json
+from tests.alerts.making import examples
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,7 @@ def exact(stored: Any, sent: Any) -> bool:
     return isinstance(stored, str)
 
 
+@examples(100)
 @given(values)
 def test_any_value_can_be_written_and_is_still_exact(value):
     text = to_json(value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.errors import UndecodablePacket, UnknownSurvey
@@ -18,7 +18,7 @@ from alerts.layout import dotted, fill_arrays, layout_of, pluck, take_values
 from alerts.surveys import SURVEYS
 from alerts.wire_schemas import writer_schema
 from schemas import known_schemas
-from tests.alerts.making import ZTF_SCHEMA, as_text, container, filled, ingest
+from tests.alerts.making import ZTF_SCHEMA, as_text, container, examples, filled, ingest
 from tests.compare import assert_row_equals_record
 
 ESSENTIAL = {"candid", "candidate", "candidate.jd", "candidate.ra", "candidate.dec", "diaSource", "diaSource.diaSourceId"}
@@ -104,7 +104,7 @@ def evolve(schema: Any, dice: Random) -> None:
             fields.append({"name": field["name"], "type": kind})
 
 
-@settings(max_examples=150, deadline=None, phases=[Phase.generate])
+@examples(150)
 @given(st.integers(0, 2**32))
 def test_an_alert_of_any_schema_that_may_come_is_a_row_equal_to_it(seed):
     dice = Random(seed)

@@ -200,6 +200,13 @@ def test_a_block_that_does_not_decompress_leaves_the_other_blocks_alone(codec):
     assert again.attributes["records_lost"] == 2
 
 
+def test_a_snappy_block_whose_checksum_is_wrong_is_not_believed():
+    file = container(NIGHT[:1], codec="snappy")
+    end_of_block = file.rindex(SYNC)
+    damaged = file[: end_of_block - 1] + bytes([file[end_of_block - 1] ^ 1]) + SYNC
+    assert "its checksum is wrong" in ingest(damaged).the_letter().message
+
+
 def test_a_damaged_record_leaves_the_other_blocks_alone():
     file = container(NIGHT, per_block=3)
     text = b"ZTF18abcdefg"

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from cdshealpix.nested import healpix_to_lonlat
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.positions import cone_ranges, healpix29, on_the_sky, separation_arcsec
+from tests.alerts.making import examples
 
 CELL_ARCSEC = 58.6 * 3600 / 2**29  # side of a cell of order 29
 CENTERS = [
@@ -83,7 +84,7 @@ def test_every_position_within_a_radius_is_in_the_ranges_of_its_cone(ra, dec, ra
     assert is_in(ranges, healpix29(np.array([ra]), np.array([dec]))).all()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(angles, angles, st.floats(-3, 3))
 def test_every_position_within_a_radius_is_found_anywhere_on_the_sky(turn, height, magnitude):
     ra, dec, radius_arcsec = 360 * turn, float(np.degrees(np.arcsin(2 * height - 1))), 10.0**magnitude

@@ -8,10 +8,11 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 from astropy.time import Time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.times import night_of, to_utc
+from tests.alerts.making import examples
 
 MICRO = np.timedelta64(1, "us")
 LEAP_SECONDS = [41317, 41499, 41683, 50083, 54832, 56109, 57204, 57754]  # MJD of the days that begin after one
@@ -66,7 +67,7 @@ def test_the_leap_second_itself_is_told_as_the_first_second_of_the_year():
         assert abs(found - np.datetime64("2017-01-01T00:00:00.25", "us")) < 2 * MICRO
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     st.lists(st.floats(41317, 88068), min_size=1, max_size=20), st.sampled_from([("mjd", "tai"), ("mjd", "utc"), ("jd", "utc")])
 )

@@ -7,10 +7,12 @@ import json
 import pickle
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alerts import wire_schemas
 from alerts.errors import UnknownSchema, UnreadableInput
 from alerts.wire_schemas import WireSchemas, writer_schema
 from schemas import known_schemas
@@ -46,7 +48,7 @@ def registry() -> Iterator[Registry]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield state
         server.shutdown()
@@ -95,6 +97,29 @@ def test_a_registry_supplies_schemas_and_is_asked_once_for_each(registry):
     schemas = WireSchemas(registry.url + "/")
     assert schemas.get(5).version == schemas.get(5).version == "10.0"
     assert registry.asked == ["/schemas/ids/5"]
+
+
+def test_a_registry_that_refuses_is_not_asked_again_for_every_message_but_after_a_while(registry, monkeypatch):
+    schemas = WireSchemas(registry.url)
+    for _ in range(5):
+        with pytest.raises(UnknownSchema, match="wire schema id 5 is not known"):
+            schemas.get(5)
+    assert registry.asked == ["/schemas/ids/5"]
+    registry.answers["/schemas/ids/5"] = 200, json.dumps({"schema": json.dumps(LSST_SCHEMA)}).encode()
+    monkeypatch.setattr(wire_schemas, "_ASK_AGAIN_SECS", 0)
+    assert schemas.get(5).version == "10.0"
+
+
+def test_a_folder_that_cannot_be_read_is_named_in_the_dead_letter(tmp_path, monkeypatch):
+    (tmp_path / "5.avsc").write_text(json.dumps(LSST_SCHEMA))
+
+    def stale(_: Path) -> bytes:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    letter = ingest(wire_message(lsst_record(), schema_id=5), schemas=str(tmp_path)).the_letter()
+    assert letter.error_type == "UnknownSchema"
+    assert "5.avsc: stale file handle" in letter.message
 
 
 def test_what_a_registry_does_not_know_may_be_built_in(registry):

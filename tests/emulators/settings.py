@@ -1,0 +1,67 @@
+"""Point Google's clients, and Beam's own, at emulators: environment variables, and the three things that have none.
+
+``point_clients`` does it in this process and undoes it. Worker processes of a Beam runner take it from the environment:
+``--beam_plugins=tests.emulators.worker``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import google.auth
+import google.cloud.bigquery_storage_v1 as storage_api
+import grpc
+from apache_beam.internal.gcp import auth
+from apache_beam.io.gcp.internal.clients.bigquery import BigqueryV2
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+STORAGE = "STORAGE_EMULATOR_HOST"
+BIGQUERY = "BIGQUERY_EMULATOR_HOST"
+BIGQUERY_READ = "BIGQUERY_READ_EMULATOR_HOST"
+"""Ours: Google's client has no variable for the Storage Read API."""
+PUBSUB = "PUBSUB_EMULATOR_HOST"
+PROJECT = "GOOGLE_CLOUD_PROJECT"
+_NOBODY = "127.0.0.1:1"
+
+
+def environment(*, project: str, storage: str, bigquery: str, bigquery_read: str, pubsub: str | None = None) -> dict[str, str]:
+    """The variables for emulators at these ``host:port``; without ``pubsub`` nobody answers there, least of all Google."""
+    return {
+        STORAGE: f"http://{storage}",
+        BIGQUERY: f"http://{bigquery}",
+        BIGQUERY_READ: bigquery_read,
+        PUBSUB: pubsub or _NOBODY,
+        PROJECT: project,
+        "NO_GCE_CHECK": "true",
+    }
+
+
+@contextlib.contextmanager
+def point_clients(variables: dict[str, str]) -> Iterator[None]:
+    """Set ``variables`` and the patches for as long as the context lasts; clients made before keep what they had."""
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(mock.patch.dict(os.environ, variables))
+        undo.enter_context(mock.patch.object(google.auth, "default", _nobodys_credentials))
+        undo.enter_context(mock.patch.object(BigqueryV2, "BASE_URL", f"{variables[BIGQUERY]}/bigquery/v2/"))
+        undo.enter_context(mock.patch.object(storage_api, "BigQueryReadClient", _reading_client()))
+        # Beam asks for credentials once per process.
+        undo.enter_context(mock.patch.multiple(auth._Credentials, _credentials_init=False, _credentials=None))
+        yield
+
+
+def _nobodys_credentials(*_: Any, **__: Any) -> tuple[AnonymousCredentials, str]:
+    return AnonymousCredentials(), os.environ[PROJECT]
+
+
+def _reading_client() -> type:
+    class ReadClient(storage_api.BigQueryReadClient):
+        def __init__(self, **_: Any) -> None:
+            channel = grpc.insecure_channel(os.environ[BIGQUERY_READ], options=[("grpc.max_receive_message_length", -1)])
+            super().__init__(transport=BigQueryReadGrpcTransport(channel=channel))
+
+    return ReadClient
