@@ -11,7 +11,7 @@ NIGHT := demo/night
 .venv/installed: setup.py pyproject.toml constraints.txt
 	@echo "== making .venv and installing (a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cloud]'
 	@touch $@
 
 demo: .venv/installed

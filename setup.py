@@ -39,6 +39,16 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis", "mypy", "pytest", "ruff"],
+        # Emulators for the tests and for make cloud-demo; the versions that work together are in constraints.txt.
+        "cloud": [
+            "bqemulator",
+            "duckdb-extension-avro",
+            "duckdb-extension-icu",
+            "duckdb-extension-json",
+            "duckdb-extension-spatial",
+            "duckdb-extensions",
+            "gcp-storage-emulator",
+        ],
     },
     entry_points={"console_scripts": ["broker = broker.cli:console"]},
 )

@@ -17,8 +17,10 @@ REPLAYED = "replayed"
 
 def letter_id(letter: DeadLetter) -> str:
     """What tells the same input that failed twice from two inputs: hex digest of the payload, and of the source."""
-    digest = xxhash.xxh3_128(letter.source.encode("utf-8", "surrogatepass"))
-    digest.update(b"\0" if letter.payload is None else letter.payload)
+    source = letter.source.encode("utf-8", "surrogatepass")
+    digest = xxhash.xxh3_128(len(source).to_bytes(8, "big") + source)
+    # Of an input too large to keep, what is wrong with it tells one failure from another.
+    digest.update(b"\1" + letter.message.encode("utf-8", "surrogatepass") if letter.payload is None else b"\0" + letter.payload)
     return digest.hexdigest()
 
 

@@ -34,9 +34,10 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
     for name in found:
         pattern = str(Path(warehouse).absolute() / name / "**" / "*.parquet").replace("'", "''")
         hive = "false" if name == "runs" else "true"
-        connection.execute(
-            f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{pattern}', hive_partitioning = {hive}, union_by_name = true)"
-        )
+        # The folders' key is a column of the table, but for dead_letters, which BigQuery divides by a time.
+        columns = "* EXCLUDE (failed_date)" if name == "dead_letters" else "*"
+        files = f"read_parquet('{pattern}', hive_partitioning = {hive}, union_by_name = true)"
+        connection.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {files}")
     for survey in SURVEYS:
         if f"{survey}_alerts" in found:
             connection.execute(f"CREATE VIEW {survey}_alerts_unique AS {unique_alerts_sql(f'{survey}_alerts', 'duckdb')}")

@@ -253,6 +253,21 @@ def test_the_run_and_the_moment_stand_in_every_row():
     assert row["night"] == date(2026, 3, 10)
 
 
+@pytest.mark.parametrize(
+    ("seconds_after_midday_tai", "night"),
+    [(0, date(2026, 3, 9)), (36, date(2026, 3, 9)), (38, date(2026, 3, 10))],  # midday UTC is 37 s later
+)
+def test_a_night_in_chile_begins_at_midday_utc(seconds_after_midday_tai, night):
+    (row,) = ingest(wire_message(lsst_record(midpointMjdTai=61109.5 + seconds_after_midday_tai / 86400))).rows
+    assert row["night"] == night
+
+
+def test_a_night_at_palomar_is_the_utc_date():
+    before, after = 2461109.5 - 1e-5, 2461109.5 + 1e-5
+    rows = ingest(container([ztf_record(1, jd=before), ztf_record(2, jd=after)])).rows
+    assert [row["night"] for row in rows] == [date(2026, 3, 9), date(2026, 3, 10)]
+
+
 def test_a_survey_that_was_named_takes_packets_whose_schema_tells_nothing():
     schema = {**ZTF_SCHEMA, "name": "alert_of_the_day", "namespace": "my.broker"}
     schema["fields"] = [field for field in schema["fields"] if field["name"] != "objectId"]

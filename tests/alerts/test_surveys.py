@@ -113,6 +113,18 @@ def test_the_facts_of_a_survey_hold_for_each_of_its_versions(name, version):
     assert any(has_path(schema, path) for path, _ in facts.object_ids)
 
 
+def test_where_and_how_each_survey_counts_its_time():
+    facts = {one.name: (one.time_format, one.time_scale, one.night_starts_utc_hours) for one in SURVEYS.values()}
+    assert facts == {
+        "ztf": ("jd", "utc", 0),  # Palomar
+        "winter": ("jd", "utc", 0),
+        "pgir": ("jd", "utc", 0),
+        "decam": ("mjd", "utc", 12),  # Chile
+        "lsst": ("mjd", "tai", 12),
+        "elasticc": ("mjd", "tai", 12),
+    }
+
+
 def test_names_of_records_are_told_in_full():
     assert record_name({"name": "alert", "namespace": "lsst.v10_0"}) == "lsst.v10_0.alert"
     assert record_name({"name": "lsst.v10_0.alert", "namespace": "other"}) == "lsst.v10_0.alert"

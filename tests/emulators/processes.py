@@ -18,7 +18,6 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 PROJECT = "pitt-broker-emulated"
 _HOST = "127.0.0.1"
@@ -100,7 +99,8 @@ def bigquery(folder: Path) -> Emulator:
     return Emulator(
         "BigQuery",
         lambda ports: [
-            *(sys.executable, "-m", "bqemulator", "start", "--ephemeral", "--log-level", "warning"),
+            *(sys.executable, "-P", str(Path(__file__).with_name("bigquery_server.py"))),
+            *("start", "--ephemeral", "--log-level", "warning"),
             *("--rest-host", _HOST, "--rest-port", str(ports[0]), "--grpc-host", _HOST, "--grpc-port", str(ports[1])),
         ],
         ready="/readyz",
@@ -111,6 +111,8 @@ def bigquery(folder: Path) -> Emulator:
             "BQEMU_GCS_LOCAL_ROOT": str(folder / "objects"),
             "BQEMU_UPLOAD_STAGING_DIR": str(folder / "uploads"),
             "BQEMU_DEFAULT_PROJECT_ID": PROJECT,
+            # The Storage Read API answers with a whole table in one message, and limits it by this.
+            "BQEMU_WRITE_API_MAX_REQUEST_BYTES": str(2**29),
         },
     )
 

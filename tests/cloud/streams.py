@@ -1,0 +1,80 @@
+"""Streams for tests: messages on a topic of the emulator, and runs that read them until a warehouse holds what it should."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from google.cloud import pubsub_v1
+
+from pipelines import ingest
+from pipelines.job import Job
+from pipelines.options import parse
+
+HEARTBEAT = b"heartbeat"
+"""The local runner's pull from Pub/Sub holds up its timers until a message comes, so now and then one does.
+
+It is no alert: each becomes a dead letter, which tests leave out.
+"""
+
+
+class Topic:
+    """A new topic with as many subscriptions as are asked for."""
+
+    def __init__(self, project: str, subscriptions: int = 1) -> None:
+        name = f"alerts-{uuid.uuid4().hex[:8]}"
+        self.name = f"projects/{project}/topics/{name}"
+        self.subscriptions = [f"projects/{project}/subscriptions/{name}-{number}" for number in range(subscriptions)]
+        self._publisher = pubsub_v1.PublisherClient()
+        self._publisher.create_topic(name=self.name)
+        with pubsub_v1.SubscriberClient() as subscriber:
+            for subscription in self.subscriptions:
+                subscriber.create_subscription(name=subscription, topic=self.name)
+
+    def publish(self, messages: Iterable[bytes]) -> int:
+        """Publish messages in this order; gives their number."""
+        futures = [self._publisher.publish(self.name, message) for message in messages]
+        for future in futures:
+            future.result(timeout=60)
+        return len(futures)
+
+    @contextlib.contextmanager
+    def beating(self, every_secs: float = 1.5) -> Iterator[None]:
+        """A heartbeat as long as the context lasts."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(every_secs):
+                self.publish([HEARTBEAT])
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def run_until(topic: Topic, runs: Sequence[Sequence[str]], complete: Callable[[], bool], timeout_secs: float = 240) -> list[Job]:
+    """Run one stream per list of flags, each on a subscription of the topic, until ``complete``; gives their jobs."""
+    jobs, results = [], []
+    for flags, subscription in zip(runs, topic.subscriptions, strict=True):
+        options = parse(["--subscription", subscription, *flags])
+        job = Job.from_options(options)
+        job.write.prepare()
+        jobs.append(job)
+        results.append(ingest.start(job, options))
+    deadline = time.monotonic() + timeout_secs
+    with topic.beating():
+        while not complete():
+            assert time.monotonic() < deadline, "the streams did not write everything in time"
+            time.sleep(1)
+        for result in results:
+            result.cancel()
+    for job in jobs:
+        job.clean_up()
+    return jobs

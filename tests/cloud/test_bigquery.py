@@ -1,0 +1,112 @@
+"""The BigQuery sink by itself: tables made and widened, refused rows, and a service that is away for a while."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.cloud import bigquery
+
+from alerts.surveys import SURVEYS
+from broker import cli
+from pipelines.ingest import run
+from schemas import Table
+from tests.cloud.conftest import Cloud
+from tests.nights import simulated, truth
+from transforms import write_bigquery
+from transforms.bigquery_tables import prepare, tables_of
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    flags = ("--alerts", "40", "--duplicates", "5", "--damaged", "6", "--seed", "6")
+    return simulated(tmp_path_factory.mktemp("night"), *flags)
+
+
+def flags(cloud: Cloud, dataset: str, method: str) -> list[str]:
+    place = ["--warehouse", f"bigquery://{cloud.project}/{dataset}", "--survey", "ztf"]
+    return [*place, "--write_method", method, "--temp_location", f"{cloud.bucket}/loads"]
+
+
+def count(cloud: Cloud, dataset: str, table: str, condition: str = "TRUE") -> int:
+    rows = cloud.client().query(f"SELECT COUNT(*) AS n FROM `{cloud.project}.{dataset}.{table}` WHERE {condition}").result()
+    return next(iter(rows)).n
+
+
+def test_tables_are_what_the_schemas_say(cloud: Cloud) -> None:
+    dataset, client = cloud.dataset(), cloud.client()
+    prepare(client, dataset, list(SURVEYS))
+    for table in tables_of(SURVEYS):
+        made = client.get_table(f"{cloud.project}.{dataset}.{table.name}")
+        assert [field.to_api_repr() for field in made.schema] == [
+            bigquery.SchemaField.from_api_repr(field).to_api_repr() for field in table.to_bigquery()["fields"]
+        ]
+        if table.partition_by:
+            assert made.time_partitioning.field == table.partition_by
+        assert (made.clustering_fields or []) == list(table.cluster_by)
+    # Again, and nothing changes.
+    prepare(client, dataset, list(SURVEYS))
+    assert count(cloud, dataset, "lsst_alerts_unique") == 0
+
+
+def test_a_column_that_is_missing_is_added_and_none_is_dropped(cloud: Cloud) -> None:
+    dataset, client = cloud.dataset(), cloud.client()
+    client.create_dataset(dataset)
+    whole = SURVEYS["ztf"].alerts_table
+    older = Table(whole.name, tuple(column for column in whole.columns if column.name not in ("fp_hists", "extra")))
+    fields = [bigquery.SchemaField.from_api_repr(field) for field in older.to_bigquery()["fields"]]
+    fields.append(bigquery.SchemaField("somebodys_own", "STRING"))
+    client.create_table(bigquery.Table(f"{cloud.project}.{dataset}.{whole.name}", schema=fields))
+    prepare(client, dataset, ["ztf"])
+    names = [field.name for field in client.get_table(f"{cloud.project}.{dataset}.{whole.name}").schema]
+    assert set(names) == {*(column.name for column in whole.columns), "somebodys_own"}
+
+
+@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
+def test_the_same_night_twice_shows_each_alert_once(
+    cloud: Cloud, night: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = cloud.dataset()
+    for _ in range(2):
+        assert run(["--input", str(night), *flags(cloud, dataset, method)]) == 0
+        assert "of them 5 copies and 0 conflicts" in capsys.readouterr().out
+    good = {one["alert_id"] for one in truth(night) if one["kind"] == "good"}
+    assert len(good) == 40
+    assert count(cloud, dataset, "ztf_alerts") == 90
+    assert count(cloud, dataset, "ztf_alerts_unique") == 40
+    assert count(cloud, dataset, "dead_letters_open") == 6
+    assert count(cloud, dataset, "runs", "records_read = 51 AND alerts_written = 45 AND dead_letters = 6") == 2
+    # And asked by the command a person would use.
+    place = f"bigquery://{cloud.project}/{dataset}"
+    assert cli.main(["query", "--warehouse", place, "SELECT alert_id FROM ztf_alerts_unique", "--format", "csv"]) == 0
+    assert {int(line) for line in capsys.readouterr().out.splitlines()[1:]} == good
+
+
+def test_a_row_that_bigquery_refuses_becomes_a_dead_letter(cloud: Cloud, night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = cloud.dataset()
+    poisoned = next(one["alert_id"] for one in truth(night) if one["kind"] == "good" and one["separation_arcsec"] is None)
+    honest = write_bigquery.json_rows
+
+    def with_a_bad_value(batch):
+        # As if the packet held what its column does not take: real BigQuery, and the emulator, refuse the row.
+        rows = honest(batch)
+        for row in rows:
+            if row.get("alert_id") in (poisoned, str(poisoned)) and "candidate" in row:
+                row["ra_deg"] = "not a number"
+        return rows
+
+    monkeypatch.setattr(write_bigquery, "json_rows", with_a_bad_value)
+    rows = sum(one["alert_id"] == poisoned for one in truth(night) if one["kind"] in ("good", "duplicate"))
+    assert run(["--input", str(night), *flags(cloud, dataset, "streaming_inserts")]) == 0
+    assert count(cloud, dataset, "ztf_alerts") == 45 - rows
+    assert (
+        count(cloud, dataset, "dead_letters", "stage = 'write' AND message LIKE '%ztf_alerts%' AND payload IS NOT NULL") == rows
+    )
+    assert count(cloud, dataset, "dead_letters") == 6 + rows
+
+
+def test_folder_is_no_dataset(capsys: pytest.CaptureFixture[str], night: Path) -> None:
+    assert run(["--input", str(night), "--warehouse", "bigquery://only-a-project"]) == 2
+    assert "bigquery://PROJECT/DATASET" in capsys.readouterr().err
+    assert run(["--input", str(night), "--warehouse", "bigquery://project/dataset"]) == 2
+    assert "--temp_location gs://" in capsys.readouterr().err

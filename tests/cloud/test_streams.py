@@ -1,0 +1,76 @@
+"""Streams: what comes again, out of order, or poisoned."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from broker import cli, warehouse
+from broker.publish import messages, pace
+from tests.cloud.conftest import Cloud
+from tests.cloud.streams import HEARTBEAT, Topic, run_until
+from tests.nights import simulated, truth
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("night"), "--alerts", "40", "--damaged", "6", "--seed", "8")
+
+
+def ask(place: str, sql: str) -> list[tuple]:
+    with warehouse.open(place) as opened:
+        return [tuple(row.values()) for row in opened.query(sql).to_pylist()]
+
+
+def test_three_times_out_of_order_with_poison_among_them(pubsub: Cloud, night: Path, tmp_path: Path) -> None:
+    """Every message three times, shuffled: each alert once in the view, the copies counted, the poison in its letters."""
+    sent = list(messages([str(night)])) * 3
+    random.Random(3).shuffle(sent)
+    # The empty packet among the damaged cannot be published: Pub/Sub takes no empty message.
+    good = [one["alert_id"] for one in truth(night) if one["kind"] == "good"]
+    letters = len(sent) - 3 * len(good)
+    dataset = pubsub.dataset()
+    places = [str(tmp_path / "warehouse"), f"bigquery://{pubsub.project}/{dataset}"]
+    topic = Topic(pubsub.project, 2)
+    topic.publish(sent)
+    flags = [["--warehouse", place, "--survey", "ztf", "--load_every_secs", "2"] for place in places]
+
+    def complete() -> bool:
+        try:
+            return all(_rows(place) == 3 * len(good) and _letters(place) == letters for place in places)
+        except warehouse.QueryError:
+            return False
+
+    run_until(topic, flags, complete)
+    for place in places:
+        assert {row[0] for row in ask(place, "SELECT alert_id FROM ztf_alerts_unique")} == set(good)
+        assert ask(place, "SELECT COUNT(*) FROM ztf_alerts_unique") == [(len(good),)]
+        copies = "SELECT alert_id, packet_digest, COUNT(*) AS n FROM ztf_alerts GROUP BY 1, 2"
+        assert {row[2] for row in ask(place, copies)} == {3}
+        published = ask(place, "SELECT COUNT(*) FROM ztf_alerts WHERE published_at IS NULL OR source = ''")
+        assert published == [(0,)]
+
+
+def _rows(place: str) -> int:
+    return int(ask(place, "SELECT COUNT(*) FROM ztf_cutouts")[0][0])
+
+
+def _letters(place: str) -> int:
+    return sum(bytes(row[0]) != HEARTBEAT for row in ask(place, "SELECT payload FROM dead_letters"))
+
+
+def test_publish_puts_every_packet_on_the_topic(pubsub: Cloud, night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    topic = Topic(pubsub.project)
+    assert cli.main(["publish", "--input", str(night), "--topic", topic.name, "--rate", "200/s"]) == 0
+    published = sum(1 for _ in messages([str(night)]))
+    assert f"published {published} messages" in capsys.readouterr().out
+
+
+def test_pace_of_a_rate_and_of_a_survey() -> None:
+    even, bursts = pace("256/s", None), pace(None, "lsst")
+    assert even is not None
+    assert bursts is not None
+    assert even.due_secs(512) == 2.0
+    assert [bursts.due_secs(number) for number in (0, 9_999, 10_000, 20_000)] == [0, 0, 39, 78]
