@@ -1,11 +1,12 @@
 # make demo   a small night from packets to an answer, on this machine alone
+# make cloud-demo   the same through Google Cloud, on emulators
 # make test   the tests that need neither network nor cloud
 # make check  format, lint, types
 PYTHON ?= python3
 BIN := .venv/bin
 NIGHT := demo/night
 
-.PHONY: demo test check format clean
+.PHONY: demo cloud-demo test check format clean
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -40,3 +41,7 @@ format: .venv/installed
 
 clean:
 	rm -rf .venv warehouse demo build dist *.egg-info
+
+cloud-demo: .venv/installed
+	@echo "== a night through Pub/Sub and load files into BigQuery, on emulators (some minutes)"
+	$(BIN)/python -m tests.cloud.demo

@@ -39,15 +39,16 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis", "mypy", "pytest", "ruff"],
-        # Emulators for the tests and for make cloud-demo; the versions that work together are in constraints.txt.
+        # Emulators for the tests and for make cloud-demo: these versions work together, others do not.
         "cloud": [
-            "bqemulator",
-            "duckdb-extension-avro",
-            "duckdb-extension-icu",
-            "duckdb-extension-json",
-            "duckdb-extension-spatial",
-            "duckdb-extensions",
-            "gcp-storage-emulator",
+            "bqemulator==1.4.0; python_version >= '3.11'",
+            "duckdb==1.5.5",
+            "duckdb-extension-avro==1.5.5",
+            "duckdb-extension-icu==1.5.5",
+            "duckdb-extension-json==1.5.5",
+            "duckdb-extension-spatial==1.5.5",
+            "duckdb-extensions==1.5.5",
+            "gcp-storage-emulator==2026.7.19",
         ],
     },
     entry_points={"console_scripts": ["broker = broker.cli:console"]},

@@ -51,6 +51,8 @@ STREAM_EXTRA_HOURS = 2
 DISK_GB = 30
 """Of a worker."""
 LOAD_EVERY_SECS = 60
+BUNDLE_ALERTS = 20
+"""Alerts in a bundle of a busy stream. With file_loads each bundle writes one object for alerts and one for cutouts."""
 
 # --- prices in USD: list prices of us-central1 as remembered in 2025, NOT looked up. Check them before you believe a sum.
 
@@ -70,6 +72,8 @@ STREAM_RATE = Rate(0.069, 0.003557, 0.018)
 DISK_GB_HOUR = 0.000054
 PUBSUB_TIB = 40.0
 """Each way: publishing, and delivery."""
+OBJECT = 0.05 / 10_000
+"""Cloud Storage, an object written (a class A operation); deleting it is free."""
 INSERT_GB = 0.05
 """insertAll, 0.01 per 200 MB. Load jobs cost nothing."""
 STORAGE_GIB_MONTH = 0.02
@@ -100,22 +104,30 @@ class Cost:
     def paid_vcpu_hours(self) -> float:
         """What is paid: autoscaled workers that are not always busy, and never less than one worker."""
         if self.stream:
-            return max(self.work_vcpu_hours / UTILIZATION, VCPUS * (self.night.hours + STREAM_EXTRA_HOURS))
+            return max(self.work_vcpu_hours / UTILIZATION, VCPUS * self.night.hours) + VCPUS * STREAM_EXTRA_HOURS
         return self.work_vcpu_hours / UTILIZATION + BATCH_WORKERS[self.night.name] * VCPUS * START_HOURS
 
     @property
+    def rate(self) -> Rate:
+        """The prices that hold."""
+        return STREAM_RATE if self.stream else BATCH_RATE
+
+    @property
+    def bytes_each(self) -> tuple[int, ...]:
+        """Bytes of an alert through Streaming Engine or Dataflow Shuffle: a stream's packet, and before an insert its rows."""
+        packet = (self.night.packet_bytes,) if self.stream else ()
+        return (*packet, self.night.insert_bytes) if self.method == "streaming_inserts" else packet
+
+    @property
     def processed_gb(self) -> float:
-        """Bytes through Streaming Engine or Dataflow Shuffle: a stream's packets, and before inserts the rows."""
-        packets = self.night.packet_bytes if self.stream else 0
-        rows = self.night.insert_bytes if self.method == "streaming_inserts" else 0
-        return self.night.alerts * (packets + rows) / GB
+        """Bytes through Streaming Engine or Dataflow Shuffle."""
+        return self.night.alerts * sum(self.bytes_each) / GB
 
     @property
     def dataflow_usd(self) -> float:
         """vCPUs, memory, disks, bytes."""
-        rate = STREAM_RATE if self.stream else BATCH_RATE
-        vcpu_hour = rate.vcpu_hour + GB_PER_VCPU * rate.memory_gb_hour + DISK_GB / VCPUS * DISK_GB_HOUR
-        return self.paid_vcpu_hours * vcpu_hour + self.processed_gb * rate.processed_gb
+        vcpu_hour = self.rate.vcpu_hour + GB_PER_VCPU * self.rate.memory_gb_hour + DISK_GB / VCPUS * DISK_GB_HOUR
+        return self.paid_vcpu_hours * vcpu_hour + self.processed_gb * self.rate.processed_gb
 
     @property
     def pubsub_usd(self) -> float:
@@ -128,9 +140,14 @@ class Cost:
         return self.night.alerts * self.night.table_bytes / GB * INSERT_GB if self.method == "streaming_inserts" else 0.0
 
     @property
+    def objects(self) -> float:
+        """Files that a stream writes for load jobs; those of a batch job are few and large."""
+        return 2 * self.night.alerts / BUNDLE_ALERTS if self.stream and self.method == "file_loads" else 0.0
+
+    @property
     def usd(self) -> float:
         """All of it, without the storage."""
-        return self.dataflow_usd + self.pubsub_usd + self.insert_usd
+        return self.dataflow_usd + self.pubsub_usd + self.objects * OBJECT + self.insert_usd
 
 
 COSTS = [
@@ -141,85 +158,91 @@ COSTS = [
 ]
 
 
+_HEAD = ("night", "from", "write method", "vCPU h of work", "vCPU h paid", "GB moved")
+_SUMS = ("Dataflow", "Pub/Sub", "objects", "BigQuery", "USD")
+
+
 def table() -> str:
     """The costs as a Markdown table."""
-    head = "| night | from | write method | vCPU h of work | vCPU h paid | GB through Dataflow | Dataflow | Pub/Sub | BigQuery | USD |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
-    lines += [
-        f"| {one.night.name} | {one.mode} | `{one.method}` | {one.work_vcpu_hours:,.1f} | {one.paid_vcpu_hours:,.1f} | {one.processed_gb:,.0f} "
-        f"| {one.dataflow_usd:,.2f} | {one.pubsub_usd:,.2f} | {one.insert_usd:,.2f} | **{one.usd:,.2f}** |"
-        for one in COSTS
-    ]
-    return "\n".join(lines)
+    head = (*_HEAD, *_SUMS)
+    rows = [head, ("---",) * len(head)]
+    for one in COSTS:
+        hours = (f"{one.work_vcpu_hours:,.1f}", f"{one.paid_vcpu_hours:,.1f}", f"{one.processed_gb:,.0f}")
+        prices = (one.dataflow_usd, one.pubsub_usd, one.objects * OBJECT, one.insert_usd)
+        sums = (*(f"{price:,.2f}" for price in prices), f"**{one.usd:,.2f}**")
+        rows.append((one.night.name, one.mode, f"`{one.method}`", *hours, *sums))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def arithmetic(one: Cost) -> str:
     """How a line of the table comes about."""
-    night, rate = one.night, STREAM_RATE if one.stream else BATCH_RATE
-    cpu_ms = night.cpu_secs[one.method] * 1000
-    if not one.stream:
-        paid = f"{one.work_vcpu_hours:.2f} / {UTILIZATION} + {BATCH_WORKERS[night.name]} workers x {VCPUS} x {START_HOURS} h to start"
-    elif one.paid_vcpu_hours > one.work_vcpu_hours / UTILIZATION:
-        paid = f"one worker, {VCPUS} vCPU x ({night.hours} + {STREAM_EXTRA_HOURS}) h (the work alone: {one.work_vcpu_hours / UTILIZATION:.1f})"
-    else:
-        paid = f"{one.work_vcpu_hours:.2f} / {UTILIZATION}"
-    parts = ([night.packet_bytes] if one.stream else []) + ([night.insert_bytes] if one.method == "streaming_inserts" else [])
-    through = (
-        f"{night.alerts:,} x {' + '.join(map(str, parts))} B"
-        if len(parts) == 1
-        else f"{night.alerts:,} x ({' + '.join(map(str, parts))}) B"
+    night = one.night
+    work = f"{night.alerts:,} alerts x {_ms(one)} x {OVERHEAD} / 3,600,000"
+    rate = (
+        f"{one.rate.vcpu_hour} + {GB_PER_VCPU} GB x {one.rate.memory_gb_hour} + {DISK_GB / VCPUS:g} GB of disk x {DISK_GB_HOUR:f}"
     )
+    each = " + ".join(f"{size:,}" for size in one.bytes_each)
     lines = [
         f"{night.name}, {one.mode}, {one.method}",
-        f"  work      {night.alerts:,} alerts x {cpu_ms:.1f} ms x {OVERHEAD} / 3,600,000 = {one.work_vcpu_hours:.2f} vCPU h",
-        f"  paid      {paid} = {one.paid_vcpu_hours:.1f} vCPU h",
-        f"  bytes     {through if parts else 'names of files only'} = {one.processed_gb:,.1f} GB through Dataflow",
-        f"  Dataflow  {one.paid_vcpu_hours:.1f} x ({rate.vcpu_hour} + {GB_PER_VCPU} GB x {rate.memory_gb_hour} + {DISK_GB / VCPUS:.0f} GB disk x {DISK_GB_HOUR})"
-        f" + {one.processed_gb:,.1f} GB x {rate.processed_gb} = {one.dataflow_usd:,.2f} USD",
+        f"  work      {work} = {one.work_vcpu_hours:.2f} vCPU h",
+        f"  paid      {_paid(one)} = {one.paid_vcpu_hours:.1f} vCPU h",
+        f"  moved     {f'{night.alerts:,} x ({each}) B' if each else 'names of files'} = {one.processed_gb:,.1f} GB",
+        f"  Dataflow  {one.paid_vcpu_hours:.1f} x ({rate})",
+        f"            + {one.processed_gb:,.1f} GB x {one.rate.processed_gb} = {one.dataflow_usd:,.2f} USD",
     ]
     if one.stream:
-        lines.append(
-            f"  Pub/Sub   2 x {night.alerts:,} x {night.packet_bytes} B = {2 * night.alerts * night.packet_bytes / TIB:.3f} TiB"
-            f" x {PUBSUB_TIB:.0f} = {one.pubsub_usd:,.2f} USD"
-        )
+        tib = f"2 x {night.alerts:,} x {night.packet_bytes:,} B = {2 * night.alerts * night.packet_bytes / TIB:.3f} TiB"
+        lines.append(f"  Pub/Sub   {tib} x {PUBSUB_TIB:g} = {one.pubsub_usd:,.2f} USD")
+    if one.objects:
+        written = f"2 x {night.alerts:,} / {BUNDLE_ALERTS} = {one.objects:,.0f}"
+        lines.append(f"  objects   {written} x {OBJECT:f} = {one.objects * OBJECT:,.2f} USD")
     if one.insert_usd:
-        lines.append(
-            f"  BigQuery  {night.alerts:,} x {night.table_bytes} B = {night.alerts * night.table_bytes / GB:,.1f} GB"
-            f" x {INSERT_GB} = {one.insert_usd:,.2f} USD"
-        )
+        inserted = f"{night.alerts:,} x {night.table_bytes:,} B = {night.alerts * night.table_bytes / GB:,.1f} GB"
+        lines.append(f"  BigQuery  {inserted} x {INSERT_GB} = {one.insert_usd:,.2f} USD")
     return "\n".join(lines)
+
+
+def _ms(one: Cost) -> str:
+    return f"{one.night.cpu_secs[one.method] * 1000:.1f} ms"
+
+
+def _paid(one: Cost) -> str:
+    busy = f"{one.work_vcpu_hours:.2f} / {UTILIZATION}"
+    if not one.stream:
+        return f"{busy} + {BATCH_WORKERS[one.night.name]} workers x {VCPUS} x {START_HOURS} h to start"
+    night = f"{VCPUS} x {one.night.hours:g} h"
+    longest = f"the larger of {busy} and of one worker, {night}"
+    return f"{longest}, + {VCPUS} x {STREAM_EXTRA_HOURS} h"
+
+
+def pace(one: Cost) -> str:
+    """How many vCPUs keep up with the mean rate of a stream."""
+    per_second = one.night.alerts / one.night.hours / 3600
+    vcpus = per_second * one.night.cpu_secs[one.method] * OVERHEAD / UTILIZATION
+    need = f"{per_second:,.0f} alerts/s x {_ms(one)} x {OVERHEAD} / {UTILIZATION} = {vcpus:.1f} vCPUs"
+    return f"{one.night.name}, {one.method}: {need}"
 
 
 def storage(night: Night) -> str:
     """What a night adds to the tables, whichever way it came."""
     stored = night.alerts * night.table_bytes / GIB
-    return f"{night.name}: {night.alerts:,} x {night.table_bytes} B = {stored:,.1f} GiB x {STORAGE_GIB_MONTH} = {stored * STORAGE_GIB_MONTH:,.2f} USD a month"
-
-
-def loads(night: Night) -> str:
-    """How many load jobs a stream's night makes of one table."""
-    hours = night.hours + STREAM_EXTRA_HOURS
-    return f"{hours:.0f} h x 3600 / {LOAD_EVERY_SECS} s = {hours * 3600 / LOAD_EVERY_SECS:,.0f} load jobs of each table"
-
-
-def cores_at_once(night: Night, method: str) -> float:
-    """vCPUs that keep up with the mean rate of a stream."""
-    return night.alerts / (night.hours * 3600) * night.cpu_secs[method] * OVERHEAD / UTILIZATION
+    monthly = f"{stored * STORAGE_GIB_MONTH:,.2f} USD a month"
+    return f"{night.name}: {night.alerts:,} x {night.table_bytes:,} B = {stored:,.1f} GiB x {STORAGE_GIB_MONTH} = {monthly}"
 
 
 def text() -> str:
-    """All of it."""
-    pace = [
-        f"{night.name}: {night.alerts / night.hours / 3600:,.0f} alerts/s x {night.cpu_secs[method] * 1000:.1f} ms x {OVERHEAD} / {UTILIZATION}"
-        f" = {cores_at_once(night, method):,.1f} vCPUs ({method})"
-        for night in (ZTF, LSST)
-        for method in night.cpu_secs
+    """How all lines of the table come about, and what else follows from the numbers."""
+    streams = [one for one in COSTS if one.stream]
+    hours = LSST.hours + STREAM_EXTRA_HOURS
+    jobs = f"{hours:g} h x 3,600 / {LOAD_EVERY_SECS} s = {hours * 3600 / LOAD_EVERY_SECS:,.0f} of each table"
+    sections = [
+        *map(arithmetic, COSTS),
+        "\n  ".join(["vCPUs that keep up with the mean rate", *map(pace, streams)]),
+        "\n  ".join(["storage in BigQuery", storage(ZTF), storage(LSST)]),
+        f"load jobs of a stream with file_loads\n  {jobs}",
     ]
-    sections = [table(), *(arithmetic(one) for one in COSTS), "\n".join(["keeping up", *(f"  {one}" for one in pace)])]
-    sections.append("\n".join(["storage", *(f"  {storage(night)}" for night in (ZTF, LSST))]))
-    sections.append(f"load jobs of a stream\n  {loads(LSST)}")
     return "\n\n".join(sections)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text() + "\n")
+    sys.stdout.write(f"{table()}\n\n{text()}\n")

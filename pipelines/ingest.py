@@ -43,6 +43,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
         job = Job.from_options(options)
+        _check_for_dataflow(job, options)
     except OptionsError as error:
         print(f"broker ingest: {error}", file=sys.stderr)
         return WRONG_OPTIONS
@@ -74,8 +75,28 @@ def _goes_on_alone(job: Job, options: PipelineOptions) -> bool:
 
     Waiting for such a stream would also mean that Ctrl-C cancels it, which loses what it has acknowledged but not written.
     """
-    on_dataflow = str(options.view_as(StandardOptions).runner).lower() == "dataflowrunner"
-    return on_dataflow and (not job.bounded or bool(options.view_as(GoogleCloudOptions).template_location))
+    return _on_dataflow(options) and (not job.bounded or bool(options.view_as(GoogleCloudOptions).template_location))
+
+
+def _on_dataflow(options: PipelineOptions) -> bool:
+    return str(options.view_as(StandardOptions).runner).lower() == "dataflowrunner"
+
+
+def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
+    """Refuse what Dataflow's workers would not find, or find only on disks that go with them. Raises ``OptionsError``."""
+    if not _on_dataflow(options):
+        return
+    for name in ("project", "temp_location"):
+        if not getattr(options.view_as(GoogleCloudOptions), name):
+            raise OptionsError(f"--{name} is missing, which --runner DataflowRunner needs")
+    inputs = options.view_as(BrokerOptions).input or []
+    for name, place in (("warehouse", job.warehouse), *(("input", uri) for uri in inputs)):
+        if "://" not in place:
+            raise OptionsError(f"--{name} {place} is on this machine, which Dataflow's workers do not see; put it on gs://")
+    if job.stop_after_secs is not None:
+        raise OptionsError(
+            "--stop_after_secs ends a stream on this machine; end one on Dataflow with: gcloud dataflow jobs drain"
+        )
 
 
 def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summary]:

@@ -59,7 +59,13 @@ class Topic:
             thread.join()
 
 
-def run_until(topic: Topic, runs: Sequence[Sequence[str]], complete: Callable[[], bool], timeout_secs: float = 240) -> list[Job]:
+def run_until(
+    topic: Topic,
+    runs: Sequence[Sequence[str]],
+    complete: Callable[[], bool],
+    timeout_secs: float = 240,
+    poll_secs: float = 1.0,
+) -> list[Job]:
     """Run one stream per list of flags, each on a subscription of the topic, until ``complete``; gives their jobs."""
     jobs, results = [], []
     for flags, subscription in zip(runs, topic.subscriptions, strict=True):
@@ -72,7 +78,7 @@ def run_until(topic: Topic, runs: Sequence[Sequence[str]], complete: Callable[[]
     with topic.beating():
         while not complete():
             assert time.monotonic() < deadline, "the streams did not write everything in time"
-            time.sleep(1)
+            time.sleep(poll_secs)
         for result in results:
             result.cancel()
     for job in jobs:

@@ -11,7 +11,7 @@ from alerts.surveys import SURVEYS
 from broker import cli
 from pipelines.ingest import run
 from schemas import Table
-from tests.cloud.conftest import Cloud
+from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
 from transforms import write_bigquery
 from transforms.bigquery_tables import prepare, tables_of
@@ -110,3 +110,35 @@ def test_folder_is_no_dataset(capsys: pytest.CaptureFixture[str], night: Path) -
     assert "bigquery://PROJECT/DATASET" in capsys.readouterr().err
     assert run(["--input", str(night), "--warehouse", "bigquery://project/dataset"]) == 2
     assert "--temp_location gs://" in capsys.readouterr().err
+
+
+def test_bigquery_away_for_a_while_delays_and_loses_nothing(cloud: Cloud, night: Path) -> None:
+    """Inserts answered by 503 again and again: they are tried again until they pass."""
+    dataset = cloud.dataset()
+    cloud.faults.fail(4, rf"POST .*{dataset}/tables/ztf_alerts/insertAll")
+    assert run(["--input", str(night), *flags(cloud, dataset, "streaming_inserts")]) == 0
+    assert len([one for one in cloud.faults.failed if dataset in one]) == 4
+    assert count(cloud, dataset, "ztf_alerts") == 45
+    assert count(cloud, dataset, "dead_letters") == 6
+
+
+def test_a_load_that_cannot_begin_at_first_is_tried_again(cloud: Cloud, night: Path) -> None:
+    dataset = cloud.dataset()
+    before = len(cloud.faults.failed)
+    cloud.faults.fail(2, r"POST .*/projects/[^/]+/jobs\b", 503)
+    assert run(["--input", str(night), *flags(cloud, dataset, "file_loads")]) == 0
+    assert len(cloud.faults.failed) == before + 2
+    assert count(cloud, dataset, "ztf_alerts") == 45
+
+
+def test_a_load_that_fails_for_good_fails_the_run_and_run_again_it_is_whole(
+    cloud: Cloud, night: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is lost in silence: the run says that it failed, and the same command again brings everything."""
+    dataset = cloud.dataset()
+    cloud.faults.fail(1, r"POST .*/projects/[^/]+/jobs\b", 400, "invalid")
+    assert run(["--input", str(night), *flags(cloud, dataset, "file_loads")]) == 1
+    assert "the run failed" in capsys.readouterr().err
+    assert run(["--input", str(night), *flags(cloud, dataset, "file_loads")]) == 0
+    assert count(cloud, dataset, "ztf_alerts_unique") == 40
+    assert count(cloud, dataset, "dead_letters_open") == 6

@@ -17,9 +17,9 @@ from alerts.packets import Packet, wrap_in_container
 from alerts.wire_schemas import WireSchemas
 from broker import warehouse
 from pipelines.ingest import run
-from tests.cloud.conftest import Cloud
 from tests.cloud.streams import HEARTBEAT, Topic, run_until
 from tests.emulators import processes
+from tests.emulators.cloud import Cloud
 
 _NAN_ALERTS = 50
 _TABLES = ("ztf_alerts", "ztf_cutouts", "lsst_alerts", "lsst_cutouts")

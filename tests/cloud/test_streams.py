@@ -9,8 +9,8 @@ import pytest
 
 from broker import cli, warehouse
 from broker.publish import messages, pace
-from tests.cloud.conftest import Cloud
 from tests.cloud.streams import HEARTBEAT, Topic, run_until
+from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
 
 

@@ -218,6 +218,10 @@ def test_a_stream_is_submitted_and_left_to_run(
     assert (source.subscription, source.id_attribute) == (SUBSCRIPTION, "uuid")
     assert (source.timestamp_attribute, source.with_attributes) == ("kafka.timestamp", True)
 
+    # Packets go from the message to rows in one stage; what Dataflow keeps before that is Pub/Sub's.
+    assert {name for name in found.names if "/" not in name} == {"Read", "DecodeAlerts", "Write"}
+    assert all(name.startswith("Write/") for name in found.names if name.endswith("GroupByKey"))
+
     delays = [one.timestamp_transforms[0].delay.delay_millis for one in processing_time_triggers(found.graph)]
     assert set(delays) <= {90_000}
     assert bool(delays) is (method == "file_loads")
@@ -285,3 +289,30 @@ def test_a_batch_job_that_fails_says_why(archive: str, service: JobsService, cap
     argv = ["--input", archive, "--warehouse", f"bigquery://{PROJECT}/batch", "--survey=ztf"]
     assert ingest.run([*flags("fails", f"--dataflow_endpoint={service.endpoint}"), *argv]) == 1
     assert "The zone has not enough resources" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--warehouse=./warehouse"], "is on this machine, which Dataflow's workers do not see; put it on gs://"),
+        (["--warehouse=gs://night/w", "--stop_after_secs=60"], "end one on Dataflow with: gcloud dataflow jobs drain"),
+        (["--warehouse=gs://night/w", "--temp_location="], "--temp_location is missing, which --runner DataflowRunner needs"),
+    ],
+)
+def test_what_would_be_lost_on_dataflow_is_refused(
+    cloud: storage.Client, service: JobsService, wrong: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [*flags("wrong", f"--dataflow_endpoint={service.endpoint}"), *STREAM, *wrong]
+    assert ingest.run(argv) == 2
+    assert told in capsys.readouterr().err
+    assert service.jobs == []
+
+
+def test_files_of_this_machine_are_no_input_of_dataflow(
+    cloud: storage.Client, service: JobsService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.avro").write_bytes(b"Obj")
+    argv = ["--input", str(tmp_path), "--warehouse", "gs://night/w", f"--dataflow_endpoint={service.endpoint}"]
+    assert ingest.run([*flags("wrong"), *argv]) == 2
+    assert f"--input {tmp_path} is on this machine" in capsys.readouterr().err
+    assert service.jobs == []

@@ -6,9 +6,10 @@ import contextlib
 import http.client
 import json
 import re
+import select
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal
@@ -42,48 +43,45 @@ class Exchange:
 
     method: str
     path: str
-    body: bytes = field(repr=False)
+    size: int
     status: int | None = None
+    failed: bool = False
 
 
 class FaultyProxy:
-    """Forwards HTTP from ``host`` to ``target`` (both ``host:port``). A context manager."""
+    """Forwards HTTP from ``host`` to ``target`` (both ``host:port``), until it is closed. Also a context manager."""
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.exchanges: list[Exchange] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.proxy = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def host(self) -> str:
-        """Where clients are pointed."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
 
     def fail(
         self,
-        pattern: str,
-        times: int | None = None,
-        *,
+        times: int | None,
+        request: str,
         status: int = 503,
         reason: str | None = None,
+        *,
         answer: Any = None,
         cut: Literal["request", "answer"] | None = None,
     ) -> Fault:
-        """Fail the next ``times`` requests (all, until ``heal``) in whose ``METHOD /path?query`` the pattern is found.
+        """Fail the next ``times`` requests (None: all, until ``heal``) in whose ``METHOD /path?query`` the pattern is found.
 
         They get ``status`` with an error as Google's JSON, or ``answer`` as JSON in its place (with ``status=200`` too).
-        ``cut="request"`` closes the connection before the service sees the request, ``cut="answer"`` after it did it.
-        The first fault that matches is met; ``Fault.met`` counts.
+        ``cut="request"`` closes the connection before the service sees the request, ``cut="answer"`` after it did its work.
+        Of several faults the first that matches is met; ``Fault.met`` counts.
         """
         if answer is None:
             message = f"{status} because a test wants it"
             details = [{"domain": "global", "reason": reason or _REASONS.get(status, "backendError"), "message": message}]
             answer = {"error": {"code": status, "message": message, "errors": details}}
-        fault = Fault(re.compile(pattern), times, status, json.dumps(answer).encode(), cut)
+        fault = Fault(re.compile(request), times, status, json.dumps(answer).encode(), cut)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -93,34 +91,47 @@ class FaultyProxy:
         with self._lock:
             self._faults.clear()
 
-    def seen(self, pattern: str) -> list[Exchange]:
+    @property
+    def failed(self) -> list[str]:
+        """``METHOD /path?query`` of the requests that met a fault."""
+        with self._lock:
+            return [f"{one.method} {one.path}" for one in self.exchanges if one.failed]
+
+    def seen(self, request: str) -> list[Exchange]:
         """The requests so far in whose ``METHOD /path?query`` the pattern is found."""
         with self._lock:
-            return [one for one in self.exchanges if re.search(pattern, f"{one.method} {one.path}")]
+            return [one for one in self.exchanges if re.search(request, f"{one.method} {one.path}")]
 
-    def _arrived(self, exchange: Exchange) -> Fault | None:
-        with self._lock:
-            self.exchanges.append(exchange)
-            request = f"{exchange.method} {exchange.path}"
-            return next((fault for fault in self._faults if fault.take(request)), None)
-
-    def __enter__(self) -> FaultyProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Stop."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def __enter__(self) -> FaultyProxy:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def arrived(self, exchange: Exchange) -> Fault | None:
+        """Note a request; gives the fault it meets."""
+        with self._lock:
+            self.exchanges.append(exchange)
+            request = f"{exchange.method} {exchange.path}"
+            fault = next((fault for fault in self._faults if fault.take(request)), None)
+            exchange.failed = fault is not None
+            return fault
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    proxy: FaultyProxy
+
     def setup(self) -> None:
         super().setup()
-        self.proxy: FaultyProxy = self.server.proxy  # type: ignore[attr-defined]
         self.upstream = http.client.HTTPConnection(self.proxy.target, timeout=600)
 
     def finish(self) -> None:
@@ -136,20 +147,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _exchange(self) -> None:
-        exchange = Exchange(self.command, self.path, self._body())
-        fault = self.proxy._arrived(exchange)
+        sent = self._body()
+        exchange = Exchange(self.command, self.path, len(sent))
+        fault = self.proxy.arrived(exchange)
         if fault is None:
-            status, headers, body = self._forward(exchange)
+            status, headers, body = self._forward(sent)
             self._answer(exchange, status, headers, body)
         elif fault.cut is None:
             self._answer(exchange, fault.status, [("Content-Type", "application/json")], fault.body)
         else:
             if fault.cut == "answer":
-                self._forward(exchange)
+                self._forward(sent)
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _exchange  # noqa: N815
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _exchange
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
@@ -162,20 +174,23 @@ class _Handler(BaseHTTPRequestHandler):
             pass
         return body
 
-    def _forward(self, exchange: Exchange) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         # The Host header stays the proxy's, so that links in answers (a resumable upload's) lead through the proxy too.
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
-        if exchange.body or exchange.method in {"POST", "PUT", "PATCH"}:
-            headers["Content-Length"] = str(len(exchange.body))
-        try:
-            self.upstream.request(exchange.method, exchange.path, exchange.body or None, headers)
-            answer = self.upstream.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionError):
-            # The service closed a connection that was idle.
+        if body or self.command in {"POST", "PUT", "PATCH"}:
+            headers["Content-Length"] = str(len(body))
+        if self._is_idle_and_closed():
             self.upstream.close()
-            self.upstream.request(exchange.method, exchange.path, exchange.body or None, headers)
-            answer = self.upstream.getresponse()
+        self.upstream.request(self.command, self.path, body or None, headers)
+        answer = self.upstream.getresponse()
         return answer.status, answer.getheaders(), answer.read()
+
+    def _is_idle_and_closed(self) -> bool:
+        if self.upstream.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self.upstream.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _answer(self, exchange: Exchange, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         exchange.status = status

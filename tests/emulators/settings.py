@@ -41,6 +41,12 @@ def environment(*, project: str, storage: str, bigquery: str, bigquery_read: str
     }
 
 
+def given_pubsub() -> str | None:
+    """The Pub/Sub emulator that someone named before us."""
+    host = os.environ.get(PUBSUB)
+    return None if host in ("", _NOBODY) else host
+
+
 @contextlib.contextmanager
 def point_clients(variables: dict[str, str]) -> Iterator[None]:
     """Set ``variables`` and the patches for as long as the context lasts; clients made before keep what they had."""
