@@ -26,12 +26,17 @@ class JobsService:
     endpoint: str = ""
     jobs: list[dict[str, Any]] = field(default_factory=list)
     """The jobs that were posted."""
+    launches: list[dict[str, Any]] = field(default_factory=list)
+    """What was asked of Flex Templates."""
     changes: list[dict[str, Any]] = field(default_factory=list)
     """What was asked of running jobs: to drain, to be cancelled."""
     _asked: int = 0
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""
+        if path.endswith("flexTemplates:launch"):
+            self.launches.append(body["launchParameter"])
+            return {"job": _job("id-of-launch", body["launchParameter"]["jobName"], "JOB_STATE_QUEUED")}
         if method == "POST":
             self.jobs.append(body)
             return {**body, "id": f"id-of-{body['name']}", "projectId": "testproj", "currentState": "JOB_STATE_PENDING"}

@@ -65,23 +65,23 @@ def flags(bucket_folder: str, *more: str) -> list[str]:
     ]
 
 
-def staged(cloud: storage.Client, job: dict[str, Any]) -> dict[str, bytes]:
+def staged(store: storage.Client, job: dict[str, Any]) -> dict[str, bytes]:
     """The files that the job's JSON names, by their names, and the graph beside them."""
     places = {one["name"]: one["location"] for one in job["environment"]["workerPools"][0].get("packages", [])}
     options = job["environment"]["sdkPipelineOptions"]["options"]
     places["pipeline.pb"] = options["pipelineUrl"].replace("gs://", "storage.googleapis.com/")
-    return {name: cloud.bucket("stage").blob(place.split("/", 2)[2]).download_as_bytes() for name, place in places.items()}
+    return {name: store.bucket("stage").blob(place.split("/", 2)[2]).download_as_bytes() for name, place in places.items()}
 
 
-def submitted(cloud: storage.Client, service: JobsService) -> Submitted:
+def submitted(store: storage.Client, service: JobsService) -> Submitted:
     (job,) = service.jobs
-    return as_received(cloud, job)
+    return as_received(store, job)
 
 
-def as_received(cloud: storage.Client, posted: dict[str, Any]) -> Submitted:
+def as_received(store: storage.Client, posted: dict[str, Any]) -> Submitted:
     """A posted job as the service takes it; the client sends enumerations as numbers."""
     job = json.loads(dataflow.Job.to_json(dataflow.Job.from_json(json.dumps(posted)), use_integers_for_enums=False))
-    return Submitted(job, staged(cloud, job))
+    return Submitted(job, staged(store, job))
 
 
 @pytest.fixture
@@ -97,12 +97,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def template(cloud: storage.Client, archive: str, checkout: Path) -> Submitted:
+def template(store: storage.Client, archive: str, checkout: Path) -> Submitted:
     """The batch job as a template on Cloud Storage, its package built from setup.py."""
     argv = ["--input", archive, "--warehouse", "gs://night/warehouse", "--template_location", "gs://stage/templates/batch.json"]
     assert ingest.run([*flags("batch", "--setup_file", str(checkout / "setup.py")), *argv]) == 0
-    job = json.loads(cloud.bucket("stage").blob("templates/batch.json").download_as_bytes())
-    return Submitted(job, staged(cloud, job))
+    job = json.loads(store.bucket("stage").blob("templates/batch.json").download_as_bytes())
+    return Submitted(job, staged(store, job))
 
 
 def test_a_batch_job_is_complete(template: Submitted) -> None:
@@ -157,7 +157,7 @@ def test_packets_are_never_shuffled(template: Submitted) -> None:
 
 
 def test_a_template_that_was_made_is_a_success(
-    cloud: storage.Client, archive: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: storage.Client, archive: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As the Flex Template's launcher does: our file as __main__, the job not posted but written to a place it names.
     place = ["--template_location=gs://stage/templates/flex.json", f"--sdk_container_image={IMAGE}"]
@@ -167,8 +167,8 @@ def test_a_template_that_was_made_is_a_success(
         runpy.run_path(str(ROOT / "deploy" / "main.py"), run_name="__main__")
     assert ended.value.code == 0
     assert "was made a template" in capsys.readouterr().out
-    job = json.loads(cloud.bucket("stage").blob("templates/flex.json").download_as_bytes())
-    found = Submitted(job, staged(cloud, job))
+    job = json.loads(store.bucket("stage").blob("templates/flex.json").download_as_bytes())
+    found = Submitted(job, staged(store, job))
     assert found.pool["workerHarnessContainerImage"] == IMAGE
     # The image has the package: nothing is installed when a worker starts.
     assert sorted(found.staged) == ["pipeline.pb", "submission_environment_dependencies.txt"]
@@ -193,14 +193,14 @@ STREAM = [
 
 @pytest.mark.parametrize("method", ["streaming_inserts", "file_loads"])
 def test_a_stream_is_submitted_and_left_to_run(
-    cloud: storage.Client, service: JobsService, method: str, capsys: pytest.CaptureFixture[str]
+    store: storage.Client, service: JobsService, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.states = ["JOB_STATE_RUNNING"]
     sink = [f"--warehouse=bigquery://{PROJECT}/stream", f"--write_method={method}", "--load_every_secs=90"]
     assert ingest.run([*flags(method, f"--dataflow_endpoint={service.endpoint}", "--job_name=alerts"), *STREAM, *sink]) == 0
     assert "is Dataflow job id-of-alerts" in capsys.readouterr().out
     assert service.changes == [], "nobody may cancel a stream by leaving"
-    found = submitted(cloud, service)
+    found = submitted(store, service)
     assert found.job["type"] == "JOB_TYPE_STREAMING"
     assert found.environment["version"]["job_type"] == "FNAPI_STREAMING"
     assert {"use_runner_v2", "enable_streaming_engine", "enable_windmill_service"} <= set(found.environment["experiments"])
@@ -243,21 +243,21 @@ def processing_time_triggers(graph: beam_runner_api_pb2.Pipeline) -> list[beam_r
     return found
 
 
-def test_a_stream_to_a_folder_is_submitted_too(cloud: storage.Client, service: JobsService) -> None:
+def test_a_stream_to_a_folder_is_submitted_too(store: storage.Client, service: JobsService) -> None:
     argv = [*STREAM, "--warehouse=gs://night/stream", "--load_every_secs=30"]
     assert ingest.run([*flags("folder", f"--dataflow_endpoint={service.endpoint}"), *argv]) == 0
-    found = submitted(cloud, service)
+    found = submitted(store, service)
     delays = {one.timestamp_transforms[0].delay.delay_millis for one in processing_time_triggers(found.graph)}
     assert delays == {30_000}
 
 
-def test_an_update_replaces_the_running_job_and_finds_its_steps(cloud: storage.Client, service: JobsService) -> None:
+def test_an_update_replaces_the_running_job_and_finds_its_steps(store: storage.Client, service: JobsService) -> None:
     service.running = ["other", "alerts"]
     argv = [*STREAM, f"--warehouse=bigquery://{PROJECT}/stream", f"--dataflow_endpoint={service.endpoint}", "--job_name=alerts"]
     assert ingest.run([*flags("first"), *argv]) == 0
     mapping = '--transform_name_mapping={"Read/Old": "Read/Open"}'
     assert ingest.run([*flags("second"), *argv, "--update", mapping]) == 0
-    first, second = (as_received(cloud, job) for job in service.jobs)
+    first, second = (as_received(store, job) for job in service.jobs)
     assert not first.job["replaceJobId"]
     assert second.job["replaceJobId"] == "id-of-alerts"
     assert second.job["transformNameMapping"] == {"Read/Old": "Read/Open"}
@@ -300,7 +300,7 @@ def test_a_batch_job_that_fails_says_why(archive: str, service: JobsService, cap
     ],
 )
 def test_what_would_be_lost_on_dataflow_is_refused(
-    cloud: storage.Client, service: JobsService, wrong: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    store: storage.Client, service: JobsService, wrong: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = [*flags("wrong", f"--dataflow_endpoint={service.endpoint}"), *STREAM, *wrong]
     assert ingest.run(argv) == 2
@@ -309,7 +309,7 @@ def test_what_would_be_lost_on_dataflow_is_refused(
 
 
 def test_files_of_this_machine_are_no_input_of_dataflow(
-    cloud: storage.Client, service: JobsService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: storage.Client, service: JobsService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "one.avro").write_bytes(b"Obj")
     argv = ["--input", str(tmp_path), "--warehouse", "gs://night/w", f"--dataflow_endpoint={service.endpoint}"]
