@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 from google.cloud import bigquery
 
 from alerts.dead_letters import REPLAYED
 from alerts.surveys import SURVEYS
 from pipelines.local_warehouse import connect, tables
 from schemas.views import Dialect, json_text_sql
+from transforms.files import files_below, open_file
 
 Rows = Callable[[str, str], Sequence[Sequence[Any]]]
 """The rows of a query with the parameter ``run_id``."""
@@ -26,6 +30,13 @@ _QUANTILE = {
     "duckdb": "quantile_cont({}, {}/100)",
     "bigquery": "APPROX_QUANTILES({}, 100)[OFFSET({})]",
 }
+
+
+_COUNTED = {
+    "alerts": ["alert_id", "packet_digest", "schema_version", "run_id", "observed_at", "ingested_at"],
+    "dead_letters": ["stage", "attributes"],
+}
+"""Columns that the counts need, by the end of a table's name."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +59,34 @@ class Counts:
     """By stage."""
 
 
-def count_local(folder: str, run_id: str) -> Counts:
-    """The rows of a run in a local warehouse."""
-    present = tables(folder)
-    if not present:
-        return Counts({}, {})
-    with connect(folder) as connection:
+def count_folder(folder: str, run_id: str) -> Counts:
+    """The rows of a run in a warehouse folder, local or gs://."""
+    if "://" in folder:
+        present, opened = _fetch(folder)
+    else:
+        present = tables(folder)
+        opened = connect(folder) if present else duckdb.connect()
+    with opened as connection:
 
         def rows(sql: str, run_id: str) -> Sequence[Sequence[Any]]:
             return connection.execute(sql, {"run_id": run_id}).fetchall()
 
         return _count(rows, "duckdb", present, run_id, "{}")
+
+
+def _fetch(folder: str) -> tuple[list[str], duckdb.DuckDBPyConnection]:
+    """The tables of a folder that DuckDB cannot reach, with the columns that are counted, and a connection that has them."""
+    found: dict[str, list[pa.Table]] = {}
+    for file in files_below(folder):
+        table = file.uri.removeprefix(f"{folder}/").partition("/")[0]
+        columns = _COUNTED.get("dead_letters" if table == "dead_letters" else table.rpartition("_")[2])
+        if columns and file.uri.endswith(".parquet"):
+            with open_file(file.uri) as opened:
+                found.setdefault(table, []).append(pq.ParquetFile(opened).read(columns=columns))
+    connection = duckdb.connect()
+    for table, parts in found.items():
+        connection.register(table, pa.concat_tables(parts))
+    return sorted(found), connection
 
 
 def count_bigquery(project: str, dataset: str, run_id: str, surveys: Iterable[str]) -> Counts:

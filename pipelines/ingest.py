@@ -89,10 +89,13 @@ def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
     for name in ("project", "temp_location"):
         if not getattr(options.view_as(GoogleCloudOptions), name):
             raise OptionsError(f"--{name} is missing, which --runner DataflowRunner needs")
-    inputs = options.view_as(BrokerOptions).input or []
-    for name, place in (("warehouse", job.warehouse), *(("input", uri) for uri in inputs)):
+    broker = options.view_as(BrokerOptions)
+    places = [("warehouse", job.warehouse), *(("input", uri) for uri in broker.input or [])]
+    if broker.schemas:
+        places.append(("schemas", broker.schemas))
+    for name, place in places:
         if "://" not in place:
-            raise OptionsError(f"--{name} {place} is on this machine, which Dataflow's workers do not see; put it on gs://")
+            raise OptionsError(f"--{name} {place} is on this machine, which Dataflow's workers do not see")
     if job.stop_after_secs is not None:
         raise OptionsError(
             "--stop_after_secs ends a stream on this machine; end one on Dataflow with: gcloud dataflow jobs drain"

@@ -34,7 +34,7 @@ from transforms.write_bigquery import WriteBigQuery
 from transforms.write_parquet import WriteParquet
 
 BIGQUERY = "bigquery://"
-_LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
+_LOCAL_RUNNERS = ("", "directrunner", "fnapirunner", "bundlebaseddirectrunner")
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _set_runner(options: PipelineOptions, stream: bool) -> bool:
     """
     standard = options.view_as(StandardOptions)
     standard.streaming = stream
-    if standard.runner not in _LOCAL_RUNNERS:
+    if (standard.runner or "").lower() not in _LOCAL_RUNNERS:
         return False
     # FnApiRunner reads nothing from Pub/Sub and reports that it is done.
     standard.runner = "BundleBasedDirectRunner" if stream else "FnApiRunner"

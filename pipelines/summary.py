@@ -13,7 +13,7 @@ from google.cloud import bigquery
 
 from alerts.json_text import to_json
 from alerts.rows import json_rows
-from pipelines.counts import SurveyCounts, count_bigquery, count_local
+from pipelines.counts import SurveyCounts, count_bigquery, count_folder
 from pipelines.job import Job
 from schemas.tables import RUNS
 from transforms.decode import OFF_THE_SKY, UNKNOWN_FIELD
@@ -67,7 +67,7 @@ def count(job: Job, counters: Mapping[str, int]) -> Summary:
         sink = job.write
         counts = count_bigquery(sink.project, sink.dataset, job.run_id, sink.surveys)
     else:
-        counts = count_local(job.folder, job.run_id)
+        counts = count_folder(job.folder, job.run_id)
     return Summary(
         run_id=job.run_id,
         started_at=job.started_at,

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import Unit, WrittenFile, unit_key
 from transforms.files import create_file, delete, files_below, open_file, printable, rename, write_file
@@ -43,9 +44,15 @@ def _only_add(written: Iterable[WrittenFile]) -> int:
     # By name, so that the files of alerts and of their cutouts are joined in the same order.
     for file in sorted(written, key=lambda one: one.final):
         folders.setdefault(file.final.rsplit("/", 1)[0], []).append(file)
-    joined = [_join(some) for files in folders.values() for some in _in_parts(files)]
-    rename([(file.temporary, file.final) for file in joined])
-    return sum(file.rows for file in joined)
+    rows = 0
+    for part in (some for files in folders.values() for some in _in_parts(files)):
+        rows += sum(file.rows for file in part)
+        # A runner that tries a commit again may find it done, wholly or in part.
+        if not FileSystems.exists(part[0].final):
+            joined = _join(part)
+            rename([(joined.temporary, joined.final)])
+            delete(file.temporary for file in part[1:])
+    return rows
 
 
 def _in_parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
@@ -67,7 +74,6 @@ def _join(files: list[WrittenFile]) -> WrittenFile:
     joined = first.temporary + ".joined"
     with create_file(joined) as file, open_parquet(file, rows.schema) as writer:
         writer.write_table(rows)
-    delete(one.temporary for one in files)
     return replace(first, temporary=joined, rows=rows.num_rows)
 
 

@@ -10,9 +10,9 @@ from tests.emulators import processes
 from tests.emulators.cloud import Cloud, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """The emulators of BigQuery and Cloud Storage, and of Pub/Sub where it can run, as long as the session lasts."""
+    """The emulators of BigQuery and Cloud Storage, and of Pub/Sub where it can run, for the tests of this folder."""
     pytest.importorskip("bqemulator", reason="no BigQuery emulator: pip install --constraint constraints.txt '.[cloud]'")
     with running(tmp_path_factory.mktemp("emulators")) as here:
         yield here

@@ -15,6 +15,7 @@ from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
 from transforms import write_bigquery
 from transforms.bigquery_tables import prepare, tables_of
+from transforms.files import files_below
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +143,16 @@ def test_a_load_that_fails_for_good_fails_the_run_and_run_again_it_is_whole(
     assert run(["--input", str(night), *flags(cloud, dataset, "file_loads")]) == 0
     assert count(cloud, dataset, "ztf_alerts_unique") == 40
     assert count(cloud, dataset, "dead_letters_open") == 6
+
+
+def test_a_folder_on_cloud_storage_is_a_warehouse_too(cloud: Cloud, night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = f"{cloud.bucket}/warehouse"
+    for _ in range(2):
+        assert run(["--input", str(night), "--warehouse", place]) == 0
+        out = capsys.readouterr().out
+        assert "records read             51" in out
+        assert "of them 5 copies and 0 conflicts" in out
+    files = [file.uri for file in files_below(place)]
+    assert sum("/ztf_alerts/night=" in uri for uri in files) == 1
+    assert sum("/runs/" in uri for uri in files) == 2
+    assert not [uri for uri in files if "/_tmp/" in uri]

@@ -6,6 +6,7 @@ import pytest
 
 from deploy import costs
 from deploy.costs import COSTS, LSST, ZTF
+from pipelines.options import BrokerOptions, parse
 from tests.deploy.sources import ROOT
 
 PAGE = ROOT / "docs" / "dataflow.md"
@@ -47,4 +48,5 @@ def test_loads_are_cheaper_than_inserts_everywhere() -> None:
 
 def test_a_stream_stays_within_bigquerys_load_jobs() -> None:
     # 1,500 a day and table, by BigQuery's quotas; all day long, not only at night.
+    assert parse([]).view_as(BrokerOptions).load_every_secs == costs.LOAD_EVERY_SECS
     assert 24 * 3600 / costs.LOAD_EVERY_SECS < 1500

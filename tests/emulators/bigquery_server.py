@@ -148,7 +148,9 @@ def _wrong(record: Json, fields: Any, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_item(value: Any, kind: pa.DataType, at: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, list):
+    if value is None:
+        yield at, "Array cannot have a null element."
+    elif isinstance(value, list):
         yield at, "Array specified for non-repeated field."
     elif pa.types.is_struct(kind) != isinstance(value, dict):
         yield at, "This field is not a record." if isinstance(value, dict) else "This field is a record."

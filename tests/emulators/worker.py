@@ -6,4 +6,6 @@ import os
 
 from tests.emulators import settings
 
-settings.point_clients(dict(os.environ)).__enter__()
+# Kept, as it undoes itself when it is collected.
+_pointed = settings.point_clients(dict(os.environ))
+_pointed.__enter__()
