@@ -90,12 +90,13 @@ def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
         if not getattr(options.view_as(GoogleCloudOptions), name):
             raise OptionsError(f"--{name} is missing, which --runner DataflowRunner needs")
     broker = options.view_as(BrokerOptions)
-    places = [("warehouse", job.warehouse), *(("input", uri) for uri in broker.input or [])]
+    places = [("warehouse", job.warehouse, "put it on gs://")]
+    places += [("input", uri, "put it on gs://") for uri in broker.input or []]
     if broker.schemas:
-        places.append(("schemas", broker.schemas))
-    for name, place in places:
+        places.append(("schemas", broker.schemas, "give the URL of a schema registry"))
+    for name, place, remedy in places:
         if "://" not in place:
-            raise OptionsError(f"--{name} {place} is on this machine, which Dataflow's workers do not see")
+            raise OptionsError(f"--{name} {place} is on this machine, which Dataflow's workers do not see; {remedy}")
     if job.stop_after_secs is not None:
         raise OptionsError(
             "--stop_after_secs ends a stream on this machine; end one on Dataflow with: gcloud dataflow jobs drain"
