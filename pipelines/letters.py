@@ -19,6 +19,8 @@ from transforms.parquet_files import UnitWriter
 from transforms.write_bigquery import WriteBigQuery
 
 _COLUMNS = "stage, source, payload, attributes"
+_REQUEST_ROWS = 500
+"""Rows of one insertAll request, as BigQuery advises."""
 
 
 class Letters(Protocol):
@@ -84,9 +86,10 @@ class _BigQueryLetters:
             return
         batch = pa.RecordBatch.from_pylist(list(rows), schema=DEAD_LETTERS.arrow_schema)
         with bigquery.Client(project=self._project) as client:
-            errors = client.insert_rows_json(self._name("dead_letters"), json_rows(batch))
-        if errors:
-            raise RuntimeError(f"BigQuery refuses the marks of replayed letters: {errors}")
+            for begin in range(0, batch.num_rows, _REQUEST_ROWS):
+                errors = client.insert_rows_json(self._name("dead_letters"), json_rows(batch.slice(begin, _REQUEST_ROWS)))
+                if errors:
+                    raise RuntimeError(f"BigQuery refuses the marks of replayed letters: {errors}")
 
     def _name(self, table: str) -> str:
         return f"{self._project}.{self._dataset}.{table}"

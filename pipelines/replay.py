@@ -62,6 +62,8 @@ def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
     """The letters to replay, and the job that does it. Raises ``OptionsError``."""
     replay = options.view_as(ReplayOptions)
     job = Job.to_replay(options)
+    if job.progress_folder is None:
+        raise OptionsError("--runner is given, but a replay runs on this machine, which has read the letters; leave it out")
     warehouse = open_letters(job)
     rows = warehouse.read(replay.stage, replay.max_letters)
     saved = [_saved(row) for row in rows if row["payload"] is not None]

@@ -86,3 +86,8 @@ def test_nothing_to_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_replay_takes_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay(tmp_path, "--input", "x.avro") == 2
     assert "a replay reads dead letters" in capsys.readouterr().err
+
+
+def test_a_replay_stays_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert replay(tmp_path, "--runner", "DataflowRunner") == 2
+    assert "leave it out" in capsys.readouterr().err
