@@ -74,3 +74,36 @@ def test_pace_of_a_rate_and_of_a_survey() -> None:
     assert bursts is not None
     assert even.due_secs(512) == 2.0
     assert [bursts.due_secs(number) for number in (0, 9_999, 10_000, 20_000)] == [0, 0, 39, 78]
+
+
+@pytest.mark.parametrize("fault", ["the request is refused", "the job fails"])
+def test_a_load_that_fails_is_tried_again_and_the_stream_goes_on(pubsub: Cloud, night: Path, fault: str) -> None:
+    """Alerts before and after a load that fails are all there, once in the view."""
+    sent = list(messages([str(night)]))
+    good = [one["alert_id"] for one in truth(night) if one["kind"] == "good"]
+    place = f"bigquery://{pubsub.project}/{pubsub.dataset()}"
+    topic = Topic(pubsub.project)
+    topic.publish(sent[:30])
+    if fault == "the job fails":
+        failed = {"reason": "backendError", "message": "made to fail"}
+        answer = {"kind": "bigquery#job", "status": {"state": "DONE", "errorResult": failed, "errors": [failed]}}
+        pubsub.faults.fail(1, r"GET .*/jobs/beam_bq_job_LOAD", status=200, answer=answer)
+    else:
+        pubsub.faults.fail(1, r"POST .*/projects/[^/]+/jobs\b", status=400, reason="invalid")
+    before = len(pubsub.faults.failed)
+    late = iter([sent[30:]])
+
+    def complete() -> bool:
+        if len(pubsub.faults.failed) > before:
+            # The fault has struck: what comes now must arrive, too.
+            topic.publish(next(late, []))
+        try:
+            return _rows(place) >= len(good) and next(late, None) is None
+        except warehouse.QueryError:
+            return False
+
+    flags = ["--warehouse", place, "--survey", "ztf", "--write_method", "file_loads", "--load_every_secs", "2"]
+    run_until(topic, [[*flags, "--temp_location", f"{pubsub.bucket}/loads"]], complete, timeout_secs=100)
+    assert len(pubsub.faults.failed) == before + 1
+    assert {row[0] for row in ask(place, "SELECT alert_id FROM ztf_alerts_unique")} == set(good)
+    assert ask(place, "SELECT COUNT(*) FROM ztf_alerts_unique") == [(len(good),)]
