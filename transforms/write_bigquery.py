@@ -77,11 +77,13 @@ class WriteBigQuery(beam.PTransform):
 
     def _load(self, rows: beam.PCollection[TableRow]) -> beam.PCollection[Any]:
         """One sink for each table: only then Beam loads into the table itself, without temporary tables and copies."""
-        names = [table.name for table in self._tables()]
+        tables = self._tables()
+        names = [table.name for table in tables]
         by_table = rows | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*names)
         jobs = []
-        for name in names:
-            loaded = by_table[name] | f"Load_{name}" >> self._sink(self.table(name))
+        for table in tables:
+            sink = self._sink(self.table(table.name), table.to_bigquery())
+            loaded = by_table[table.name] | f"Load_{table.name}" >> sink
             jobs.append(loaded.destination_load_jobid_pairs)
         return jobs | "LoadJobs" >> beam.Flatten()
 
@@ -110,10 +112,11 @@ class WriteBigQuery(beam.PTransform):
         written = [table for table in tables_of(self.surveys) if table is not RUNS]
         return [table for table in written if self.cutouts or not table.name.endswith("_cutouts")]
 
-    def _sink(self, table: str | Callable[[TableRow], str]) -> WriteToBigQuery:
+    def _sink(self, table: str | Callable[[TableRow], str], schema: dict[str, Any] | None = None) -> WriteToBigQuery:
+        # Inserts need no schema, the tables are there; Beam would ask for it anew with every row.
         return WriteToBigQuery(
             table=table,
-            schema=_Schemas(self.surveys) if callable(table) else _Schemas(self.surveys)(table),
+            schema=schema,
             method=_METHODS[self.method],
             create_disposition=BigQueryDisposition.CREATE_NEVER,
             write_disposition=BigQueryDisposition.WRITE_APPEND,
@@ -123,17 +126,6 @@ class WriteBigQuery(beam.PTransform):
             batch_size=_REQUEST_ROWS,
             max_insert_payload_size=_REQUEST_BYTES,
         )
-
-
-@dataclass(frozen=True)
-class _Schemas:
-    """The schema of a table by its full name, however Beam spells it; made where it is asked for, not sent to workers."""
-
-    surveys: tuple[str, ...]
-
-    def __call__(self, destination: str) -> dict[str, Any]:
-        name = str(destination).rsplit(".", 1)[-1]
-        return next(table.to_bigquery() for table in tables_of(self.surveys) if table.name == name)
 
 
 class _ByTable(beam.DoFn):
