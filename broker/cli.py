@@ -12,6 +12,7 @@ from collections.abc import Sequence
 _WHOLE = {
     "ingest": ("alert packets to the tables of a warehouse", "pipelines.ingest", "run"),
     "replay": ("dead letters through the pipeline again, after a fix", "pipelines.replay", "run"),
+    "rematch": ("catalogs asked again about what is in a warehouse", "pipelines.rematch", "run"),
     "simulate": ("a made-up night of packets with a known truth", "broker.simulate", "main"),
 }
 """Commands that read their own arguments."""

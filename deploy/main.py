@@ -16,7 +16,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.ingest import run
 
 _YES, _NO = ("true", "yes", "1", ""), ("false", "no", "0")
-_BETWEEN_INPUTS = re.compile(r",(?=gs://)")
+_BETWEEN = {"--input": re.compile(r",(?=gs://)"), "--crossmatch": re.compile(r",(?=vizier:|simbad|file:)")}
+"""Commas between the values of a parameter that may be given many times."""
 
 
 def arguments(parameters: Sequence[str]) -> list[str]:
@@ -53,8 +54,8 @@ def _words(parameter: str, known: dict[str, argparse.Action]) -> Iterator[str]:
         logging.getLogger(__name__).warning("%s is no option of the broker or of Beam; left out", name)
     elif known[name].nargs == 0 and has_value:
         yield from _flag(name, value.lower(), known)
-    elif name == "--input":
-        yield from (f"--input={uri}" for uri in _BETWEEN_INPUTS.split(value))
+    elif name in _BETWEEN:
+        yield from (f"{name}={one}" for one in _BETWEEN[name].split(value))
     else:
         yield parameter
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
@@ -20,6 +20,7 @@ from pipelines.job import Job
 from pipelines.options import BrokerOptions, OptionsError, help_text, parse
 from pipelines.progress import progress_line
 from pipelines.run_folder import run_folder
+from transforms.crossmatch import Positions
 from transforms.decode import DecodeAlerts
 from transforms.read import DEAD_LETTERS
 
@@ -32,7 +33,12 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     read = pipeline | "Read" >> job.read
     decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder)
     rows = {"alerts": decoded.alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
-    _ = rows | "Write" >> job.write
+    written = rows | "Write" >> job.write
+    if job.crossmatch:
+        positions = decoded.alerts | "Positions" >> Positions()
+        # Alerts are in their table before anybody is asked about them.
+        asked = positions | "AlertsFirst" >> job.together.after(written) | "CrossMatch" >> job.crossmatch
+        _ = asked | "WriteMatches" >> job.write_matches
 
 
 def run(argv: Sequence[str]) -> int:
@@ -66,7 +72,7 @@ def run_job(job: Job, options: PipelineOptions) -> int:
         return DONE
     if job.bounded:
         return run_counted(job, options)[0]
-    _run_to_its_end(job, options)
+    run_to_its_end(job, options)
     return DONE
 
 
@@ -92,6 +98,8 @@ def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
     broker = options.view_as(BrokerOptions)
     places = [("warehouse", job.warehouse, "put it on gs://")]
     places += [("input", uri, "put it on gs://") for uri in broker.input or []]
+    specs = job.crossmatch.settings.specs if job.crossmatch else ()
+    places += [("crossmatch", spec.target, "put it on gs://") for spec in specs if not spec.remote]
     if broker.schemas:
         places.append(("schemas", broker.schemas, "give the URL of a schema registry"))
     for name, place, remedy in places:
@@ -105,7 +113,7 @@ def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
 
 def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summary]:
     """Run a job that ends by itself, write its account and print it; gives the exit status and the account."""
-    counts = summary.count(job, counters(_run_to_its_end(job, options)))
+    counts = summary.count(job, counters(run_to_its_end(job, options)))
     problem = counts.problem(job.max_dead_letters)
     summary.write_run(job, counts, failed=problem is not None)
     print(summary.text(counts))
@@ -115,22 +123,23 @@ def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summar
     return DONE, counts
 
 
-def _run_to_its_end(job: Job, options: PipelineOptions) -> PipelineResult:
+def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Job], None] = ingest) -> PipelineResult:
+    """Run the pipeline that ``build`` makes of ``job``, and wait for its end."""
     job.write.prepare()
     with run_folder(job), progress_line(job):
-        result = start(job, options)
+        result = start(job, options, build)
         wait(result, job)
     return result
 
 
-def start(job: Job, options: PipelineOptions) -> PipelineResult:
+def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Job], None] = ingest) -> PipelineResult:
     """Begin the run of ``job``, whose sink must be prepared."""
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
         # Workers import all they need. On Dataflow Beam would also send them our __main__, whatever that is.
         setup.save_main_session = False
     pipeline = beam.Pipeline(options=options)
-    ingest(pipeline, job)
+    build(pipeline, job)
     return pipeline.run()
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -23,14 +23,16 @@ from apache_beam.options.pipeline_options import (
 
 from alerts.errors import UnknownSurvey
 from alerts.surveys import SURVEYS, Survey, survey
+from pipelines.catalogs import catalog_settings
 from pipelines.options import BrokerOptions, OptionsError
+from transforms.crossmatch import CrossMatch
 from transforms.elements import Unit
 from transforms.files import FoundFile, absolute, find_inputs
 from transforms.parquet_files import TEMPORARY
-from transforms.read import ReadPackets, plan_units
+from transforms.read import BATCH_PACKETS, ReadPackets, plan_units
 from transforms.read_pubsub import ReadMessages
 from transforms.together import AtTheEnd, EverySecs
-from transforms.write_bigquery import WriteBigQuery
+from transforms.write_bigquery import REQUEST_ROWS, WriteBigQuery
 from transforms.write_parquet import WriteParquet
 
 BIGQUERY = "bigquery://"
@@ -45,6 +47,11 @@ class Job:
     started_at: datetime
     read: beam.PTransform
     write: beam.PTransform
+    crossmatch: CrossMatch | None
+    """What is asked of catalogs, if anything."""
+    write_matches: beam.PTransform
+    together: AtTheEnd | EverySecs
+    """When things are gathered."""
     inputs: int
     """Number of input files; 0 of a stream."""
     skipped: tuple[str, ...]
@@ -68,12 +75,21 @@ class Job:
         return cls._of(options, units, skipped, stream)
 
     @classmethod
+    def to_rematch(cls, options: PipelineOptions) -> Job:
+        """A job that reads no alerts and writes to the warehouse of the options. Raises ``OptionsError``."""
+        return cls._without_source(options, "a rematch reads the warehouse")
+
+    @classmethod
     def to_replay(cls, options: PipelineOptions) -> Job:
         """A job that writes to the warehouse of the options, what it reads to be set. Raises ``OptionsError``."""
+        return cls._without_source(options, "a replay reads dead letters")
+
+    @classmethod
+    def _without_source(cls, options: PipelineOptions, reads: str) -> Job:
         broker = options.view_as(BrokerOptions)
         for name in ("input", "subscription", "topic"):
             if getattr(broker, name):
-                raise OptionsError(f"--{name} is given, but a replay reads dead letters; leave it out")
+                raise OptionsError(f"--{name} is given, but {reads}; leave it out")
         return cls._of(options, [], [], stream=False)
 
     @classmethod
@@ -81,6 +97,11 @@ class Job:
         broker = options.view_as(BrokerOptions)
         if not 0 <= broker.max_dead_letters <= 1:
             raise OptionsError(f"--max_dead_letters is {broker.max_dead_letters:g}; give a fraction between 0 and 1")
+        for name in ("max_alerts", "alerts_per_write"):
+            if getattr(broker, name) is not None and getattr(broker, name) < 1:
+                raise OptionsError(f"--{name} is {getattr(broker, name)}; give a number of alerts, 1 or more")
+        if stream and broker.max_alerts:
+            raise OptionsError("--max_alerts is for files; a stream is ended by --stop_after_secs")
         if broker.load_every_secs <= 0:
             raise OptionsError(f"--load_every_secs is {broker.load_every_secs:g}; give a number of seconds above 0")
         local = _set_runner(options, stream)
@@ -89,11 +110,20 @@ class Job:
         schemas, named = _schemas(broker.schemas), _survey(broker.survey)
         warehouse = broker.warehouse if broker.warehouse.startswith(BIGQUERY) else absolute(broker.warehouse).rstrip("/")
         every_secs = broker.load_every_secs if stream else None
+        together = EverySecs(every_secs) if every_secs else AtTheEnd()
+        catalogs = catalog_settings(broker, run_id)
+        write = _write(options, warehouse=warehouse, run_id=run_id, units=units, every_secs=every_secs, named=named)
+        progress_folder = tempfile.mkdtemp(prefix="broker-progress-") if local else None
+        if catalogs:
+            catalogs = replace(catalogs, stop_file=_stop_file(options, run_id, progress_folder))
         return cls(
             run_id=run_id,
             started_at=started_at,
-            read=_messages(broker, schemas, local) if stream else ReadPackets(units, schemas),
-            write=_write(options, warehouse=warehouse, run_id=run_id, units=units, every_secs=every_secs, named=named),
+            read=_messages(broker, schemas, local) if stream else _files(broker, units, schemas),
+            write=write,
+            crossmatch=CrossMatch(catalogs, EverySecs(broker.max_wait_secs) if stream else AtTheEnd()) if catalogs else None,
+            write_matches=write.matches(),
+            together=together,
             inputs=sum(len(unit.inputs) for unit in units),
             skipped=tuple(skipped),
             survey=named,
@@ -101,7 +131,7 @@ class Job:
             bounded=not stream,
             stop_after_secs=broker.stop_after_secs,
             max_dead_letters=broker.max_dead_letters,
-            progress_folder=tempfile.mkdtemp(prefix="broker-progress-") if local else None,
+            progress_folder=progress_folder,
             options=options.get_all_options(drop_default=True),
         )
 
@@ -126,6 +156,11 @@ def _is_stream(broker: BrokerOptions) -> bool:
     if len(given) > 1:
         raise OptionsError(f"--{given[0]} and --{given[1]} are given; a run reads from one of them")
     return given != ["input"]
+
+
+def _files(broker: BrokerOptions, units: list[Unit], schemas: str | None) -> ReadPackets:
+    batch = min(broker.alerts_per_write or BATCH_PACKETS, BATCH_PACKETS)
+    return ReadPackets(units, schemas, batch, broker.max_alerts)
 
 
 def _messages(broker: BrokerOptions, schemas: str | None, local: bool) -> ReadMessages:
@@ -162,7 +197,16 @@ def _write(
     if method == "file_loads" and not str(temp_location).startswith("gs://"):
         raise OptionsError("--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load")
     surveys = (named.name,) if named else tuple(SURVEYS)
-    return WriteBigQuery(parts[0], parts[1], run_id, method, broker.cutouts, every_secs, surveys)
+    rows = broker.alerts_per_write or REQUEST_ROWS
+    return WriteBigQuery(parts[0], parts[1], run_id, method, broker.cutouts, every_secs, surveys, rows)
+
+
+def _stop_file(options: PipelineOptions, run_id: str, progress_folder: str | None) -> str | None:
+    """Where the workers of a run tell each other that a service has shut them out."""
+    if progress_folder:
+        return f"{progress_folder}/stop-calls"
+    temp_location = options.view_as(GoogleCloudOptions).temp_location
+    return f"{temp_location.rstrip('/')}/{run_id}-stop-calls" if temp_location else None
 
 
 def _find(uri: str) -> list[FoundFile]:

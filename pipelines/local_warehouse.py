@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from alerts.surveys import SURVEYS
-from schemas.views import open_letters_sql, unique_alerts_sql
+from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
 
 
 def tables(warehouse: str) -> list[str]:
@@ -41,6 +41,8 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
     for survey in SURVEYS:
         if f"{survey}_alerts" in found:
             connection.execute(f"CREATE VIEW {survey}_alerts_unique AS {unique_alerts_sql(f'{survey}_alerts', 'duckdb')}")
+    if "crossmatches" in found:
+        connection.execute(f"CREATE VIEW crossmatches_unique AS {newest_matches_sql('crossmatches')}")
     if "dead_letters" in found:
         connection.execute(f"CREATE VIEW dead_letters_open AS {open_letters_sql('dead_letters', 'duckdb')}")
     connection.execute("SET lock_configuration = true")

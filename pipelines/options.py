@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from alerts.catalogs.asking import CATALOG_EPOCH, OBSERVED_EPOCH
+from alerts.catalogs.cds import URL as CROSSMATCH_URL
 from alerts.surveys import SURVEYS
 
 WRITE_METHODS = ("file_loads", "streaming_inserts")
@@ -29,6 +31,7 @@ class BrokerOptions(PipelineOptions):
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         _add_source(parser.add_argument_group("what to read: files, or Pub/Sub"))
         _add_packets(parser.add_argument_group("how to read it"))
+        _add_crossmatch(parser.add_argument_group("which catalogs to ask what is known at each alert's position"))
         _add_sink(parser.add_argument_group("where to write"))
         parser.add_argument(
             "--max_dead_letters",
@@ -71,9 +74,80 @@ def _add_packets(group: argparse._ArgumentGroup) -> None:
         "--survey", default="auto", metavar="NAME", help=f"auto (default: each packet tells), or one of {', '.join(SURVEYS)}"
     )
     group.add_argument(
+        "--max_alerts",
+        type=int,
+        metavar="N",
+        help="read only the first N records of the files, one after another (default: all)",
+    )
+    group.add_argument(
+        "--alerts_per_write",
+        type=int,
+        metavar="N",
+        help="alerts decoded and written together: rows of one insert into BigQuery (default 500), "
+        "records decoded at once (default 256)",
+    )
+    group.add_argument(
         "--schemas",
         metavar="FOLDER|URL",
         help="schemas of wire messages that are not built in: a folder with {id}.avsc, or a Confluent registry's URL",
+    )
+
+
+def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--crossmatch",
+        action="append",
+        metavar="CATALOG",
+        help="vizier:TABLE (vizier:II/246/out), simbad, or file:PATH (Parquet, CSV or FITS, local or gs://); "
+        "CATALOG?radius_arcsec=1.5 has a radius of its own; may be given many times",
+    )
+    group.add_argument(
+        "--radius_arcsec",
+        type=float,
+        default=5.0,
+        metavar="ARCSEC",
+        help="sources up to this far from an alert are its matches (default 5, at most 180)",
+    )
+    group.add_argument(
+        "--crossmatch_epoch",
+        choices=(CATALOG_EPOCH, OBSERVED_EPOCH),
+        default=CATALOG_EPOCH,
+        help="look for stars where their catalog is matched (default), or where proper motion had brought them when the "
+        "alert was observed",
+    )
+    group.add_argument(
+        "--crossmatch_concurrency",
+        type=int,
+        default=2,
+        metavar="N",
+        help="calls of a service in flight at once, for the whole run (default 2; more may get you banned)",
+    )
+    group.add_argument(
+        "--max_wait_secs",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="a stream gathers positions for so long before it calls a service (default 5)",
+    )
+    group.add_argument(
+        "--crossmatch_deadline_secs",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="a call of a service that takes longer has failed (default 60)",
+    )
+    group.add_argument(
+        "--crossmatch_cache_arcsec",
+        type=float,
+        default=1.0,
+        metavar="ARCSEC",
+        help="an object's later alerts up to this far from the first need no call, and get the same rows (default 1; 0: call)",
+    )
+    group.add_argument(
+        "--crossmatch_url",
+        default=CROSSMATCH_URL,
+        metavar="URL",
+        help=f"another X-Match service, such as that of broker catalog-server (default {CROSSMATCH_URL})",
     )
 
 
@@ -114,11 +188,29 @@ class ReplayOptions(PipelineOptions):
         )
 
 
+class RematchOptions(PipelineOptions):
+    """Flags of ``broker rematch`` besides those of ``broker ingest`` (but for the source)."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        which = parser.add_argument_group("which alerts")
+        which.add_argument(
+            "--night",
+            metavar="NIGHT[..NIGHT]",
+            help="only this night, or from one to another: 2026-11-01..2026-11-23 (default: all)",
+        )
+
+
+_OF_ONE_COMMAND = {"broker replay": ReplayOptions, "broker rematch": RematchOptions}
+
+
 def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOptions:
-    """Pipeline options from command-line arguments. Raises ``OptionsError`` for a flag nobody knows."""
+    """Pipeline options from command-line arguments. Raises ``OptionsError`` for a flag that ``command`` does not know."""
     parser = _Parser(add_help=False, allow_abbrev=False)
+    others = {group for name, group in _OF_ONE_COMMAND.items() if name != command}
     for group in PipelineOptions.__subclasses__():
-        group._add_argparse_args(parser)
+        if group not in others:
+            group._add_argparse_args(parser)
     _, unknown = parser.parse_known_args(list(argv))
     if unknown:
         raise OptionsError(f"{unknown[0]!r} is no option of {command} or of Beam; see {command} --help")

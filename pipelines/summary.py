@@ -16,9 +16,27 @@ from alerts.rows import json_rows
 from pipelines.counts import SurveyCounts, count_bigquery, count_folder
 from pipelines.job import Job
 from schemas.tables import RUNS
+from transforms.crossmatch import CROSSMATCH
 from transforms.decode import OFF_THE_SKY, UNKNOWN_FIELD
 from transforms.files import create_file, rename
 from transforms.parquet_files import TEMPORARY, open_parquet
+
+
+@dataclass(frozen=True)
+class CatalogCounts:
+    """Alerts by the state of their cross-match with one catalog, and what asking took."""
+
+    matched: int = 0
+    no_match: int = 0
+    failed: int = 0
+    calls: int = 0
+    """Of the service; 0 of a file."""
+    positions: int = 0
+    """Asked in these calls."""
+    cache_hits: int = 0
+    """Alerts that needed no call."""
+    call_milliseconds: int = 0
+    """In calls, tries that failed among them."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,8 @@ class Summary:
     """``survey: dotted path`` to the number of alerts whose ``extra`` holds the field."""
     off_the_sky: Mapping[str, int] = field(default_factory=dict)
     """By survey, the alerts whose position is no place on the sky."""
+    catalogs: Mapping[str, CatalogCounts] = field(default_factory=dict)
+    """By catalog, what became of the question about each alert."""
 
     @property
     def alerts(self) -> int:
@@ -78,7 +98,16 @@ def count(job: Job, counters: Mapping[str, int]) -> Summary:
         dead_letters=counts.dead_letters,
         unknown_fields=_prefixed(counters, UNKNOWN_FIELD),
         off_the_sky=_prefixed(counters, OFF_THE_SKY),
+        catalogs=_catalogs(_prefixed(counters, CROSSMATCH)),
     )
+
+
+def _catalogs(counters: Mapping[str, int]) -> dict[str, CatalogCounts]:
+    by_catalog: dict[str, dict[str, int]] = {}
+    for name, number in counters.items():
+        catalog, _, what = name.rpartition(" ")
+        by_catalog.setdefault(catalog, {})[what] = number
+    return {catalog: CatalogCounts(**counts) for catalog, counts in by_catalog.items()}
 
 
 def _prefixed(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
@@ -106,6 +135,7 @@ def write_run(job: Job, summary: Summary, failed: bool) -> None:
                 "dead_letters": summary.dead_letters,
                 "unknown_fields": summary.unknown_fields,
                 "off_the_sky": summary.off_the_sky,
+                "catalogs": {name: vars(counts) for name, counts in summary.catalogs.items()},
             }
         ),
     }
@@ -142,8 +172,22 @@ def text(summary: Summary) -> str:
         )
     lines.append(f"  dead letters     {summary.letters:>10,}")
     lines += [f"    {stage:<14} {number:>10,}" for stage, number in summary.dead_letters.items()]
+    lines += crossmatch_lines(summary)
     lines.append(f"  seconds          {seconds:>10.1f}")
     return "\n".join(lines + [f"  warning: {warning}" for warning in warnings(summary)])
+
+
+def crossmatch_lines(summary: Summary) -> list[str]:
+    """What became of the cross-matches, a line per catalog."""
+    lines = ["  cross-matches"] if summary.catalogs else []
+    for name, counts in summary.catalogs.items():
+        line = f"    {name:<24} {counts.matched:,} matched, {counts.no_match:,} no match, {counts.failed:,} failed"
+        if counts.calls or counts.cache_hits:
+            seconds = counts.call_milliseconds / 1000
+            line += f"; {counts.calls:,} calls in {seconds:.1f} s with {counts.positions:,} positions"
+            line += f", {counts.cache_hits:,} alerts from the cache"
+        lines.append(line)
+    return lines
 
 
 def warnings(summary: Summary) -> list[str]:
@@ -156,6 +200,11 @@ def warnings(summary: Summary) -> list[str]:
         f"{counts.conflicts:,} {name} packets came under an alert id that another packet of the run has, with other contents"
         for name, counts in summary.surveys.items()
         if counts.conflicts
+    ]
+    found += [
+        f"{counts.failed:,} alerts have no answer from {name} (crossmatches.error says why); ask again with: broker rematch"
+        for name, counts in summary.catalogs.items()
+        if counts.failed
     ]
     if summary.unknown_fields:
         shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas.table import Column
-from schemas.tables import DEAD_LETTERS, ENVELOPE, RUNS, cutouts_table
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS, ENVELOPE, RUNS, cutouts_table
 
 _HEAD = """\
 # The tables
@@ -22,11 +22,12 @@ The partition column `night` stands in the name of the folder, not in the file.
 """
 
 
-def _rows(columns: Iterable[Column]) -> list[str]:
+def _rows(columns: Iterable[Column], prefix: str = "") -> list[str]:
     lines = ["| column | type | |", "|---|---|---|"]
     for column in columns:
         kind = column.type if column.mode == "NULLABLE" else f"{column.type} {column.mode}"
-        lines.append(f"| `{column.name}` | {kind} | {column.description} |")
+        lines.append(f"| `{prefix}{column.name}` | {kind} | {column.description} |")
+        lines += _rows(column.fields, f"{prefix}{column.name}[].")[2:]
     return lines
 
 
@@ -43,7 +44,12 @@ def markdown() -> str:
         "",
         *_rows(ENVELOPE),
     ]
-    others = [("{survey}_cutouts", cutouts_table("survey")), ("dead_letters", DEAD_LETTERS), ("runs", RUNS)]
+    others = [
+        ("{survey}_cutouts", cutouts_table("survey")),
+        ("crossmatches", CROSSMATCHES),
+        ("dead_letters", DEAD_LETTERS),
+        ("runs", RUNS),
+    ]
     for name, table in others:
         description = table.description.replace("survey's alerts", "an alert, one row for each row of the alerts table")
         parts += ["", f"## {name}", "", description, "", *_rows(table.columns)]

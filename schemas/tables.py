@@ -104,6 +104,48 @@ DEAD_LETTERS = Table(
     partition_by="failed_at",
 )
 
+MATCHED, NO_MATCH, FAILED = "matched", "no_match", "failed"
+"""The states of a cross-match: three different facts, never folded into one value."""
+
+CROSSMATCHES = Table(
+    "crossmatches",
+    (
+        _SURVEY,
+        ALERT_ID,
+        OBJECT_ID,
+        NIGHT,
+        Column("ra_deg", "FLOAT64", "REQUIRED", "Right ascension that was asked for: the alert's, ICRS, degrees."),
+        Column("dec_deg", "FLOAT64", "REQUIRED", "Declination that was asked for: the alert's, ICRS, degrees."),
+        Column("catalog", "STRING", "REQUIRED", "The catalog as it was named: vizier:II/246/out, simbad, file:stars.parquet."),
+        Column("radius_arcsec", "FLOAT64", "REQUIRED", "Sources up to this separation are matches."),
+        Column("status", "STRING", "REQUIRED", "matched, no_match (asked, and nothing is there) or failed (nobody knows)."),
+        Column("error", "STRING", "NULLABLE", "Why it failed, in one sentence; NULL unless failed."),
+        Column("asked_at", "TIMESTAMP", "REQUIRED", "UTC time of the question; the newest row of an alert and catalog counts."),
+        Column(
+            "matches",
+            "RECORD",
+            "REPEATED",
+            "All sources within the radius, nearest first.",
+            (
+                Column("source_id", "STRING", "NULLABLE", "The catalog's own id; NULL where we know no column that holds it."),
+                Column("ra_deg", "FLOAT64", "NULLABLE", "Right ascension the separation is measured to, ICRS, degrees."),
+                Column("dec_deg", "FLOAT64", "NULLABLE", "Declination the separation is measured to, ICRS, degrees."),
+                Column("separation_arcsec", "FLOAT64", "REQUIRED", "Angle between alert and source, arcsec."),
+                Column(
+                    "position_epoch_jyear",
+                    "FLOAT64",
+                    "NULLABLE",
+                    "Epoch of the source's position (Julian year); NULL where the catalog gives none.",
+                ),
+                Column("columns", "JSON", "REQUIRED", "Every column the catalog gave of the source, in the catalog's types."),
+            ),
+        ),
+    ),
+    "What is known at each alert's position: one row per alert and catalog asked, and again where it was asked again.",
+    partition_by="night",
+    cluster_by=("object_id",),
+)
+
 RUNS = Table(
     "runs",
     (

@@ -27,6 +27,15 @@ def unique_alerts_sql(table: str, dialect: Dialect) -> str:
     return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY alert_id ORDER BY {order}) = 1"
 
 
+def newest_matches_sql(table: str) -> str:
+    """A query with the newest row per alert and catalog of ``table``: what ``crossmatches_unique`` shows, in both dialects.
+
+    Rows of one instant (a packet that was sent twice) are told apart by all that can differ in them.
+    """
+    order = "asked_at DESC, status, radius_arcsec, ra_deg, dec_deg, object_id"
+    return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY survey, alert_id, catalog ORDER BY {order}) = 1"
+
+
 def open_letters_sql(table: str, dialect: Dialect) -> str:
     """A query with the newest row of each dead letter that has not become rows since: ``dead_letters_open``.
 

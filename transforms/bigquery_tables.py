@@ -9,14 +9,14 @@ from google.cloud import bigquery
 
 from alerts.surveys import SURVEYS
 from schemas import Table
-from schemas.tables import DEAD_LETTERS, RUNS
-from schemas.views import open_letters_sql, unique_alerts_sql
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
+from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
 
 
 def tables_of(surveys: Iterable[str]) -> list[Table]:
     """The tables that alerts of these surveys need."""
     own = [table for name in surveys for table in (SURVEYS[name].alerts_table, SURVEYS[name].cutouts_table)]
-    return [*own, DEAD_LETTERS, RUNS]
+    return [*own, CROSSMATCHES, DEAD_LETTERS, RUNS]
 
 
 def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> None:
@@ -34,6 +34,7 @@ def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> No
     views = {
         f"{name}_alerts_unique": unique_alerts_sql(_quoted(client, dataset, f"{name}_alerts"), "bigquery") for name in surveys
     }
+    views["crossmatches_unique"] = newest_matches_sql(_quoted(client, dataset, CROSSMATCHES.name))
     views["dead_letters_open"] = open_letters_sql(_quoted(client, dataset, DEAD_LETTERS.name), "bigquery")
     for name, sql in views.items():
         if name not in existing:

@@ -60,6 +60,27 @@ class AlertBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionBatch:
+    """Where alerts are that can be cross-matched: ``alerts.catalogs.rows.positions_of``."""
+
+    rows: pa.RecordBatch
+    catalogs: tuple[str, ...] | None = None
+    """Names of those to ask; None: all of the run."""
+
+    def concerns(self, catalog: str) -> bool:
+        """Whether a catalog is to be asked about these."""
+        return self.catalogs is None or catalog in self.catalogs
+
+
+@dataclass(frozen=True, slots=True)
+class MatchBatch:
+    """Rows of ``crossmatches``; of no unit, since a rerun replaces the alerts of its inputs but not what is known of them."""
+
+    rows: pa.RecordBatch
+    unit: str = STREAM
+
+
+@dataclass(frozen=True, slots=True)
 class UnitLetter:
     """A dead letter and the unit it came from."""
 

@@ -59,16 +59,22 @@ class ReadPackets(beam.PTransform):
 
     units: Sequence[Unit]
     schemas: str | None = None
+    batch_packets: int = BATCH_PACKETS
+    max_records: int | None = None
+    """Read no more than these, the first ones, in one go; None: all."""
 
     def expand(self, begin: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
         """From the pipeline's beginning to the outputs ``packets`` and ``dead_letters``."""
-        return (
-            begin
-            | "Units" >> beam.Create(list(self.units))
-            | "SplitTars" >> beam.FlatMap(split_unit)
-            | "SpreadTasks" >> beam.Reshuffle()
-            | "ReadTasks" >> beam.ParDo(_Read(self.schemas)).with_outputs(DEAD_LETTERS, main="packets")
-        )
+        units = begin | "Units" >> beam.Create([list(self.units)] if self.max_records else list(self.units))
+        if self.max_records:
+            tasks = units | "InOrder" >> beam.Map(_as_tasks)
+        else:
+            tasks = units | "SplitTars" >> beam.FlatMap(split_unit) | "SpreadTasks" >> beam.Reshuffle()
+        return tasks | "ReadTasks" >> beam.ParDo(_Read(self)).with_outputs(DEAD_LETTERS, main="packets")
+
+
+def _as_tasks(units: Sequence[Unit]) -> list[ReadTask]:
+    return [ReadTask(unit) for unit in units]
 
 
 def split_unit(unit: Unit, members_per_slice: int = TAR_SLICE_MEMBERS) -> Iterator[ReadTask]:
@@ -100,15 +106,21 @@ def read_task(task: ReadTask, wire_schemas: WireSchemas) -> Iterator[Item]:
 
 
 class _Read(beam.DoFn):
-    def __init__(self, schemas: str | None) -> None:
-        self._wire_schemas = WireSchemas(schemas)
+    def __init__(self, settings: ReadPackets) -> None:
+        self._wire_schemas = WireSchemas(settings.schemas)
+        self._batch_packets, self._max_records = settings.batch_packets, settings.max_records
         self._read = Metrics.counter("broker", "records_read")
         self._bytes = Metrics.counter("broker", "bytes_read")
         self._skipped = Metrics.counter("broker", "inputs_skipped")
 
-    def process(self, task: ReadTask) -> Iterator[PacketBatch | TaggedOutput]:
+    def process(self, tasks: ReadTask | list[ReadTask]) -> Iterator[PacketBatch | TaggedOutput]:
+        self._left = self._max_records
+        for task in [tasks] if isinstance(tasks, ReadTask) else tasks:
+            yield from self._process(task)
+
+    def _process(self, task: ReadTask) -> Iterator[PacketBatch | TaggedOutput]:
         letters: list[DeadLetter] = []
-        for batch in in_batches(self._packets(task, letters), BATCH_PACKETS, BATCH_BYTES):
+        for batch in in_batches(self._packets(task, letters), self._batch_packets, BATCH_BYTES):
             self._bytes.inc(sum(packet.stop - packet.start for packet in batch))
             yield PacketBatch(task.unit.key, batch)
             yield from self._dead_letters(task, letters)
@@ -116,9 +128,13 @@ class _Read(beam.DoFn):
 
     def _packets(self, task: ReadTask, letters: list[DeadLetter]) -> Iterator[Packet]:
         for item in read_task(task, self._wire_schemas):
+            if self._left == 0:
+                return
             if isinstance(item, Skipped):
                 self._skipped.inc()
                 continue
+            if self._left is not None:
+                self._left -= 1
             self._read.inc()
             if isinstance(item, Packet):
                 yield item

@@ -1,4 +1,4 @@
-"""When a sink that writes files puts them in place: once at the end, or again and again. The job chooses."""
+"""When things are gathered: once at the end, or again and again. The job chooses; nobody else asks whether it is a stream."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ class AtTheEnd(beam.PTransform):
         """One list, empty where there are no elements."""
         return elements | "ToList" >> beam.combiners.ToList()
 
+    def by_key(self) -> beam.PTransform:
+        """Pairs of key and value to pairs of key and all its values."""
+        return beam.GroupByKey()
+
+    def after(self, done: beam.PCollection[Any]) -> beam.PTransform:
+        """Lets elements pass when all of ``done`` has come."""
+        return beam.WaitOn(done)
+
 
 @dataclass
 class EverySecs(beam.PTransform):
@@ -28,8 +36,25 @@ class EverySecs(beam.PTransform):
 
     def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[list[Any]]:
         """Lists that hold every element once."""
+        grouped = elements | "OneKey" >> beam.Map(_with_one_key) | "Gather" >> self.by_key()
+        return grouped | "AsList" >> beam.Map(_as_list)
+
+    def by_key(self) -> beam.PTransform:
+        """Pairs of key and value to pairs of key and the values that have come for it."""
+        return _EverySecsByKey(self.seconds)
+
+    def after(self, done: beam.PCollection[Any]) -> beam.PTransform:
+        """Lets elements pass: what never ends cannot be waited for."""
+        return beam.Map(_same)
+
+
+@dataclass
+class _EverySecsByKey(beam.PTransform):
+    seconds: float
+
+    def expand(self, pairs: beam.PCollection[tuple[Any, Any]]) -> beam.PCollection[tuple[Any, Iterable[Any]]]:
         return (
-            elements
+            pairs
             | "Pane"
             >> beam.WindowInto(
                 GlobalWindows(),
@@ -37,10 +62,12 @@ class EverySecs(beam.PTransform):
                 trigger=Repeatedly(AfterProcessingTime(max(1, round(self.seconds)))),
                 accumulation_mode=AccumulationMode.DISCARDING,
             )
-            | "OneKey" >> beam.Map(_with_one_key)
-            | "Gather" >> beam.GroupByKey()
-            | "AsList" >> beam.Map(_as_list)
+            | "ByKey" >> beam.GroupByKey()
         )
+
+
+def _same(element: Any) -> Any:
+    return element
 
 
 def _with_one_key(element: Any) -> tuple[int, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,9 @@ from alerts.errors import MAX_PAYLOAD_BYTES, DeadLetter
 from alerts.rows import json_rows, typed_rows
 from alerts.surveys import SURVEYS, survey
 from schemas import Table
-from schemas.tables import DEAD_LETTERS, RUNS
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
 from transforms.bigquery_tables import prepare, tables_of
-from transforms.elements import STREAM, AlertBatch, UnitLetter
+from transforms.elements import STREAM, AlertBatch, MatchBatch, UnitLetter
 
 _METHODS = {
     "file_loads": WriteToBigQuery.Method.FILE_LOADS,
@@ -28,7 +28,7 @@ _METHODS = {
 }
 # BigQuery takes requests of 10 MB and 50,000 rows; Beam's estimate of a row's size is on the safe side.
 _REQUEST_BYTES = 9_000_000
-_REQUEST_ROWS = 500
+REQUEST_ROWS = 500
 
 
 class TableRow(dict[str, Any]):
@@ -56,11 +56,16 @@ class WriteBigQuery(beam.PTransform):
     cutouts: bool = True
     load_every_secs: float | None = None
     surveys: tuple[str, ...] = tuple(SURVEYS)
+    rows_per_request: int = REQUEST_ROWS
 
     def prepare(self) -> None:
         """Make the dataset's tables and views before anything is written."""
         with bigquery.Client(project=self.project) as client:
             prepare(client, self.dataset, self.surveys)
+
+    def matches(self) -> WriteMatches:
+        """The sink for rows of ``crossmatches``."""
+        return WriteMatches(self)
 
     def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
         """``inputs``: ``alerts``, and dead letters under any other names."""
@@ -70,14 +75,14 @@ class WriteBigQuery(beam.PTransform):
             if name != "alerts"
         ]
         rows = inputs["alerts"] | "AlertRows" >> beam.FlatMap(_alert_rows, self)
-        all_rows = [*letters, rows] | "AllRows" >> beam.Flatten()
-        if self.method == "streaming_inserts":
-            return self._insert(all_rows)
-        return self._load(all_rows)
+        return self.put([*letters, rows] | "AllRows" >> beam.Flatten(), self._tables())
 
-    def _load(self, rows: beam.PCollection[TableRow]) -> beam.PCollection[Any]:
+    def put(self, rows: beam.PCollection[TableRow], tables: Sequence[Table]) -> beam.PCollection[Any]:
+        """Rows of these tables by the method that was chosen; what it gives has come when they are written."""
+        return self._insert(rows) if self.method == "streaming_inserts" else self._load(rows, tables)
+
+    def _load(self, rows: beam.PCollection[TableRow], tables: Sequence[Table]) -> beam.PCollection[Any]:
         """One sink for each table: only then Beam loads into the table itself, without temporary tables and copies."""
-        tables = self._tables()
         names = [table.name for table in tables]
         by_table = rows | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*names)
         jobs = []
@@ -109,7 +114,7 @@ class WriteBigQuery(beam.PTransform):
         return json_rows(batch) if self.method == "streaming_inserts" else typed_rows(batch)
 
     def _tables(self) -> list[Table]:
-        written = [table for table in tables_of(self.surveys) if table is not RUNS]
+        written = [table for table in tables_of(self.surveys) if table not in (RUNS, CROSSMATCHES)]
         return [table for table in written if self.cutouts or not table.name.endswith("_cutouts")]
 
     def _sink(self, table: str | Callable[[TableRow], str], schema: dict[str, Any] | None = None) -> WriteToBigQuery:
@@ -123,9 +128,25 @@ class WriteBigQuery(beam.PTransform):
             insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
             temp_file_format=FileFormat.AVRO,
             triggering_frequency=self._every_secs() if self.method == "file_loads" else None,
-            batch_size=_REQUEST_ROWS,
+            batch_size=self.rows_per_request,
             max_insert_payload_size=_REQUEST_BYTES,
         )
+
+
+@dataclass
+class WriteMatches(beam.PTransform):
+    """Rows of ``crossmatches`` (``MatchBatch``) to the dataset of ``settings``, in its way."""
+
+    settings: WriteBigQuery
+
+    def expand(self, matches: beam.PCollection[MatchBatch]) -> beam.PCollection[Any]:
+        """Gives what ``WriteBigQuery`` gives."""
+        return self.settings.put(matches | "MatchRows" >> beam.FlatMap(_match_rows, self.settings), [CROSSMATCHES])
+
+
+def _match_rows(batch: MatchBatch, settings: WriteBigQuery) -> Iterator[TableRow]:
+    for row in settings.rows_of(batch.rows):
+        yield TableRow(row, settings.table(CROSSMATCHES.name))
 
 
 class _ByTable(beam.DoFn):

@@ -15,9 +15,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from alerts.dead_letters import dead_letter_rows
 from alerts.surveys import survey
 from schemas import Table
-from schemas.tables import DEAD_LETTERS
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS
 from transforms.commit import commit
-from transforms.elements import AlertBatch, Unit, UnitLetter, WrittenFile
+from transforms.elements import AlertBatch, MatchBatch, Unit, UnitLetter, WrittenFile
 from transforms.parquet_files import UnitWriter
 from transforms.together import AtTheEnd
 
@@ -41,6 +41,10 @@ class WriteParquet(beam.PTransform):
     def prepare(self) -> None:
         """Nothing: folders are made as they are needed."""
 
+    def matches(self) -> WriteMatches:
+        """The sink for rows of ``crossmatches``."""
+        return WriteMatches(self.warehouse, self.run_id, self.together)
+
     def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[int]:
         """``inputs``: ``alerts``, and dead letters under any other names."""
         files = [
@@ -59,6 +63,25 @@ class WriteParquet(beam.PTransform):
         )
 
 
+@dataclass
+class WriteMatches(beam.PTransform):
+    """Rows of ``crossmatches`` (``MatchBatch``) to a warehouse folder, beside those that are there: the newest one counts."""
+
+    warehouse: str
+    run_id: str
+    together: beam.PTransform = field(default_factory=AtTheEnd)
+
+    def expand(self, matches: beam.PCollection[MatchBatch]) -> beam.PCollection[int]:
+        """Gives the number of rows whenever some have been put in place."""
+        settings = WriteParquet(self.warehouse, self.run_id)
+        return (
+            matches
+            | "Matches" >> beam.ParDo(_WriteMatchRows(settings))
+            | "Together" >> self.together
+            | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, [])
+        )
+
+
 def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit]) -> int:
     return commit(warehouse, run_id, units, files)
 
@@ -73,7 +96,9 @@ class _WriteUnits(beam.DoFn):
     def start_bundle(self) -> None:
         self._unit = ""
 
-    def process(self, element: AlertBatch | UnitLetter, timestamp: Timestamp = beam.DoFn.TimestampParam) -> Iterator[WrittenFile]:
+    def process(
+        self, element: AlertBatch | MatchBatch | UnitLetter, timestamp: Timestamp = beam.DoFn.TimestampParam
+    ) -> Iterator[WrittenFile]:
         self._timestamp = timestamp
         if element.unit != self._unit:
             yield from self._finish()
@@ -113,6 +138,11 @@ class _WriteAlerts(_WriteUnits):
         yield from self._put(facts.alerts_table, element.rows.select(facts.alerts_table.arrow_schema.names))
         if self._cutouts:
             yield from self._put(facts.cutouts_table, element.rows.select(facts.cutouts_table.arrow_schema.names))
+
+
+class _WriteMatchRows(_WriteUnits):
+    def _write(self, element: MatchBatch) -> Iterator[WrittenFile]:
+        yield from self._put(CROSSMATCHES, element.rows)
 
 
 class _WriteDeadLetters(_WriteUnits):

@@ -96,6 +96,14 @@ def test_choices_and_defaults_are_the_programs() -> None:
         ("load_every_secs", "300", "soon"),
         ("max_dead_letters", "0.01", "1.5"),
         ("max_dead_letters", "1", "-1"),
+        ("crossmatch", "vizier:II/246/out,simbad?radius_arcsec=2,file:gs://bucket/stars.parquet", "file:stars.parquet"),
+        ("radius_arcsec", "1.5", "-1"),
+        ("crossmatch_epoch", "observed", "today"),
+        ("crossmatch_concurrency", "2", "0"),
+        ("max_wait_secs", "5", "0"),
+        ("crossmatch_deadline_secs", "60", "0"),
+        ("crossmatch_cache_arcsec", "0", "-1"),
+        ("crossmatch_url", "https://localhost:1/sync", "localhost"),
         ("cutouts", "false", "maybe"),
         ("no_cutouts", "true", "2"),
     ],
@@ -127,6 +135,7 @@ def test_the_program_refuses_what_the_console_refuses(wrong: list[str]) -> None:
 def test_parameters_arrive_as_options() -> None:
     sent = [
         "--input=gs://night/a.tar.gz,gs://night/b,with-comma/",
+        "--crossmatch=vizier:II/246/out?canary=10,20,simbad,file:gs://a/b.csv",
         "--cutouts=false",
         "--warehouse=bigquery://testproj/alerts",
         "--runner=DataflowRunner",
@@ -140,6 +149,7 @@ def test_parameters_arrive_as_options() -> None:
     options = parse(arguments(sent))
     broker = options.view_as(BrokerOptions)
     assert broker.input == ["gs://night/a.tar.gz", "gs://night/b,with-comma/"]
+    assert broker.crossmatch == ["vizier:II/246/out?canary=10,20", "simbad", "file:gs://a/b.csv"]
     assert broker.cutouts is False
     given = options.get_all_options(drop_default=True)
     assert given["project"] == "testproj"

@@ -1,0 +1,107 @@
+"""One catalog of a run, as one worker process asks it: search, cache, cut, and a row for every alert whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+
+import numpy as np
+import pyarrow as pa
+
+from alerts.catalogs.cache import AnchorCache
+from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, Candidates, Catalog, CatalogError, Floats
+from alerts.catalogs.matching import within
+from alerts.catalogs.rows import Question, answered, epochs_jyear, failed
+from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, CatalogSpec
+
+CATALOG_EPOCH, OBSERVED_EPOCH = "catalog", "observed"
+"""Where a star is looked for: where its catalog is matched, or where it stood when the alert was observed."""
+
+Count = Callable[[str, int], None]
+
+
+def _nobody(name: str, number: int) -> None:
+    pass
+
+
+class Asker:
+    """Asks one catalog. Used by several threads at once."""
+
+    def __init__(self, spec: CatalogSpec, catalog: Catalog, epoch: str = CATALOG_EPOCH, cache: AnchorCache | None = None) -> None:
+        """``cache``: for catalogs behind a service."""
+        self.spec = spec
+        self._catalog, self._observed, self._cache = catalog, epoch == OBSERVED_EPOCH, cache
+
+    def rows(self, positions: pa.RecordBatch, count: Count = _nobody) -> pa.RecordBatch:
+        """Rows of ``crossmatches``, one per position (``rows.positions_of``): an error makes them ``failed``.
+
+        ``count`` is told of the alerts by status, and of the cache's hits.
+        """
+        spec = self.spec
+        question = Question(spec.name, spec.radius_arcsec, datetime.now(timezone.utc))
+        ra, dec = (positions.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))
+        epoch = epochs_jyear(positions) if self._observed else None
+        try:
+            found = self._candidates(positions, ra, dec, epoch, count)
+            answer = within(found, self._catalog.layout, ra, dec, radius_arcsec=spec.radius_arcsec, epoch_jyear=epoch)
+            rows = answered(positions, question, answer)
+        except CatalogError as error:
+            rows = failed(positions, question, str(error))
+        for status in rows.column("status").value_counts().to_pylist():
+            count(str(status["values"]), status["counts"])
+        return rows
+
+    def _candidates(
+        self, positions: pa.RecordBatch, ra_deg: Floats, dec_deg: Floats, epoch_jyear: Floats | None, count: Count
+    ) -> Candidates:
+        radius, cache = self.spec.radius_arcsec, self._cache
+        if cache is None:
+            return self._catalog.search(ra_deg, dec_deg, radius, epoch_jyear)
+        objects = [
+            None if name is None else (survey, name)
+            for survey, name in zip(
+                positions.column("survey").to_pylist(), positions.column("object_id").to_pylist(), strict=True
+            )
+        ]
+
+        def ask(ra: Floats, dec: Floats) -> Candidates:
+            # The service widens by as much as a star can have moved; which epoch it is does not matter to it.
+            epochs = None if epoch_jyear is None else np.full(len(ra), epoch_jyear[0])
+            return self._catalog.search(ra, dec, radius + cache.delta_arcsec, epochs)
+
+        found, hits, _ = cache.candidates(objects, ra_deg, dec_deg, ask)
+        count("cache_hits", hits)
+        return found
+
+
+def delta_arcsec(spec: CatalogSpec, catalog: Catalog, wanted_arcsec: float) -> float:
+    """How far from where it was asked an answer may be used again.
+
+    Not at all where the catalog's columns do not tell us where its sources stand; and no question is beyond what a
+    service takes.
+    """
+    if catalog.layout.ra is None:
+        return 0.0
+    room = MAX_RADIUS_ARCSEC - spec.radius_arcsec - (PROPER_MOTION_REACH_ARCSEC if catalog.layout.moves else 0.0) - 1.0
+    return max(0.0, min(wanted_arcsec, room))
+
+
+def in_calls(batches: Iterator[pa.RecordBatch], held: int, at_once: int) -> Iterator[pa.RecordBatch]:
+    """Positions gathered (``held`` at a time), sorted by place on the sky, in batches of up to ``at_once``: one call each."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows >= held:
+            yield from _sorted(waiting, at_once)
+            waiting, rows = [], 0
+    if rows:
+        yield from _sorted(waiting, at_once)
+
+
+def _sorted(batches: list[pa.RecordBatch], at_once: int) -> Iterator[pa.RecordBatch]:
+    together = pa.Table.from_batches(batches)
+    together = together.sort_by([("healpix29", "ascending"), ("alert_id", "ascending")]).combine_chunks()
+    for begin in range(0, together.num_rows, at_once):
+        yield together.slice(begin, at_once).combine_chunks().to_batches()[0]

@@ -1,0 +1,260 @@
+"""CDS X-Match: VizieR's catalogs and SIMBAD. astroquery words the question; sending it, and trusting the answer, is ours.
+
+Form, limits and errors: http://cdsxmatch.u-strasbg.fr/xmatch/doc/ (API), and what ``docs/crossmatch.md`` tells of it.
+Every answer is distrusted: what does not look as it must is ``Unavailable``, never "nothing there".
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alerts.catalogs.answers import read_answer, read_columns
+from alerts.catalogs.catalog import (
+    MAX_RADIUS_ARCSEC,
+    Banned,
+    Candidates,
+    Floats,
+    Layout,
+    Rejected,
+    Unavailable,
+)
+from alerts.catalogs.gate import Gate, LeftAlone, pause_secs
+from alerts.catalogs.http import post
+from alerts.catalogs.known import KNOWN, Known
+from alerts.catalogs.matching import places, separations
+from alerts.catalogs.question import request, upload, user_agent
+from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, SIMBAD, CatalogSpec, canary_position, number
+
+URL = "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync"
+MAX_POSITIONS = 10_000
+"""Positions per call: CDS advises 10,000 to 50,000."""
+MAX_ROWS = 200_000
+"""Rows per answer, far below the 2,000,000 at which the service cuts without a word."""
+TRIES = 2
+_MARGIN_ARCSEC = 0.02
+"""Positions are sent with 7 decimals and come with as few as 6: we ask for a little more than we keep."""
+_TOLERANCE_ARCSEC = 0.1
+_UNIT_ANGLE_ERROR = 0.001
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class Service:
+    """How to call X-Match."""
+
+    gate: Gate
+    url: str = URL
+    deadline_secs: float = 15.0
+    """For one call, from the first byte to the last."""
+    longest_pause_secs: float = 5.0
+    """Between two tries."""
+    count: Callable[[str, int], None] = lambda name, number: None
+    """Told of calls, their milliseconds, and positions."""
+
+
+class CdsCatalog:
+    """A catalog behind CDS X-Match."""
+
+    def __init__(self, spec: CatalogSpec, service: Service) -> None:
+        """Raises ``BadCatalog`` when the parameters of ``spec`` are none; calls nobody."""
+        self.name = spec.name
+        self._service = service
+        self._cat2 = SIMBAD if spec.kind == SIMBAD else spec.name
+        self._known = declared(spec)
+        self._columns: dict[str, pa.DataType] = dict(self._known.columns)
+        self._lock = threading.Lock()
+
+    @property
+    def layout(self) -> Layout:
+        """Which columns hold what, as declared."""
+        return self._known.layout
+
+    def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
+        """All sources near the positions (ICRS; up to ``MAX_POSITIONS`` are one call). Raises ``CatalogError``."""
+        reach = self.reach_arcsec(radius_arcsec, moving=epoch_jyear is not None)
+        if not self._columns:
+            self._learn_columns()
+        return self._ask(ra_deg, dec_deg, reach)
+
+    def reach_arcsec(self, radius_arcsec: float, moving: bool) -> float:
+        """The radius that is asked for, so that all within ``radius_arcsec`` come, and those that move there."""
+        if self.layout.ra is None:
+            return radius_arcsec
+        widened = radius_arcsec + _MARGIN_ARCSEC + (PROPER_MOTION_REACH_ARCSEC if moving and self.layout.moves else 0)
+        return min(widened, MAX_RADIUS_ARCSEC)
+
+    def _ask(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float) -> Candidates:
+        try:
+            return self._ask_once(ra_deg, dec_deg, radius_arcsec)
+        except _TooManyRows as cut:
+            if len(ra_deg) == 1:
+                raise Rejected(
+                    f"{self.name} has {MAX_ROWS:,} sources or more within {radius_arcsec:g} arcsec of one position"
+                ) from cut
+        half = len(ra_deg) // 2
+        first = self._ask(ra_deg[:half], dec_deg[:half], radius_arcsec)
+        second = self._ask(ra_deg[half:], dec_deg[half:], radius_arcsec)
+        sources = pa.Table.from_batches([first.sources, second.sources]).combine_chunks().to_batches()
+        given = (first.separation_arcsec, second.separation_arcsec)
+        return Candidates(
+            np.concatenate([first.position, second.position + half]),
+            sources[0] if sources else first.sources,
+            None if given[0] is None or given[1] is None else np.concatenate([given[0], given[1]]),
+        )
+
+    def _ask_once(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float) -> Candidates:
+        canary = self._known.canary
+        ra = np.append(ra_deg, canary[0]) if canary else ra_deg
+        dec = np.append(dec_deg, canary[1]) if canary else dec_deg
+
+        def read(body: bytes) -> Candidates | None:
+            found = read_answer(body, self._columns, len(ra), self.name)
+            if len(found.position) >= MAX_ROWS:
+                return None
+            self._distrust(found, ra, dec, radius_arcsec)
+            return self._without_canary(found, len(ra_deg)) if canary else found
+
+        self._service.count("positions", len(ra_deg))
+        found = self._try(upload(ra, dec), radius_arcsec, "csv", read)
+        if found is None:
+            raise _TooManyRows
+        return found
+
+    def _without_canary(self, found: Candidates, number: int) -> Candidates:
+        """The answer without the star that must be in it, the last position asked."""
+        own = np.flatnonzero(found.position != number)
+        if len(own) == len(found.position):
+            raise Unavailable(f"{self.name} does not know a star that it has (its canary): no answer of it counts")
+        given = found.separation_arcsec
+        return Candidates(found.position[own], found.sources.take(pa.array(own)), None if given is None else given[own])
+
+    def _distrust(self, found: Candidates, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float) -> None:
+        """Refuse an answer whose separations are beyond what was asked, or do not agree with its positions."""
+        given = found.separation_arcsec
+        if given is None or not len(given):
+            return
+        if not (given <= radius_arcsec + _UNIT_ANGLE_ERROR).all():
+            raise Unavailable(f"{self.name} gives a source {np.max(given):g} arcsec away where {radius_arcsec:g} was asked for")
+        if self.layout.ra is None:
+            return
+        ra, dec, _ = places(found, self.layout, None)
+        own = separations(ra_deg[found.position], dec_deg[found.position], ra, dec)
+        # How a service moves stars may differ from ours in the last per cent.
+        tolerance = _TOLERANCE_ARCSEC + 0.01 * self._moved_arcsec(found, ra, dec)
+        wrong = np.flatnonzero(~(np.abs(own - given) <= tolerance))
+        if len(wrong):
+            row = int(wrong[0])
+            raise Unavailable(
+                f"{self.name} calls {given[row]:.3f} arcsec what by its columns is {own[row]:.3f}: "
+                "the epochs or columns we declare for it are not its own (any more)"
+            )
+
+    def _moved_arcsec(self, found: Candidates, ra: Floats, dec: Floats) -> Floats:
+        if self.layout.ra is None or self.layout.dec is None:
+            return np.zeros(len(ra))
+        listed = (pc.cast(found.sources.column(name), pa.float64()) for name in (self.layout.ra, self.layout.dec))
+        ra0, dec0 = (np.asarray(one.to_numpy(zero_copy_only=False), dtype=np.float64) for one in listed)
+        return separations(ra0, dec0, ra, dec)
+
+    def _learn_columns(self) -> None:
+        """Ask the service itself for the columns of a catalog that we do not know: a VOTable declares them."""
+
+        def read(body: bytes) -> dict[str, pa.DataType]:
+            return read_columns(body, self.name, self.layout)
+
+        with self._lock:
+            if not self._columns:
+                self._columns = self._try(upload(np.array([0.0]), np.array([0.0])), 1.0, "votable", read)
+
+    def _try(self, sent: str, radius_arcsec: float, answer_format: str, read: Callable[[bytes], _Read]) -> _Read:
+        """What ``read`` makes of the answer; an answer that it does not trust is a failure of the service like any other."""
+        columns = list(self._known.columns)
+        payload, files = request(self._cat2, sent, radius_arcsec, answer_format=answer_format, columns=columns, max_rows=MAX_ROWS)
+        attempt = 1
+        while True:
+            try:
+                with self._service.gate.call(self.name):
+                    return read(self._send(payload, files))
+            except LeftAlone:
+                raise
+            except Unavailable as error:
+                if attempt == TRIES:
+                    raise
+                wait_secs = error.wait_secs if isinstance(error, _AskedToWait) else None
+                time.sleep(pause_secs(attempt, self._service.longest_pause_secs, wait_secs))
+            attempt += 1
+
+    def _send(self, payload: dict[str, Any], files: dict[str, Any]) -> bytes:
+        service, begun = self._service, time.monotonic()
+        service.count("calls", 1)
+        try:
+            response, body = post(
+                service.url, payload, files, headers={"User-Agent": user_agent()}, deadline_secs=service.deadline_secs
+            )
+        except Unavailable as error:
+            raise _AskedToWait(f"{self.name}: {error}") from error
+        finally:
+            service.count("call_milliseconds", round((time.monotonic() - begun) * 1000))
+        if response.status_code == 200:
+            return body
+        said = _message(body)
+        if response.status_code == 403:
+            raise Banned(f"{service.url} has shut us out (403 {said}); write to cds-question@unistra.fr")
+        if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
+            raise Rejected(f"{self.name}: the service refuses the question ({response.status_code}): {said}")
+        raise _AskedToWait(
+            f"{self.name}: the service answers {response.status_code}: {said}", _seconds(response.headers.get("Retry-After"))
+        )
+
+
+class _TooManyRows(Exception):
+    """The answer may have been cut."""
+
+
+class _AskedToWait(Unavailable):
+    """A failure that may be over in a moment."""
+
+    def __init__(self, message: str, wait_secs: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_secs = wait_secs
+
+
+def declared(spec: CatalogSpec) -> Known:
+    """What is known of a catalog, from our list or from the parameters of its name. Raises ``BadCatalog``."""
+    known = KNOWN.get(spec.name, Known(Layout(None, None), {}))
+    given, canary = spec.columns, canary_position(spec)
+    if any(name in given for name in ("ra", "dec", "id", "pmra", "pmdec", "epoch", "match_epoch")):
+        layout = Layout(
+            given.get("ra"),
+            given.get("dec"),
+            given.get("id"),
+            given.get("pmra"),
+            given.get("pmdec"),
+            position_epoch_jyear=number(spec, "epoch"),
+            match_epoch_jyear=number(spec, "match_epoch"),
+        )
+        # Other columns than ours: the service will declare them.
+        known = Known(layout, {}, canary or known.canary, known.keep_secs)
+    return Known(known.layout, known.columns, canary or known.canary, known.keep_secs)
+
+
+def _message(body: bytes) -> str:
+    """What an error page says: the Message of CDS's VOTable, or the beginning of the text."""
+    text = body[:65536].decode("utf-8", "replace")
+    said = re.search(r"Message:\s*(.*?)\s*(?:Trace:|</INFO>)", text, re.DOTALL)
+    plain = said.group(1) if said else re.sub(r"<[^>]*>", " ", text)
+    return " ".join(plain.split())[:300] or "no reason given"
+
+
+def _seconds(header: str | None) -> float | None:
+    return float(header) if header and header.strip().isdigit() else None

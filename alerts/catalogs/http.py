@@ -1,0 +1,130 @@
+"""One HTTP call that ends in time: a deadline for all of it, where libraries only limit each wait for more bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from alerts.catalogs.catalog import Unavailable
+
+CONNECT_SECS = 3.0
+MAX_BODY_BYTES = 256 * 2**20
+_CHUNK_BYTES = 65536
+
+
+class _Leash:
+    """The socket of the call under way, which can be pulled away from another thread."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self.expired = False
+
+    def hold(self, connected: socket.socket | None) -> None:
+        with self._lock:
+            self._socket = connected
+            if self.expired:
+                self._shut()
+
+    def expire(self) -> None:
+        with self._lock:
+            self.expired = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            # A read that waits in another thread returns at once.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _pools(leash: _Leash) -> dict[str, Any]:
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            leash.hold(self.sock)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            leash.hold(self.sock)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, leash: _Leash) -> None:
+        self._leash = leash
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._leash)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _pools(self._leash)
+        return manager
+
+
+@contextlib.contextmanager
+def _leashed(deadline_secs: float) -> Iterator[tuple[requests.Session, _Leash]]:
+    leash = _Leash()
+    timer = threading.Timer(deadline_secs, leash.expire)
+    timer.daemon = True
+    timer.start()
+    # A connection of its own: calls are few and long, and an old connection may have died unseen.
+    session = requests.Session()
+    try:
+        session.mount("http://", _Adapter(leash))
+        session.mount("https://", _Adapter(leash))
+        yield session, leash
+    finally:
+        timer.cancel()
+        session.close()
+
+
+def post(
+    url: str, data: dict[str, Any], files: dict[str, Any], *, headers: dict[str, str], deadline_secs: float
+) -> tuple[requests.Response, bytes]:
+    """The response to a POST and its whole body.
+
+    Raises ``Unavailable`` when there is none within the deadline, no connection, a body that was cut, or one beyond 256 MB.
+    """
+    begun = time.monotonic()
+    with _leashed(deadline_secs) as (session, leash):
+        try:
+            timeout = (min(CONNECT_SECS, deadline_secs), deadline_secs)
+            sent = session.post(url, data=data, files=files, headers=headers, timeout=timeout, stream=True, allow_redirects=False)
+            with sent as response:
+                return response, _body(response)
+        except (requests.RequestException, OSError) as error:
+            if leash.expired or time.monotonic() - begun >= deadline_secs:
+                raise Unavailable(f"{url} did not answer within {deadline_secs:g} s") from error
+            raise Unavailable(f"{url} cannot be reached or broke off: {type(error).__name__}: {error}") from error
+
+
+def _body(response: requests.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_content(_CHUNK_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise Unavailable(f"{response.url} answers with more than {MAX_BODY_BYTES // 2**20} MB; ask with a smaller radius")
+    return b"".join(parts)

@@ -1,0 +1,244 @@
+"""Catalogs in files, Parquet, CSV or FITS: loaded once into a worker process, and asked by all its threads.
+
+A file of n sources stays in memory whole: its columns, and 28 bytes a source for the index.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import astropy.units as u
+import numpy as np
+import pyarrow as pa
+
+from alerts.catalogs.catalog import BadCatalog, Candidates, Floats, Integers, Layout
+from alerts.catalogs.matching import floats
+from alerts.catalogs.read_table import Header, Opener, read_header, read_table
+from alerts.catalogs.sky_index import SkyIndex
+from alerts.positions import on_the_sky
+
+SLOW_MAS_YR = 187.0
+"""Sources up to this proper motion, nearly all, are looked for together: 5 arcsec in 26.7 years. Faster ones apart, so that
+Barnard's star (10.4 arcsec a year) does not widen the search for all."""
+
+_PARAMETERS = ("ra", "dec", "id", "pmra", "pmdec", "epoch")
+_POSITIONS = (
+    ("ra_deg", "dec_deg"),
+    ("ra", "dec"),
+    ("raj2000", "dej2000"),
+    ("_raj2000", "_dej2000"),
+    ("raj2000", "decj2000"),
+    ("ra_icrs", "de_icrs"),
+    ("radeg", "dedeg"),
+    ("rarad", "derad"),  # of Hipparcos-2: degrees
+    ("ramean", "decmean"),
+)
+_IDS = ("source_id", "id", "name", "main_id", "objid", "object_id", "designation", "source")
+_MANY_COLUMNS = 60
+_EPOCHS_JYEAR = (1800.0, 2200.0)
+_SPARE_MOTION = 1.001
+"""A star's path on the sky as ERFA computes it is not longer than rate times years but for the light's travel time, 1e-5."""
+_SPARE_ARCSEC = 1e-3
+
+
+@dataclass(frozen=True)
+class _Tier:
+    """Sources of about the same speed."""
+
+    index: SkyIndex
+    rows: Integers | None
+    """Their rows in the file; None: it is all of them."""
+    arcsec_yr: float
+    """The proper motion of the fastest."""
+
+
+class LocalCatalog:
+    """A catalog read from a file; see ``Catalog``."""
+
+    def __init__(self, sources: pa.RecordBatch, layout: Layout) -> None:
+        """``sources``: ICRS positions in degrees; those without one on the sky are left out, and counted in ``left_out``."""
+        ra, dec = (floats(sources, cast(str, name)) for name in (layout.ra, layout.dec))
+        good = on_the_sky(ra, dec)
+        self.left_out = int(np.count_nonzero(~good))
+        if self.left_out:
+            sources, ra, dec = sources.filter(pa.array(good)), ra[good], dec[good]
+        self._sources, self._layout = sources, layout
+        self._tiers = self._divided(ra, dec) if layout.moves else [_Tier(SkyIndex(ra, dec), None, 0.0)]
+
+    def _divided(self, ra_deg: Floats, dec_deg: Floats) -> list[_Tier]:
+        pm = np.hypot(*(floats(self._sources, cast(str, name)) for name in (self._layout.pmra, self._layout.pmdec)))
+        # Without a proper motion (or with an infinite one) a source stays where it is.
+        pm[~np.isfinite(pm)] = 0.0
+        fast = pm > SLOW_MAS_YR
+        if not fast.any():
+            return [_Tier(SkyIndex(ra_deg, dec_deg), None, pm.max(initial=0.0) / 1000)]
+        parts = (np.flatnonzero(~fast), np.flatnonzero(fast))
+        return [_Tier(SkyIndex(ra_deg[rows], dec_deg[rows]), rows, pm[rows].max() / 1000) for rows in parts if len(rows)]
+
+    def __len__(self) -> int:
+        """How many sources it has."""
+        return int(self._sources.num_rows)
+
+    @property
+    def layout(self) -> Layout:
+        """Which columns hold what."""
+        return self._layout
+
+    def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
+        """The sources within the radius of the positions (ICRS); never fails.
+
+        With ``epoch_jyear`` and proper motions, also all that come within the radius by then, and some that do not.
+        """
+        radius = np.full(len(ra_deg), radius_arcsec)
+        years = np.zeros(len(ra_deg))
+        if epoch_jyear is not None and self._layout.moves and self._layout.position_epoch_jyear is not None:
+            # Of an alert whose time is not known (NaN) sources are where they are.
+            years = np.fmax(np.abs(epoch_jyear - self._layout.position_epoch_jyear), 0.0)
+        spare = np.where(years > 0, _SPARE_ARCSEC, 0.0)
+        positions, rows = [], []
+        for tier in self._tiers:
+            position, source = tier.index.pairs(ra_deg, dec_deg, radius + tier.arcsec_yr * _SPARE_MOTION * years + spare)
+            positions.append(position)
+            rows.append(source if tier.rows is None else tier.rows[source])
+        return Candidates(np.concatenate(positions), self._sources.take(pa.array(np.concatenate(rows))))
+
+
+def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> LocalCatalog:
+    """The catalog in a file.
+
+    ``columns`` names columns for ``ra``, ``dec``, ``id``, ``pmra``, ``pmdec`` (ICRS degrees; mas/yr, that in right ascension
+    times cos dec) and gives the ``epoch`` of the positions as a Julian year. ``opener`` opens a path or URI to read bytes.
+    Raises ``BadCatalog``.
+    """
+    layout = check_local(path, columns, opener)
+    numbers = [name for name in (layout.ra, layout.dec, layout.pmra, layout.pmdec) if name is not None]
+    ids = [] if layout.source_id is None else [layout.source_id]
+    catalog = LocalCatalog(read_table(path, opener or _open, numbers=numbers, ids=ids), layout)
+    if not len(catalog):
+        raise BadCatalog(
+            f"none of the {catalog.left_out} sources in {path} is on the sky; columns {layout.ra!r} and {layout.dec!r} must hold "
+            "degrees, 0 <= RA < 360 and -90 <= Dec <= 90"
+        )
+    return catalog
+
+
+def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> Layout:
+    """What is where in a file, from its header alone. Raises ``BadCatalog`` where ``open_local`` would, as far as that tells."""
+    unknown = sorted(set(columns) - set(_PARAMETERS))
+    if unknown:
+        raise BadCatalog(f"{path} has the parameter {unknown[0]!r}; a file takes {', '.join(_PARAMETERS)}")
+    epoch = _epoch(path, columns)
+    for one, other in (("ra", "dec"), ("pmra", "pmdec")):
+        if (one in columns) != (other in columns):
+            raise BadCatalog(f"{path} has only one of the parameters {one} and {other}; give both")
+    if "pmra" in columns and epoch is None:
+        raise BadCatalog(f"{path} has proper motions but no epoch; say when its positions hold: epoch=2016.0")
+    header = read_header(path, opener or _open)
+    ra, dec = (columns["ra"], columns["dec"]) if "ra" in columns else _find_positions(path, header)
+    pmra, pmdec = columns.get("pmra"), columns.get("pmdec")
+    for name, unit in ((ra, u.deg), (dec, u.deg), (pmra, u.mas / u.yr), (pmdec, u.mas / u.yr)):
+        if name is not None:
+            _check_number(path, header, name, unit)
+    if header.empty:
+        raise BadCatalog(f"{path} has no rows; a catalog without sources would match nothing, and not say why")
+    return Layout(ra, dec, _id(path, header, columns.get("id")), pmra, pmdec, position_epoch_jyear=epoch)
+
+
+def _epoch(path: str, columns: Mapping[str, str]) -> float | None:
+    if "epoch" not in columns:
+        return None
+    try:
+        epoch = float(columns["epoch"])
+    except ValueError:
+        epoch = math.nan
+    low, high = _EPOCHS_JYEAR
+    if not low <= epoch <= high:
+        raise BadCatalog(f"epoch of {path} is {columns['epoch']!r}; give a Julian year from {low:g} to {high:g}, such as 2016.0")
+    return epoch
+
+
+def _find_positions(path: str, header: Header) -> tuple[str, str]:
+    named: dict[str, list[str]] = {}
+    for name in header.kinds:
+        named.setdefault(name.lower(), []).append(name)
+    found = [(ra, dec) for one, other in _POSITIONS for ra in named.get(one, []) for dec in named.get(other, [])]
+    if len(found) == 1:
+        return found[0]
+    many = f"several columns of {path} may hold the positions ({', '.join('/'.join(pair) for pair in found)})"
+    none = f"no columns of {path} are known to hold positions"
+    raise BadCatalog(f"{many if found else none}; say which with ra=..&dec=..; it has {_listed(header)}")
+
+
+def _listed(header: Header) -> str:
+    names = list(header.kinds)
+    more = f" and {len(names) - _MANY_COLUMNS} more" if len(names) > _MANY_COLUMNS else ""
+    return ", ".join(names[:_MANY_COLUMNS]) + more
+
+
+def _check_number(path: str, header: Header, name: str, unit: u.UnitBase) -> None:
+    _check_there(path, header, name)
+    if name not in header.numbers:
+        raise BadCatalog(f"column {name!r} of {path} holds {header.kinds[name]}; it must hold decimal numbers in {unit}")
+    told = u.Unit(header.units.get(name, ""), parse_strict="silent")
+    # What astropy cannot read, and what is not said, is taken for right.
+    if name in header.units and not isinstance(told, u.UnrecognizedUnit) and told != unit:
+        raise BadCatalog(f"column {name!r} of {path} is in {header.units[name]}; it must be in {unit}")
+
+
+def _check_there(path: str, header: Header, name: str) -> None:
+    if name not in header.kinds:
+        raise BadCatalog(f"{path} has no column {name!r}; it has {_listed(header)}")
+
+
+def _id(path: str, header: Header, wanted: str | None) -> str | None:
+    if wanted is None:
+        return next((name for known in _IDS for name in header.kinds if name.lower() == known and name in header.ids), None)
+    _check_there(path, header, wanted)
+    if wanted not in header.ids:
+        raise BadCatalog(f"column {wanted!r} of {path} holds {header.kinds[wanted]}; ids are integers or text")
+    return wanted
+
+
+def _open(path: str) -> BinaryIO:
+    return builtins.open(path, "rb")
+
+
+class _Shared:
+    """One catalog of this process, opened by whoever comes first while the others wait."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.catalog: LocalCatalog | None = None
+        self.stamp: tuple[int, int] | None = None
+
+
+_SHARED: dict[tuple[str, frozenset[tuple[str, str]]], _Shared] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+def shared_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> LocalCatalog:
+    """``open_local``, once per process and for all its threads; again when a file on disk has changed. Raises ``BadCatalog``."""
+    with _SHARED_LOCK:
+        shared = _SHARED.setdefault((path, frozenset(columns.items())), _Shared())
+    with shared.lock:
+        stamp = _stamp(path)
+        if shared.catalog is None or shared.stamp != stamp:
+            # First let go of what it was: there may be no room for both.
+            shared.catalog = None
+            shared.catalog, shared.stamp = open_local(path, columns, opener), stamp
+        return shared.catalog
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """What tells a file from an earlier one of its name; None where that would mean asking a storage service."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,102 @@
+"""The catalogs of a run, opened once per worker process and shared by its threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from alerts.catalogs.asking import CATALOG_EPOCH, Asker, delta_arcsec
+from alerts.catalogs.cache import AnchorCache
+from alerts.catalogs.catalog import Catalog
+from alerts.catalogs.cds import URL, CdsCatalog, Service, declared
+from alerts.catalogs.gate import Gate
+from alerts.catalogs.local import check_local, shared_local
+from alerts.catalogs.spec import CatalogSpec
+
+Opener = Callable[[str], BinaryIO]
+
+_RUNS_AT_ONCE = 4
+_OPEN: OrderedDict[str, Askers] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class CatalogSettings:
+    """What a run asks, and how."""
+
+    run_id: str
+    specs: tuple[CatalogSpec, ...]
+    epoch: str = CATALOG_EPOCH
+    url: str = URL
+    concurrency: int = 2
+    """Calls of services in flight at once, on all workers together."""
+    deadline_secs: float = 15.0
+    cache_arcsec: float = 1.0
+    """How far from where it was asked an answer is used again; 0: nowhere else."""
+    stop_file: str | None = None
+    """Written when a service shuts us out, for the other workers of the run to see."""
+
+
+@dataclass(frozen=True)
+class Askers:
+    """The catalogs of a run: in files, and behind services."""
+
+    files: tuple[Asker, ...]
+    services: tuple[Asker, ...]
+
+
+def check(spec: CatalogSpec, opener: Opener) -> None:
+    """Refuse a catalog that cannot be asked, before anything starts; calls no service. Raises ``BadCatalog``."""
+    if spec.remote:
+        declared(spec)
+    else:
+        check_local(spec.target, spec.columns, opener)
+
+
+def open_askers(
+    settings: CatalogSettings,
+    *,
+    opener: Opener,
+    count: Callable[[str, str, int], None],
+    stopped_elsewhere: Callable[[], bool],
+    tell_others: Callable[[], None],
+) -> Askers:
+    """The catalogs of the run ``settings.run_id``; the same ones for everybody who asks in this process.
+
+    ``count`` is told catalog, name and number. Raises ``BadCatalog``.
+    """
+    with _LOCK:
+        found = _OPEN.get(settings.run_id)
+        if found is None:
+            gate = Gate(settings.concurrency, stopped_elsewhere=stopped_elsewhere, tell_others=tell_others)
+            found = _OPEN[settings.run_id] = Askers(
+                tuple(_file(spec, settings, opener) for spec in settings.specs if not spec.remote),
+                tuple(_service(spec, settings, gate, count) for spec in settings.specs if spec.remote),
+            )
+        _OPEN.move_to_end(settings.run_id)
+        while len(_OPEN) > _RUNS_AT_ONCE:
+            _OPEN.popitem(last=False)
+        return found
+
+
+def catalog_of(spec: CatalogSpec, gate: Gate, opener: Opener, *, url: str = URL, deadline_secs: float = 60.0) -> Catalog:
+    """One catalog by itself, as a notebook asks it. Raises ``BadCatalog``."""
+    if spec.remote:
+        return CdsCatalog(spec, Service(gate, url, deadline_secs))
+    return shared_local(spec.target, spec.columns, opener)
+
+
+def _file(spec: CatalogSpec, settings: CatalogSettings, opener: Opener) -> Asker:
+    return Asker(spec, shared_local(spec.target, spec.columns, opener), settings.epoch)
+
+
+def _service(spec: CatalogSpec, settings: CatalogSettings, gate: Gate, count: Callable[[str, str, int], None]) -> Asker:
+    def told(name: str, number: int) -> None:
+        count(spec.name, name, number)
+
+    catalog = CdsCatalog(spec, Service(gate, settings.url, settings.deadline_secs, count=told))
+    delta = delta_arcsec(spec, catalog, settings.cache_arcsec)
+    return Asker(spec, catalog, settings.epoch, AnchorCache(delta, declared(spec).keep_secs))

@@ -1,0 +1,99 @@
+"""Catalogs as a person names them: ``vizier:II/246/out``, ``simbad?radius_arcsec=2``, ``file:stars.parquet?id=name``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
+
+VIZIER, SIMBAD, FILE = "vizier", "simbad", "file"
+PROPER_MOTION_REACH_ARCSEC = 5.0
+"""By how much a search at a service widens for sources that move: 187 mas/yr from 2000 to late 2026."""
+
+_COLUMNS = ("ra", "dec", "id", "pmra", "pmdec", "epoch")
+_PARAMETERS = {
+    VIZIER: ("radius_arcsec", *_COLUMNS, "match_epoch", "canary"),
+    SIMBAD: ("radius_arcsec",),
+    FILE: ("radius_arcsec", *_COLUMNS),
+}
+
+
+@dataclass(frozen=True)
+class CatalogSpec:
+    """One catalog to ask, and how."""
+
+    name: str
+    """Without its parameters: what ``crossmatches.catalog`` says."""
+    kind: str
+    target: str
+    """The VizieR table, or the file's path; empty for SIMBAD."""
+    radius_arcsec: float
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What the person said of its columns: ra, dec, id, pmra, pmdec (names), epoch, match_epoch, canary (numbers)."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether asking it means calling a service."""
+        return self.kind != FILE
+
+
+def parse_spec(text: str, radius_arcsec: float) -> CatalogSpec:
+    """A catalog from its name and parameters, ``radius_arcsec`` where it names none. Raises ``BadCatalog``."""
+    name, _, query = text.partition("?")
+    kind, _, target = name.partition(":")
+    if kind not in _PARAMETERS or bool(target) != (kind != SIMBAD):
+        raise BadCatalog(f"{text!r} names no catalog; write vizier:TABLE (vizier:II/246/out), simbad, or file:PATH")
+    if kind == VIZIER and not re.fullmatch(r"[A-Za-z0-9+._-]+(/[A-Za-z0-9+._-]+)+", target):
+        raise BadCatalog(f"{name!r} is no VizieR table; they look like vizier:II/246/out")
+    parameters = _parameters(text, kind, query)
+    radius = _number(text, "radius_arcsec", parameters.pop("radius_arcsec", str(radius_arcsec)))
+    if not 0 < radius <= MAX_RADIUS_ARCSEC:
+        raise BadCatalog(f"{name} has a radius of {radius:g} arcsec; it must be above 0 and at most {MAX_RADIUS_ARCSEC:g}")
+    return CatalogSpec(name, kind, target, radius, parameters)
+
+
+def _parameters(text: str, kind: str, query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+    except ValueError as error:
+        raise BadCatalog(f"the parameters of {text!r} are not of the form name=value&name=value") from error
+    known = _PARAMETERS[kind]
+    for key, _ in pairs:
+        if key not in known:
+            raise BadCatalog(f"{text!r} has the parameter {key!r}; {kind} takes {', '.join(known)}")
+    if len(dict(pairs)) != len(pairs):
+        raise BadCatalog(f"{text!r} gives a parameter twice")
+    return dict(pairs)
+
+
+def _number(text: str, name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise BadCatalog(f"{name} of {text!r} is {value!r}; give a number") from error
+    if not math.isfinite(number):
+        raise BadCatalog(f"{name} of {text!r} is {value!r}; give a number")
+    return number
+
+
+def number(spec: CatalogSpec, name: str) -> float | None:
+    """A parameter that is a number; None where it was not given. Raises ``BadCatalog``."""
+    value = spec.columns.get(name)
+    return None if value is None else _number(spec.name, name, value)
+
+
+def canary_position(spec: CatalogSpec) -> tuple[float, float] | None:
+    """``canary=RA,DEC``: a source that the catalog has, ICRS degrees, as the service matches it. Raises ``BadCatalog``."""
+    value = spec.columns.get("canary")
+    if value is None:
+        return None
+    parts = value.split(",")
+    if len(parts) == 2:
+        ra, dec = (_number(spec.name, "canary", part) for part in parts)
+        if 0 <= ra < 360 and -90 <= dec <= 90:
+            return ra, dec
+    raise BadCatalog(f"canary of {spec.name} is {value!r}; give RA,DEC of a source that it has, in degrees")

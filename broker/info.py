@@ -1,0 +1,95 @@
+"""``broker info``: what a warehouse knows of one alert."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from alerts.json_text import to_json
+from alerts.surveys import SURVEYS
+from broker import warehouse
+from broker.warehouse import QueryError, Warehouse
+from schemas.tables import CUTOUTS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("alert_id", type=int, metavar="ALERT_ID", help="the survey's id of the alert: candid, diaSourceId, ...")
+    parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help="a folder, or bigquery://PROJECT/DATASET")
+    parser.add_argument("--json", action="store_true", help="all of it, as JSON")
+    parser.epilog = "example: broker info 975188145315010126 --warehouse ./warehouse"
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print it; gives the exit status: 1 when there is no such alert."""
+    try:
+        with warehouse.open(arguments.warehouse) as opened:
+            found = info(opened, arguments.alert_id)
+    except QueryError as error:
+        print(f"broker info: {error}", file=sys.stderr)
+        return 2
+    if not found:
+        print(f"broker info: {arguments.warehouse} holds no alert {arguments.alert_id}", file=sys.stderr)
+        return 1
+    print("\n\n".join(to_json(one) if arguments.json else text(one) for one in found))
+    return 0
+
+
+def info(opened: Warehouse, alert_id: int) -> list[dict[str, Any]]:
+    """What is known of an alert, once per survey that has one of this id.
+
+    Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of
+    ``crossmatches_unique``) and ``stamps`` (bytes of each stamp, None where there is none). Raises ``QueryError``.
+    """
+    number = int(alert_id)
+    return [
+        one
+        for survey in SURVEYS
+        if f"{survey}_alerts" in opened.tables and (one := _of_survey(opened, survey, number)) is not None
+    ]
+
+
+def _of_survey(opened: Warehouse, survey: str, alert_id: int) -> dict[str, Any] | None:
+    rows = opened.query(f"SELECT * FROM {survey}_alerts_unique WHERE alert_id = {alert_id}").to_pylist()
+    if not rows:
+        return None
+    count = opened.query(f"SELECT COUNT(*) AS n FROM {survey}_alerts WHERE alert_id = {alert_id}").to_pylist()[0]["n"]
+    matches, stamps = [], []
+    if "crossmatches" in opened.tables:
+        condition = f"survey = '{survey}' AND alert_id = {alert_id}"
+        matches = opened.query(f"SELECT * FROM crossmatches_unique WHERE {condition} ORDER BY catalog").to_pylist()
+    if f"{survey}_cutouts" in opened.tables:
+        length = "octet_length" if isinstance(opened, warehouse.LocalWarehouse) else "BYTE_LENGTH"
+        sizes = ", ".join(f"{length}({role}) AS {role}" for role in CUTOUTS)
+        stamps = opened.query(f"SELECT {sizes} FROM {survey}_cutouts WHERE alert_id = {alert_id} LIMIT 1").to_pylist()
+    sizes_of = {role: None if value is None else int(value) for role, value in stamps[0].items()} if stamps else {}
+    return {"alert": rows[0], "rows": count, "crossmatches": matches, "stamps": sizes_of}
+
+
+def text(found: dict[str, Any]) -> str:
+    """It for a person to read."""
+    alert = found["alert"]
+    lines = [f"{alert['survey']} alert {alert['alert_id']}"]
+    shown = ("object_id", "object_kind", "observed_at", "night", "ra_deg", "dec_deg", "schema_version", "source", "ingested_at")
+    lines += [f"  {name:<16} {alert[name]}" for name in shown if alert[name] is not None]
+    if found["rows"] > 1:
+        lines.append(
+            f"  {'rows':<16} {found['rows']} (copies and conflicts are kept; this is the one that {{survey}}_alerts_unique shows)"
+        )
+    history = {name: len(value) for name, value in alert.items() if isinstance(value, list) and name != "null_arrays"}
+    lines += [f"  {name:<16} {number} entries" for name, number in history.items()]
+    stamps = [f"{role} {size:,} bytes" if size is not None else f"no {role}" for role, size in found["stamps"].items()]
+    lines.append(f"  {'stamps':<16} {', '.join(stamps) if stamps else 'none in the warehouse'}")
+    lines += [line for one in found["crossmatches"] for line in _match_lines(one)] or ["  no catalog has been asked about it"]
+    return "\n".join(lines)
+
+
+def _match_lines(row: dict[str, Any]) -> list[str]:
+    head = f"  {row['catalog']} within {row['radius_arcsec']:g} arcsec: {row['status'].replace('_', ' ')}"
+    lines = [head + (f" ({row['error']})" if row["error"] else "")]
+    for match in row["matches"]:
+        columns = ", ".join(f"{name} {value}" for name, value in json.loads(match["columns"]).items() if value is not None)
+        lines.append(f"    {match['separation_arcsec']:.3f} arcsec  {match['source_id'] or ''}  {columns[:200]}")
+    return lines

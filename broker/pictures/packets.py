@@ -1,0 +1,127 @@
+"""What all pictures want to know of a packet: its survey, its object, its time; and packets out of a warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from alerts.layout import pluck
+from alerts.surveys import SURVEYS, Survey
+from alerts.times import to_utc
+from broker.warehouse import BigQueryWarehouse, QueryError, Warehouse
+from schemas.views import Dialect, unique_alerts_sql
+
+Packet = Mapping[str, Any]
+
+
+class NoPicture(ValueError):
+    """There is nothing to draw; the message says why in one sentence."""
+
+
+def survey_of(packet: Packet) -> Survey:
+    """The survey of a decoded packet, by its fields. Raises ``NoPicture`` when they are no survey's.
+
+    Only the packet's schema tells for sure (``alerts.surveys.identify``); a plain dict no longer has it.
+    """
+    for one in SURVEYS.values():
+        if all(has(packet, path) for path in one.fingerprint):
+            return one
+    # Versions of old, before the names that a survey is known by.
+    for one in SURVEYS.values():
+        if all(any(has(packet, path) for path in paths) for paths in (one.alert_id, one.ra_deg, one.dec_deg, one.time)):
+            return one
+    raise NoPicture(f"the packet is of none of {', '.join(SURVEYS)}: it has the fields {', '.join(list(packet)[:8]) or 'none'}")
+
+
+def has(packet: Packet, path: str) -> bool:
+    """Whether a packet has the field at a dotted path, null or not."""
+    *above, name = path.split(".")
+    record = pluck(packet, tuple(above))
+    return isinstance(record, Mapping) and name in record
+
+
+def first(packet: Packet, paths: tuple[str, ...]) -> Any:
+    """The value at the first of the dotted paths that the packet has; None where it has none of them."""
+    return next((pluck(packet, tuple(path.split("."))) for path in paths if has(packet, path)), None)
+
+
+def object_name(packet: Packet, survey: Survey) -> str:
+    """The id of the packet's object, with a word where it is of the solar system."""
+    for path, kind in survey.object_ids:
+        value = first(packet, (path,))
+        if value:
+            return f"{value} (solar system)" if kind == "solar_system" else str(value)
+    return "no object id"
+
+
+def observed_at(packet: Packet, survey: Survey) -> str:
+    """The observation's time, UTC, to the second."""
+    time = first(packet, survey.time)
+    if time is None:
+        return "time unknown"
+    [utc] = to_utc(np.array([time]), survey.time_format, survey.time_scale, survey.time_in_seconds_from)
+    return "time unknown" if np.isnat(utc) else f"{str(utc)[:19].replace('T', ' ')} UTC"
+
+
+def surveys_in(warehouse: Warehouse, named: str | None) -> list[Survey]:
+    """The surveys whose alerts a warehouse holds, or the one named. Raises ``QueryError``."""
+    found = [one for name, one in SURVEYS.items() if f"{name}_alerts" in warehouse.tables]
+    chosen = [one for one in found if named in (None, one.name)]
+    if not chosen:
+        held = f"it holds those of {', '.join(one.name for one in found)}" if found else "it holds none"
+        raise QueryError(f"the warehouse holds no alerts{f' of {named!r}' if named else ''}; {held}")
+    return chosen
+
+
+def unique_rows(warehouse: Warehouse, survey: Survey, condition: str, columns: str) -> str:
+    """SQL for the rows of ``{survey}_alerts_unique`` that meet a condition, to stand in a FROM.
+
+    Unlike a WHERE upon the view it picks first: else every night would be read to find the newest row of each alert.
+    ``columns`` are those wanted beside ``alert_id`` and the others that tell which row is the newest.
+    """
+    dialect: Dialect = "bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"
+    keys = "alert_id, published_at, schema_version, packet_digest"
+    return f"({unique_alerts_sql(f'(SELECT {keys}, {columns} FROM {survey.name}_alerts WHERE {condition})', dialect)})"
+
+
+def packet_of_alert(warehouse: Warehouse, alert_id: int, survey: str | None = None, stamps: bool = True) -> dict[str, Any]:
+    """The packet of an alert as far as the warehouse has it: the row's own fields, and its stamps where they were kept.
+
+    Arrays that were null read []. Raises ``QueryError`` when there is no such alert, or it is of several surveys.
+    """
+    found = []
+    for one in surveys_in(warehouse, survey):
+        newest = unique_rows(warehouse, one, f"alert_id = {int(alert_id)}", "night")
+        found += [(one, key) for key in warehouse.query(f"SELECT * FROM {newest} AS a").to_pylist()]
+    if len(found) != 1:
+        several = f"alert {alert_id} is one of {' and of '.join(one.name for one, _ in found)}; name the survey"
+        raise QueryError(several if found else f"the warehouse holds no alert {alert_id}")
+    [(one, key)] = found
+    # Whole rows only of its night: by that the tables are divided.
+    this = f"night = DATE '{key['night']}' AND alert_id = {int(alert_id)}"
+    rows = warehouse.query(f"SELECT * FROM {one.name}_alerts WHERE {this}").to_pylist()
+    row = next(row for row in rows if all(row[name] == key[name] for name in ("packet_digest", "schema_version")))
+    packet = {column.name: row[column.name] for column in one.packet_columns if column.name in row}
+    if stamps:
+        for role, value in _stamps(warehouse, one, this).items():
+            put(packet, one.stamps[role][0], value)
+    return packet
+
+
+def _stamps(warehouse: Warehouse, survey: Survey, condition: str) -> Mapping[str, bytes | None]:
+    """The stamps of an alert. Of several packets under one id any one's: the table does not say whose is whose."""
+    if f"{survey.name}_cutouts" not in warehouse.tables:
+        return dict.fromkeys(survey.stamps)
+    sql = f"SELECT {', '.join(survey.stamps)} FROM {survey.name}_cutouts WHERE {condition} LIMIT 1"
+    return next(iter(warehouse.query(sql).to_pylist()), dict.fromkeys(survey.stamps))
+
+
+def put(packet: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a dotted path; records on the way that are null or absent are made, others copied."""
+    *above, name = path.split(".")
+    for part in above:
+        packet[part] = dict(packet.get(part) or {})
+        packet = packet[part]
+    packet[name] = value

@@ -1,0 +1,57 @@
+"""The catalogs of a run, from its options."""
+
+from __future__ import annotations
+
+from alerts.catalogs.asking import OBSERVED_EPOCH
+from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
+from alerts.catalogs.open import CatalogSettings, check
+from alerts.catalogs.spec import FILE, PROPER_MOTION_REACH_ARCSEC, CatalogSpec, parse_spec
+from pipelines.options import BrokerOptions, OptionsError
+from transforms.files import absolute, open_file
+
+
+def catalog_settings(broker: BrokerOptions, run_id: str) -> CatalogSettings | None:
+    """What to ask and how; None where no catalog was named. Opens files, calls no service. Raises ``OptionsError``."""
+    for name, wrong, rule in (
+        ("crossmatch_concurrency", broker.crossmatch_concurrency < 1, "a number of calls, 1 or more"),
+        ("max_wait_secs", broker.max_wait_secs <= 0, "a number of seconds above 0"),
+        ("crossmatch_deadline_secs", broker.crossmatch_deadline_secs <= 0, "a number of seconds above 0"),
+        ("crossmatch_cache_arcsec", broker.crossmatch_cache_arcsec < 0, "an angle in arcsec, 0 or more"),
+    ):
+        if wrong:
+            raise OptionsError(f"--{name} is {getattr(broker, name):g}; give {rule}")
+    if not broker.crossmatch_url.startswith(("http://", "https://")):
+        raise OptionsError(f"--crossmatch_url {broker.crossmatch_url} is no http:// or https:// address")
+    specs = tuple(catalog_spec(text, broker) for text in broker.crossmatch or [])
+    names = [spec.name for spec in specs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise OptionsError(f"--crossmatch {twice[0]} is given twice; a run asks a catalog once")
+    if not specs:
+        return None
+    return CatalogSettings(
+        run_id=run_id,
+        specs=specs,
+        epoch=broker.crossmatch_epoch,
+        url=broker.crossmatch_url,
+        concurrency=broker.crossmatch_concurrency,
+        deadline_secs=broker.crossmatch_deadline_secs,
+        cache_arcsec=broker.crossmatch_cache_arcsec,
+    )
+
+
+def catalog_spec(text: str, broker: BrokerOptions) -> CatalogSpec:
+    """One catalog, checked. Raises ``OptionsError``."""
+    try:
+        spec = parse_spec(text, broker.radius_arcsec)
+        if spec.kind == FILE:
+            # Workers may run in other folders; the rows still say what the person said.
+            spec = CatalogSpec(spec.name, spec.kind, absolute(spec.target), spec.radius_arcsec, spec.columns)
+        most = MAX_RADIUS_ARCSEC - PROPER_MOTION_REACH_ARCSEC
+        if spec.remote and broker.crossmatch_epoch == OBSERVED_EPOCH and spec.radius_arcsec > most:
+            raise BadCatalog(
+                f"{spec.name} has a radius of {spec.radius_arcsec:g} arcsec; with --crossmatch_epoch observed it may be {most:g}"
+            )
+        check(spec, open_file)
+    except BadCatalog as error:
+        raise OptionsError(f"--crossmatch: {error}") from error
+    return spec

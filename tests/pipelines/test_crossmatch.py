@@ -1,0 +1,299 @@
+"""Whole runs with a catalog service that works, and with one that fails in each of its ways."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from alerts.catalogs import gate
+from alerts.catalogs.known import KNOWN
+from broker.catalog_server.catalog import Declared, ServedCatalog
+from broker.catalog_server.faults import Fault
+from broker.catalog_server.files import from_file
+from broker.catalog_server.server import CatalogServer
+from pipelines import ingest, rematch
+from tests.nights import ask, rows, run, simulated, truth
+
+ALLWISE = "vizier:II/328/allwise"
+"""A catalog that we know: here the service has the simulator's stars under its name and in its columns."""
+SIM = "X/1/sim"
+"""The same stars in a catalog that we do not know."""
+UNIQUE = "SELECT * EXCLUDE (asked_at) FROM crossmatches_unique ORDER BY ALL"
+
+
+def as_allwise(catalog: pa.Table) -> ServedCatalog:
+    known = KNOWN[ALLWISE]
+    canary = pa.table({"source_id": ["canary"], "ra_deg": [known.canary[0]], "dec_deg": [known.canary[1]]})
+    ids = pa.array([str(one) for one in catalog.column("source_id").to_pylist()])
+    stars = pa.concat_tables([catalog.select(["source_id", "ra_deg", "dec_deg"]).set_column(0, "source_id", ids), canary])
+    own = {"AllWISE": "source_id", "RAJ2000": "ra_deg", "DEJ2000": "dec_deg"}
+    columns = {
+        name: stars.column(own[name]) if name in own else pa.nulls(stars.num_rows, kind) for name, kind in known.columns.items()
+    }
+    return ServedCatalog(pa.table(columns), Declared("RAJ2000", "DEJ2000"))
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    flags = ("--alerts", "2000", "--duplicates", "30", "--damaged", "10", "--seed", "8", "--archive", "tar")
+    return simulated(tmp_path_factory.mktemp("night"), *flags)
+
+
+@pytest.fixture(scope="module")
+def archive(night: Path) -> Path:
+    return next(night.glob("*.tar"))
+
+
+@pytest.fixture(scope="module")
+def catalogs(night: Path) -> dict[str, ServedCatalog]:
+    stars = night / "catalog.parquet"
+    return {"II/328/allwise": as_allwise(pq.read_table(stars)), SIM: from_file(stars)}
+
+
+@pytest.fixture
+def server(catalogs: dict[str, ServedCatalog]) -> Iterator[CatalogServer]:
+    with CatalogServer(catalogs) as server:
+        yield server
+
+
+def flags(server: CatalogServer, *catalogs: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
+    named = [word for one in catalogs for word in ("--crossmatch", one)]
+    return (*named, "--crossmatch_url", server.url, "--crossmatch_deadline_secs", "1.5", *more)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(archive: Path, catalogs: dict[str, ServedCatalog], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse of a run whose service never failed."""
+    warehouse = tmp_path_factory.mktemp("undisturbed")
+    with CatalogServer(catalogs) as server:
+        assert run(warehouse, archive, flags=flags(server, ALLWISE)) == 0
+    return warehouse
+
+
+def states(warehouse: Path) -> dict[str, int]:
+    return dict(ask(warehouse, "SELECT status, count(*) FROM crossmatches_unique GROUP BY 1"))
+
+
+def asked_about(night: Path) -> list[dict]:
+    return [one for one in truth(night) if one["kind"] == "good"]
+
+
+def test_every_alert_has_the_state_that_the_simulator_gave_it(night: Path, undisturbed: Path) -> None:
+    found = {
+        alert_id: (status, matches)
+        for alert_id, status, matches in ask(undisturbed, "SELECT alert_id, status, matches FROM crossmatches_unique")
+    }
+    expected = asked_about(night)
+    assert len(found) == len(expected) == 2000
+    for one in expected:
+        status, matches = found[one["alert_id"]]
+        assert status == ("matched" if one["has_catalog_star"] else "no_match")
+        if one["has_catalog_star"]:
+            assert matches[0]["separation_arcsec"] == pytest.approx(one["separation_arcsec"], abs=1e-3)
+            assert matches[0]["source_id"]
+        else:
+            assert matches == []
+    # A copy of a packet is a row of its own; readers see one.
+    assert ask(undisturbed, "SELECT count(*) FROM crossmatches") == [(2030,)]
+    assert ask(undisturbed, "SELECT count(DISTINCT (survey, alert_id, catalog)) FROM crossmatches_unique") == [(2000,)]
+
+
+def test_the_summary_says_what_was_asked(
+    archive: Path, server: CatalogServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, archive, flags=flags(server, ALLWISE)) == 0
+    said = capsys.readouterr().out
+    counts = states(tmp_path)
+    line = next(line for line in said.splitlines() if ALLWISE in line)
+    copies = 30
+    numbers = [int(word.replace(",", "")) for word in line.replace(";", "").split() if word.replace(",", "").isdigit()]
+    matched, no_match, failed, calls, positions, cached = numbers
+    assert matched + no_match == 2000 + copies
+    assert counts["matched"] <= matched
+    assert (failed, calls) == (0, len(server.calls))
+    assert positions == server.positions_asked - calls  # a canary in each
+    assert positions + cached == 2030
+    (kept,) = ask(tmp_path, "SELECT counts->'catalogs'->>'$.*.calls' FROM runs")
+    assert kept == ([str(calls)],)
+
+
+FAULTS = [
+    Fault("500"),
+    Fault("502"),
+    Fault("503"),
+    Fault("504"),
+    Fault("html_in_200"),
+    Fault("other_columns"),
+    Fault("other_columns_empty"),
+    Fault("missing_column"),
+    Fault("cut"),
+    Fault("cut_at_line"),
+    Fault("cut_chunked"),
+    Fault("cut_unlengthed"),
+    Fault("slow", secs=20),
+    Fault("dripping_body", secs=0.1),
+    Fault("dripping_headers", secs=0.1),
+    Fault("hanging"),
+    Fault("closed"),
+    Fault("truncated", rows=3),
+    Fault("outside_radius"),
+    Fault("foreign_index"),
+    Fault("shifted_index"),
+    Fault("empty"),
+]
+
+
+def test_whatever_fails_costs_no_alert_and_is_made_good(
+    archive: Path,
+    catalogs: dict[str, ServedCatalog],
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same catalog under as many names as there are faults, each name failing in its own way, and once in none."""
+    names = {fault.kind: f"X/2/{fault.kind}" for fault in FAULTS} | {"none": "X/2/none"}
+    monkeypatch.setattr(gate, "FIRST_PAUSE_SECS", 0.1)
+    for name in names.values():
+        monkeypatch.setitem(KNOWN, f"vizier:{name}", KNOWN[ALLWISE])
+    with CatalogServer(dict.fromkeys(names.values(), catalogs["II/328/allwise"])) as server:
+        given = flags(server, *(f"vizier:{name}" for name in names.values()))
+        server.fail(*(replace(fault, only=names[fault.kind]) for fault in FAULTS))
+        assert run(tmp_path, archive, flags=given) == 0
+        assert rows(tmp_path, "ztf_alerts").equals(rows(undisturbed, "ztf_alerts"))
+        found = ask(
+            tmp_path, "SELECT catalog, status, count(*) FROM crossmatches_unique WHERE status <> 'no_match' GROUP BY 1, 2"
+        )
+        expected = {(f"vizier:{names[fault.kind]}", "failed", 2000) for fault in FAULTS}
+        assert set(found) - expected == {("vizier:X/2/none", "matched", states(undisturbed)["matched"])}
+        assert expected <= set(found)
+        bare = "SELECT catalog, error FROM crossmatches WHERE status = 'failed' AND (length(error) < 20 OR len(matches) > 0)"
+        assert ask(tmp_path, bare) == []
+        assert ask(tmp_path, "SELECT count(*) FROM crossmatches WHERE (error IS NULL) = (status = 'failed')") == [(0,)]
+        assert server.most_in_flight <= 2
+        server.heal()
+        assert rematch.run(["--warehouse", str(tmp_path), "--crossmatch_url", server.url]) == 0
+        assert server.most_in_flight <= 2
+        mended = "SELECT * EXCLUDE (asked_at, catalog) FROM crossmatches_unique {} ORDER BY ALL"
+        for name in names.values():
+            assert ask(tmp_path, mended.format(f"WHERE catalog = 'vizier:{name}'")) == ask(undisturbed, mended.format(""))
+        calls = len(server.calls)
+        assert rematch.run(["--warehouse", str(tmp_path), *given]) == 0
+        assert len(server.calls) == calls
+
+
+def test_after_a_ban_nobody_calls(archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path) -> None:
+    given = flags(server, ALLWISE, f"vizier:{SIM}")
+    server.fail(Fault("403"))
+    assert run(tmp_path, archive, flags=given) == 0
+    assert rows(tmp_path, "ztf_alerts").equals(rows(undisturbed, "ztf_alerts"))
+    assert states(tmp_path) == {"failed": 4000}
+    # Two may have been under way when the first came back; of the other catalog nobody asked any more.
+    assert 1 <= len(server.calls) <= 2
+    assert {call.catalog for call in server.calls} == {"II/328/allwise"}
+    server.heal()
+    assert rematch.run(["--warehouse", str(tmp_path), *flags(server, ALLWISE)]) == 0
+    assert ask(tmp_path, UNIQUE.replace("ORDER", f"WHERE catalog = '{ALLWISE}' ORDER")) == ask(undisturbed, UNIQUE)
+
+
+def test_a_failure_now_and_then_is_tried_again(archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path) -> None:
+    server.fail(Fault("503", times=1))
+    assert run(tmp_path, archive, flags=flags(server, ALLWISE)) == 0
+    assert states(tmp_path) == states(undisturbed)
+
+
+def test_a_catalog_in_a_file_gives_what_the_service_gives(night: Path, archive: Path, undisturbed: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, archive, flags=("--crossmatch", f"file:{night / 'catalog.parquet'}")) == 0
+    compared = (
+        "SELECT alert_id, status, list_transform(matches, m -> (m.source_id, round(m.separation_arcsec, 5))) "
+        "FROM crossmatches_unique ORDER BY ALL"
+    )
+    assert ask(tmp_path, compared) == ask(undisturbed, compared)
+
+
+def test_a_new_catalog_is_asked_about_an_old_night(
+    night: Path, archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, archive) == 0
+    other_night = ("--night", "2001-01-01..2001-02-01")
+    assert rematch.run(["--warehouse", str(tmp_path), *other_night, *flags(server, ALLWISE)]) == 0
+    assert "nothing to ask" in capsys.readouterr().out
+    assert rematch.run(["--warehouse", str(tmp_path), *flags(server, ALLWISE)]) == 0
+    assert ask(tmp_path, UNIQUE) == ask(undisturbed, UNIQUE)
+    # Another radius is another question.
+    wider = ALLWISE + "?radius_arcsec=60"
+    assert rematch.run(["--warehouse", str(tmp_path), *flags(server, wider)]) == 0
+    assert ask(tmp_path, "SELECT DISTINCT radius_arcsec FROM crossmatches_unique") == [(60.0,)]
+    assert ask(tmp_path, "SELECT count(*) FROM crossmatches") == [(4000,)]
+
+
+def test_the_cache_changes_nothing(archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, archive, flags=flags(server, ALLWISE, more=("--crossmatch_cache_arcsec", "0"))) == 0
+    assert ask(tmp_path, UNIQUE) == ask(undisturbed, UNIQUE)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("--crossmatch", "2mass"), "names no catalog"),
+        (("--crossmatch", "file:nowhere.parquet"), "nowhere.parquet"),
+        (("--crossmatch", "simbad", "--crossmatch", "simbad?radius_arcsec=1"), "given twice"),
+        (("--crossmatch", "simbad", "--radius_arcsec", "181"), "at most 180"),
+        (("--crossmatch", "simbad?radius_arcsec=178", "--crossmatch_epoch", "observed"), "it may be 175"),
+        (("--crossmatch", "simbad", "--crossmatch_concurrency", "0"), "1 or more"),
+        (("--crossmatch", "simbad", "--max_wait_secs", "0"), "above 0"),
+        (("--crossmatch", "simbad", "--crossmatch_url", "localhost"), "http"),
+        (("--crossmatch", "vizier:II/246/out?canary=1"), "canary"),
+        (("--crossmatch", "vizier:II/246/out?epoch=soon"), "epoch"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_starts(
+    archive: Path, tmp_path: Path, given: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "w", archive, flags=given) == ingest.WRONG_OPTIONS
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "w").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("night_flag", ["yesterday", "2026-11-02..2026-11-01", "2026-01-01..2026-01-02..2026-01-03"])
+def test_a_rematch_says_what_a_night_is(tmp_path: Path, night_flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rematch.run(["--warehouse", str(tmp_path), "--night", night_flag]) == ingest.WRONG_OPTIONS
+    assert "2026-11-01..2026-11-23" in capsys.readouterr().err
+
+
+def test_flags_of_one_command_are_unknown_to_another(archive: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, archive, flags=("--night", "2026-11-01")) == ingest.WRONG_OPTIONS
+
+
+def test_a_catalog_that_nobody_has_listed(
+    night: Path, archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path
+) -> None:
+    star = pq.read_table(night / "catalog.parquet").slice(3, 1).to_pylist()[0]
+    named = f"vizier:{SIM}?ra=ra_deg&dec=dec_deg&id=source_id&canary={star['ra_deg']!r},{star['dec_deg']!r}"
+    assert run(tmp_path, archive, flags=flags(server, named)) == 0
+    compared = "SELECT alert_id, status, list_transform(matches, m -> m.source_id) FROM crossmatches_unique ORDER BY ALL"
+    assert ask(tmp_path, compared) == ask(undisturbed, compared)
+    assert ask(tmp_path, "SELECT DISTINCT json_keys(matches[1].columns::JSON) FROM crossmatches WHERE status = 'matched'") == [
+        (["source_id", "ra_deg", "dec_deg", "mag"],)
+    ]
+    # Without a word about its columns: separations are the service's own, ids and places are not known.
+    assert run(tmp_path / "bare", archive, flags=flags(server, f"vizier:{SIM}")) == 0
+    bare = "SELECT alert_id, status, len(matches) FROM crossmatches_unique ORDER BY ALL"
+    assert ask(tmp_path / "bare", bare) == ask(undisturbed, bare)
+    assert ask(tmp_path / "bare", "SELECT count(*) FROM crossmatches WHERE matches[1].source_id IS NOT NULL") == [(0,)]
+
+
+def test_states_of_several_catalogs_do_not_mix(night: Path, archive: Path, server: CatalogServer, tmp_path: Path) -> None:
+    assert run(tmp_path, archive, flags=flags(server, ALLWISE, "vizier:X/1/none", f"file:{night / 'catalog.parquet'}")) == 0
+    found = Counter()
+    for catalog, status, number in ask(tmp_path, "SELECT catalog, status, count(*) FROM crossmatches_unique GROUP BY 1, 2"):
+        found[catalog.split(":")[0] + catalog[-4:], status] = number
+    assert found["vizierwise", "matched"] == found["filequet", "matched"] > 0
+    assert found["viziernone", "failed"] == 2000

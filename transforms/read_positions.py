@@ -1,0 +1,51 @@
+"""Positions of alerts that are in a warehouse already, for a rematch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import apache_beam as beam
+import pyarrow as pa
+
+from alerts.catalogs.rows import POSITION_COLUMNS
+from alerts.surveys import SURVEYS
+from transforms.elements import PositionBatch
+
+_ALERTS = next(iter(SURVEYS.values())).alerts_table.arrow_schema
+POSITIONS = pa.schema([_ALERTS.field(name) for name in (*POSITION_COLUMNS, "observed_at", "healpix29")])
+"""What a cross-match needs to know of an alert."""
+
+
+class Question(Protocol):
+    """Some alerts to ask one catalog about."""
+
+    @property
+    def catalog(self) -> str:
+        """The catalog's name."""
+
+
+class Source(Protocol):
+    """A warehouse that knows where alerts are."""
+
+    def read(self, wanted: Any) -> Iterator[pa.RecordBatch]:
+        """The positions (``POSITIONS``) of the alerts a question is about."""
+
+
+@dataclass
+class ReadPositions(beam.PTransform):
+    """Questions to ``PositionBatch``es, each read where it is worked on."""
+
+    questions: Sequence[Question]
+    source: Source
+
+    def expand(self, begin: beam.Pipeline) -> beam.PCollection[PositionBatch]:
+        """From the pipeline's beginning."""
+        questions = begin | "Questions" >> beam.Create(list(self.questions)) | "Share" >> beam.Reshuffle()
+        return questions | "Positions" >> beam.FlatMap(_read, self.source)
+
+
+def _read(question: Question, source: Source) -> Iterator[PositionBatch]:
+    for rows in source.read(question):
+        yield PositionBatch(rows, (question.catalog,))
