@@ -7,36 +7,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from alerts.catalogs import gate
 from alerts.catalogs.known import KNOWN
-from broker.catalog_server.catalog import Declared, ServedCatalog
+from broker.catalog_server.catalog import ServedCatalog
 from broker.catalog_server.faults import Fault
 from broker.catalog_server.files import from_file
 from broker.catalog_server.server import CatalogServer
 from pipelines import ingest, rematch
+from tests.crossmatching import ALLWISE, as_allwise
 from tests.nights import ask, rows, run, simulated, truth
 
-ALLWISE = "vizier:II/328/allwise"
-"""A catalog that we know: here the service has the simulator's stars under its name and in its columns."""
 SIM = "X/1/sim"
-"""The same stars in a catalog that we do not know."""
+"""The simulator's stars in a catalog that we do not know."""
 UNIQUE = "SELECT * EXCLUDE (asked_at) FROM crossmatches_unique ORDER BY ALL"
-
-
-def as_allwise(catalog: pa.Table) -> ServedCatalog:
-    known = KNOWN[ALLWISE]
-    canary = pa.table({"source_id": ["canary"], "ra_deg": [known.canary[0]], "dec_deg": [known.canary[1]]})
-    ids = pa.array([str(one) for one in catalog.column("source_id").to_pylist()])
-    stars = pa.concat_tables([catalog.select(["source_id", "ra_deg", "dec_deg"]).set_column(0, "source_id", ids), canary])
-    own = {"AllWISE": "source_id", "RAJ2000": "ra_deg", "DEJ2000": "dec_deg"}
-    columns = {
-        name: stars.column(own[name]) if name in own else pa.nulls(stars.num_rows, kind) for name, kind in known.columns.items()
-    }
-    return ServedCatalog(pa.table(columns), Declared("RAJ2000", "DEJ2000"))
 
 
 @pytest.fixture(scope="module")
