@@ -18,6 +18,8 @@ _WHOLE = {
 """Commands that read their own arguments."""
 _PARSED = {
     "query": ("ask a warehouse: SQL, a cone on the sky, an object", "broker.query"),
+    "info": ("what a warehouse knows of one alert", "broker.info"),
+    "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "broker.catalog_server.command"),
     "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
 }
 
@@ -25,7 +27,7 @@ _PARSED = {
 def usage() -> str:
     """The commands."""
     purposes = {name: entry[0] for name, entry in (*_WHOLE.items(), *_PARSED.items())}
-    lines = "\n".join(f"  {name:<10} {purpose}" for name, purpose in purposes.items())
+    lines = "\n".join(f"  {name:<15} {purpose}" for name, purpose in purposes.items())
     return f"usage: broker COMMAND ...\n\ncommands:\n{lines}\n\nbroker COMMAND --help tells more."
 
 
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in _PARSED:
         purpose, name = _PARSED[command]
         chosen = importlib.import_module(name)
-        parser = argparse.ArgumentParser(f"broker {command}", description=f"{purpose.capitalize()}.")
+        parser = argparse.ArgumentParser(f"broker {command}", description=f"{purpose[0].upper()}{purpose[1:]}.")
         chosen.add_arguments(parser)
         return int(chosen.main(parser.parse_args(rest)))
     print(f"broker: {command!r} is no command; known are {', '.join([*_WHOLE, *_PARSED])}", file=sys.stderr)
