@@ -18,6 +18,8 @@ _WHOLE = {
 """Commands that read their own arguments."""
 _PARSED = {
     "query": ("ask a warehouse: SQL, a cone on the sky, an object", "broker.query"),
+    "download": ("nights of the public ZTF archive to this machine", "broker.download"),
+    "plot": ("pictures of stamps, light curves and the sky", "broker.plot"),
     "info": ("what a warehouse knows of one alert", "broker.info"),
     "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "broker.catalog_server.command"),
     "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),

@@ -25,6 +25,7 @@ from alerts.positions import on_the_sky
 from broker import ztf_archive
 from transforms.files import open_file
 
+XMATCH_URL = "PITT_BROKER_XMATCH_URL"
 _RA, _DEC = ("ra", "ra_deg", "RAJ2000", "_RAJ2000"), ("dec", "dec_deg", "DEJ2000", "_DEJ2000")
 
 
@@ -50,13 +51,14 @@ def get_xmatches(
     radius_arcsec: float = 5,
     *,
     epoch_jyear: float | None = None,
-    url: str = URL,
+    url: str | None = None,
     deadline_secs: float = 60,
 ) -> Table:
     """Every source of a catalog within the radius of the positions of a table: a row per pair, nearest first.
 
     ``fcat1``: a table, or a file that astropy reads, with ``ra`` and ``dec`` (ICRS, degrees). ``cat2``: a catalog as
-    ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked by the service at ``url`` where it is remote.
+    ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked by the service at ``url``, else
+    ``$PITT_BROKER_XMATCH_URL``, else CDS, where it is remote.
     ``epoch_jyear``: look for stars where they stand then (Julian year), not where their catalog is matched.
 
     The columns of ``fcat1``, then ``separation_arcsec``, ``source_id``, ``source_ra_deg``, ``source_dec_deg``,
@@ -71,14 +73,17 @@ def get_xmatches(
         raise ValueError(f"row {row} is at ra {ra[row]:g} deg, dec {dec[row]:g} deg, which is no place on the sky; leave it out")
     spec = parse_spec(cat2, radius_arcsec)
     check(spec, open_file)
-    catalog = catalog_of(spec, Gate(1), open_file, url=url, deadline_secs=deadline_secs)
+    catalog = catalog_of(spec, Gate(1), open_file, url=url or os.environ.get(XMATCH_URL) or URL, deadline_secs=deadline_secs)
     parts = []
     for begin in range(0, max(len(asked), 1), MAX_POSITIONS):
         some = slice(begin, begin + MAX_POSITIONS)
         epochs = None if epoch_jyear is None else np.full(len(ra[some]), epoch_jyear)
         found = catalog.search(ra[some], dec[some], spec.radius_arcsec, epochs)
         answer = within(found, catalog.layout, ra[some], dec[some], radius_arcsec=spec.radius_arcsec, epoch_jyear=epochs)
-        parts.append(hstack([asked[answer.position + begin], _sources(answer, spec.name)], uniq_col_name="{col_name}_2"))
+        sources = _sources(answer, spec.name)
+        for name in set(sources.colnames) & set(asked.colnames):
+            sources.rename_column(name, f"{name}_2")
+        parts.append(hstack([asked[answer.position + begin], sources]))
     return parts[0] if len(parts) == 1 else vstack(parts, metadata_conflicts="silent")
 
 

@@ -39,6 +39,7 @@ from broker.archive.local import chosen_archives, data_folder, local_archives, n
 from broker.archive.part import remove_parts
 from broker.archive.reading import iter_archive
 from broker.archive.remote import ZTF_URL, Remote
+from broker.pictures import plot_stamps
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -65,6 +66,7 @@ __all__ = [
     "get_remote_md5_table",
     "get_remote_release_list",
     "iter_alerts",
+    "plot_stamps",
 ]
 
 Folder = str | os.PathLike[str] | None

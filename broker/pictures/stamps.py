@@ -16,7 +16,7 @@ from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.transforms import Affine2D, Transform
 
-from alerts.cutouts import JPEG_SIDE, BadStamp, Image, Stamp, read_stamp, source_pixel
+from alerts.cutouts import JPEG_SIDE, NOT_COVERED, BadStamp, Image, Stamp, read_stamp, source_pixel
 from broker.pictures.figure import Picture
 from broker.pictures.packets import Packet, first, object_name, observed_at, survey_of
 from broker.pictures.photometry import PHOTOMETRY, band_of, own_measurement
@@ -81,7 +81,7 @@ def _panel_title(packet: Packet, role: str) -> str:
 
 def _draw(ax: Axes, role: str, stamp: Stamp, side: int | None, place: list[float]) -> None:
     """One stamp, its source at (0, 0)."""
-    pixels = stamp.pixels
+    pixels = np.where(stamp.pixels == NOT_COVERED, np.float32(np.nan), stamp.pixels)
     whole = JPEG_SIDE if stamp.is_jpeg else side or max(pixels.shape)
     source = stamp.reference or _source(pixels.shape, whole, place)
     wcs = stamp.world_coordinates
@@ -110,7 +110,7 @@ def _draw(ax: Axes, role: str, stamp: Stamp, side: int | None, place: list[float
     _mark_source(ax)
     missing = int(np.isnan(pixels).sum())
     if missing:
-        text = f"{missing} pixel{'s' * (missing > 1)} NaN"
+        text = f"{missing:,} pixel{'s' * (missing > 1)} missing"
         ax.text(0.02, 0.02, text, transform=ax.transAxes, fontsize="small", bbox={"facecolor": NAN_COLOR, "lw": 0, "pad": 2})
 
 

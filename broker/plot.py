@@ -1,0 +1,129 @@
+"""``broker plot``: pictures of an alert's stamps, of a light curve, of a night's sky, into a file."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from alerts.errors import AlertError, DeadLetter
+from alerts.inputs import read_input
+from alerts.packets import Packet
+from alerts.records import read_datum
+from alerts.wire_schemas import WireSchemas
+from broker import warehouse
+from broker.pictures import plot_light_curve, plot_sky, plot_stamps
+from broker.pictures.packets import NoPicture, first, packet_of_alert, survey_of
+
+EXAMPLES = """examples:
+  broker plot stamps --packet 2475433850015010009.avro --out stamps.png
+  broker plot stamps --alert_id 2475433850015010009 --warehouse ./warehouse --out stamps.png
+  broker plot light-curve --object ZTF17aadcvhq --warehouse ./warehouse --out light_curve.pdf
+  broker plot sky --night 2026-09-17 --warehouse ./warehouse --out sky.png
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The pictures and their flags."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    pictures = parser.add_subparsers(dest="picture", required=True, metavar="stamps|light-curve|sky")
+    stamps = pictures.add_parser("stamps", help="science, template and difference stamp of an alert")
+    curve = pictures.add_parser("light-curve", help="brightness of an alert with its history, or of an object over all nights")
+    sky = pictures.add_parser("sky", help="where on the sky a night's alerts are")
+    for one in (stamps, curve):
+        one.add_argument("--packet", metavar="FILE", help="a packet, or an archive of packets: the first, or that of --alert_id")
+        one.add_argument("--alert_id", type=int, metavar="N", help="an alert of the warehouse, or of the file")
+    curve.add_argument("--object", metavar="ID", help="an object of the warehouse: all its alerts")
+    sky.add_argument("--night", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="as column night counts them")
+    for one in (stamps, curve, sky):
+        one.add_argument(
+            "--warehouse",
+            metavar="URI",
+            default="./warehouse",
+            help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET",
+        )
+        one.add_argument("--survey", metavar="NAME", help="where ids of several surveys are the same; for sky: only this one's")
+        one.add_argument("--out", required=True, metavar="FILE", help="its ending says what it is: .png, .pdf, .svg, .jpg")
+        one.add_argument("--dpi", type=_dpi, default=150, metavar="N", help="dots per inch (default %(default)s)")
+
+
+def _dpi(text: str) -> int:
+    if not (text.isdigit() and 10 <= int(text) <= 1200):
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 10 and 1200 dots per inch")
+    return int(text)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Draw, and write the file; gives the exit status."""
+    try:
+        _save(_picture(arguments), arguments)
+    except (warehouse.QueryError, NoPicture, AlertError, OSError) as error:
+        print(f"broker plot: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _picture(arguments: argparse.Namespace) -> Figure:
+    if arguments.picture == "sky":
+        return plot_sky(arguments.warehouse, arguments.night, survey=arguments.survey)
+    wanted = getattr(arguments, "object", None)
+    if wanted is not None:
+        if arguments.packet or arguments.alert_id is not None:
+            raise NoPicture("--object is drawn from all its alerts; leave out --packet and --alert_id")
+        return plot_light_curve(wanted, arguments.warehouse, survey=arguments.survey)
+    packet = _packet(arguments)
+    return plot_stamps(packet) if arguments.picture == "stamps" else plot_light_curve(packet)
+
+
+def _packet(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.packet:
+        return packet_of_file(arguments.packet, arguments.alert_id)
+    if arguments.alert_id is None:
+        kinds = "--packet FILE or --alert_id N" + (" or --object ID" if arguments.picture == "light-curve" else "")
+        raise NoPicture(f"give {kinds}")
+    with warehouse.open(arguments.warehouse) as opened:
+        return packet_of_alert(opened, arguments.alert_id, arguments.survey, stamps=arguments.picture == "stamps")
+
+
+def packet_of_file(path: str, alert_id: int | None = None) -> dict[str, Any]:
+    """The first packet in a file (a container, a wire message, an archive), or the one of that alert id, decoded.
+
+    Raises ``NoPicture`` when the file holds no such packet, ``AlertError`` when it is damaged, ``OSError``.
+    """
+    with Path(path).open("rb") as file:
+        fault = ""
+        for item in read_input(file, path, WireSchemas()):
+            if isinstance(item, DeadLetter):
+                fault = fault or f" ({item.source}: {item.message})"
+            if not isinstance(item, Packet):
+                continue
+            record = _record(item)
+            if alert_id is None or first(record, survey_of(record).alert_id) == alert_id:
+                return record
+    raise NoPicture(f"{path} holds no {'packet' if alert_id is None else f'packet of alert {alert_id}'}{fault}")
+
+
+def _record(packet: Packet) -> dict[str, Any]:
+    try:
+        return read_datum(packet)
+    except Exception as error:  # fastavro has no base class for what damaged bytes make it raise
+        raise NoPicture(f"{packet.source} cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def _save(figure: Figure, arguments: argparse.Namespace) -> None:
+    known = figure.canvas.get_supported_filetypes()
+    ending = Path(arguments.out).suffix.lower().lstrip(".")
+    if ending not in known:
+        raise NoPicture(
+            f"--out {arguments.out}: {ending or 'no ending'} is no kind of picture; known are {', '.join(sorted(known))}"
+        )
+    picture = io.BytesIO()
+    figure.savefig(picture, format=ending, dpi=arguments.dpi)
+    # Only a picture that is done becomes a file.
+    Path(arguments.out).write_bytes(picture.getvalue())

@@ -1,0 +1,179 @@
+"""docs/notebook.md, run as it stands: against servers on this machine that speak like ZTF's archive and CDS X-Match."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.table import Table
+from matplotlib.figure import Figure
+
+from alerts.catalogs.catalog import BadCatalog, Unavailable
+from alerts.catalogs.known import KNOWN
+from broker import alert_ingestion, ztf_archive
+from broker import xmatch as xm
+from broker.archive.errors import NoLocalData
+from broker.catalog_server.catalog import Declared, ServedCatalog
+from broker.catalog_server.faults import Fault
+from broker.catalog_server.server import CatalogServer
+from pipelines.options import OptionsError
+from tests.broker.archive_server import ArchiveServer
+from tests.nights import ask, simulated
+
+PAGE = Path(__file__).parents[2] / "docs" / "notebook.md"
+TWOMASS = "vizier:II/246/out"
+ALERTS = 60
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
+    night = simulated(tmp_path_factory.mktemp("night"), "--alerts", str(ALERTS), "--seed", "12")
+    folder = tmp_path_factory.mktemp("archive")
+    shutil.copy(next(night.glob("*.tar.gz")), folder / "ztf_public_20260917.tar.gz")
+    with ArchiveServer(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def here(archive: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and the archive's address."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PITT_BROKER_ZTF_URL", archive.url)
+    monkeypatch.setenv("PITT_BROKER_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv(alert_ingestion.WAREHOUSE, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def downloaded(here: Path) -> Path:
+    ztf_archive.download_data(progress=False)
+    return here
+
+
+@pytest.fixture
+def service(downloaded: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CatalogServer]:
+    """2MASS has a star 1 arcsec north of every third alert."""
+    found = [(one["candidate"]["ra"], one["candidate"]["dec"]) for one in ztf_archive.iter_alerts()][::3]
+    known = KNOWN[TWOMASS]
+    assert known.canary
+    ra, dec = (np.array(values) for values in zip(*found, known.canary, strict=True))
+    dec[:-1] += 1 / 3600
+    own: dict[str, Any] = {
+        "2MASS": [f"0{number}" for number in range(len(ra))],
+        "RAJ2000": ra,
+        "DEJ2000": dec,
+        "X": [1] * len(ra),
+    }
+    table = pa.table({name: own.get(name, pa.nulls(len(ra), kind)) for name, kind in known.columns.items()})
+    with CatalogServer({"II/246/out": ServedCatalog(table, Declared("RAJ2000", "DEJ2000"))}) as server:
+        monkeypatch.setenv(xm.XMATCH_URL, server.url)
+        yield server
+
+
+def test_the_page_runs_as_it_stands(here: Path, service: CatalogServer) -> None:
+    shutil.rmtree(here / "data")
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(blocks) == 5
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert isinstance(names["fig"], Figure)
+    assert names["alert_data"]["candid"] == names["alert_id"]
+    assert names["summary"].records_read == names["summary"].alerts == ALERTS
+    assert names["brightest"].num_rows == 5
+    assert names["around"].num_rows >= 1
+    assert ask(here / "warehouse", "SELECT count(*), count(DISTINCT alert_id) FROM ztf_alerts") == [(ALERTS, ALERTS)]
+    assert isinstance(names["xm_table"], Table)
+    assert len(names["xm_table"]) >= ALERTS / 3
+
+
+def test_positions_of_alerts(downloaded: Path) -> None:
+    table = xm.get_alerts_ra_dec(fout="radec.csv", max_alerts=7)
+    assert len(table) == 7
+    assert table["candid"].dtype == np.int64
+    assert table["ra"].unit == u.deg
+    again = Table.read("radec.csv")
+    assert again["candid"].tolist() == table["candid"].tolist()
+    assert (again["ra"] == table["ra"]).all()
+    assert len(xm.get_alerts_ra_dec()) == ALERTS
+    assert len(xm.get_alerts_ra_dec(max_alerts=None)) == ALERTS
+
+
+def test_matches_of_a_table_or_a_file(service: CatalogServer, tmp_path: Path) -> None:
+    table = xm.get_alerts_ra_dec()
+    found = xm.get_xmatches(table, TWOMASS)
+    assert found["separation_arcsec"].unit == u.arcsec
+    assert found["Jmag"].unit == u.mag
+    assert found["Jmag"].mask.all()
+    assert found["source_id"][0].startswith("0")
+    near = found[found["candid"] == table["candid"][3]]
+    assert near["separation_arcsec"].min() == pytest.approx(1.0, abs=1e-3)
+    assert near["source_dec_deg"][0] - near["dec"][0] == pytest.approx(1 / 3600, abs=1e-6)
+    # The same catalog in a file.
+    stars = Table({"name": found["source_id"], "ra": found["source_ra_deg"], "dec": found["source_dec_deg"]})
+    stars.filled("").write(tmp_path / "stars.csv", format="ascii.csv")
+    of_file = xm.get_xmatches(table, f"file:{tmp_path}/stars.csv?id=name")
+    assert set(of_file["source_id"]) == set(found["source_id"])
+    assert "ra_2" in of_file.colnames
+
+
+def test_no_match_is_an_empty_table_and_a_failure_is_an_error(service: CatalogServer) -> None:
+    nowhere = Table({"ra": [10.0], "dec": [-80.0]})
+    found = xm.get_xmatches(nowhere, TWOMASS)
+    assert len(found) == 0
+    assert "2MASS" in found.colnames
+    service.fail(Fault("empty"))
+    with pytest.raises(Unavailable, match="canary"):
+        xm.get_xmatches(nowhere, TWOMASS)
+
+
+@pytest.mark.parametrize(
+    ("table", "catalog", "error", "says"),
+    [
+        (Table({"x": [1.0]}), TWOMASS, ValueError, "no column ra; it has x"),
+        (Table({"ra": [1.0, 361.0], "dec": [0.0, 0.0]}), TWOMASS, ValueError, "row 1 is at ra 361 deg"),
+        (Table({"ra": [np.nan], "dec": [0.0]}), TWOMASS, ValueError, "no place on the sky"),
+        (Table({"ra": [1.0], "dec": [0.0]}), "2mass", BadCatalog, "names no catalog"),
+        (Table({"ra": [1.0], "dec": [0.0]}), "file:nowhere.parquet", BadCatalog, "nowhere.parquet"),
+    ],
+)
+def test_wrong_questions(service: CatalogServer, table: Table, catalog: str, error: type[Exception], says: str) -> None:
+    calls = len(service.calls)
+    with pytest.raises(error, match=says):
+        xm.get_xmatches(table, catalog)
+    assert len(service.calls) == calls
+
+
+def test_units_of_the_first_table_are_heeded(service: CatalogServer) -> None:
+    first = xm.get_alerts_ra_dec(max_alerts=1)
+    radians = Table({"ra": first["ra"].to(u.rad), "dec": first["dec"].to(u.rad)})
+    assert len(xm.get_xmatches(radians, TWOMASS)) == len(xm.get_xmatches(first, TWOMASS)) == 1
+
+
+def test_ingestion_says_where_to_get_a_night(here: Path) -> None:
+    with pytest.raises(NoLocalData, match="download_data"):
+        alert_ingestion.batch_ingest_alerts()
+
+
+def test_the_first_alerts_only(downloaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(alert_ingestion.WAREHOUSE, str(downloaded / "other"))
+    summary = alert_ingestion.stream_ingest_alerts(4, max_alerts=10, survey="ztf")
+    assert (summary.records_read, summary.alerts) == (10, 10)
+    first = [one["candid"] for one, _ in zip(ztf_archive.iter_alerts(), range(10), strict=False)]
+    assert {row[0] for row in ask(downloaded / "other", "SELECT alert_id FROM ztf_alerts")} == set(first)
+
+
+def test_wrong_arguments_are_said(downloaded: Path) -> None:
+    with pytest.raises(OptionsError, match="alerts_per_write is 0"):
+        alert_ingestion.batch_ingest_alerts(0)
+    with pytest.raises(OptionsError, match="max_alerts is -1"):
+        alert_ingestion.batch_ingest_alerts(max_alerts=-1)
+    with pytest.raises(OptionsError, match="temp_location"):
+        alert_ingestion.batch_ingest_alerts(warehouse="bigquery://testproject/alerts")
