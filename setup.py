@@ -46,6 +46,7 @@ setup(
         "pytz",
         "requests>=2.32",
         "scipy>=1.13",
+        "shtab>=1.7",
         "sqlalchemy>=2.0",
         "sqlalchemy-bigquery>=1.12",
         "tqdm>=4.66",

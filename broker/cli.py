@@ -22,8 +22,31 @@ _PARSED = {
     "plot": ("pictures of stamps, light curves and the sky", "broker.plot"),
     "info": ("what a warehouse knows of one alert", "broker.info"),
     "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "broker.catalog_server.command"),
+    "completion": ("completion of these commands for your shell", "broker.completion"),
     "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
 }
+
+_OPTIONS = {
+    "ingest": ("BrokerOptions",),
+    "replay": ("ReplayOptions", "WithoutSource"),
+    "rematch": ("RematchOptions", "WithoutSource"),
+}
+"""Commands whose flags are groups of ``pipelines.options``."""
+
+
+def parser_of_all() -> argparse.ArgumentParser:
+    """Every command with its own flags (Beam's pass through besides), for the shell's completion."""
+    parser = argparse.ArgumentParser("broker")
+    commands = parser.add_subparsers(dest="command")
+    for name, entry in (*_WHOLE.items(), *_PARSED.items()):
+        one = commands.add_parser(name, help=entry[0])
+        if name in _OPTIONS:
+            options = importlib.import_module("pipelines.options")
+            for group in _OPTIONS[name]:
+                getattr(options, group)._add_argparse_args(one)
+        else:
+            importlib.import_module(entry[1]).add_arguments(one)
+    return parser
 
 
 def usage() -> str:

@@ -24,6 +24,10 @@ CADENCES = {"lsst": (10_000, 39.0)}
 _MAX_IN_FLIGHT_BYTES = 64 * 2**20
 _SHOW_EVERY_SECS = 1.0
 
+_EXAMPLES = """examples:
+  broker publish --input night/ --topic projects/PROJECT/topics/NAME --rate 256/s
+  broker publish --input night/ --topic projects/PROJECT/topics/NAME --cadence lsst"""
+
 
 class PublishError(ValueError):
     """The options are wrong; the message says which, in one sentence."""
@@ -141,6 +145,8 @@ class _Progress:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker publish``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
     parser.add_argument("--input", action="append", required=True, metavar="URI", help="archives, files, folders or globs")
     parser.add_argument("--topic", required=True, metavar="NAME", help="projects/PROJECT/topics/NAME")
     parser.add_argument("--rate", metavar="N/s", help="so many messages a second, evenly (default: as fast as it goes)")

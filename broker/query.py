@@ -18,9 +18,16 @@ FORMATS = ("table", "csv", "json", "parquet")
 _SHOWN_ROWS = 40
 _SHOWN_CHARACTERS = 120
 
+_EXAMPLES = """examples:
+  broker query "SELECT object_id, candidate.magpsf FROM ztf_alerts_unique ORDER BY 2 LIMIT 5"
+  broker query --cone 150.1,2.2,5 --warehouse ./warehouse
+  broker query --object ZTF20aajcdad --format parquet --out alerts.parquet"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker query``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
     parser.add_argument("sql", nargs="?", metavar="SQL", help="one SELECT over the tables, in DuckDB's SQL, or in BigQuery's")
     parser.add_argument(
         "--warehouse", default="./warehouse", metavar="URI", help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET"

@@ -19,6 +19,10 @@ from broker.simulation.packing import CONTAINER, WIRE
 
 __all__ = ["Night", "SimulatedPacket", "Truth", "add_arguments", "main", "run", "simulate_packets", "write_night"]
 
+_EXAMPLES = """examples:
+  broker simulate --alerts 1000 --out night
+  broker simulate --survey lsst --alerts 10000 --duplicates 20 --damaged 10 --seed 1 --out visit"""
+
 
 class _WrongOptions(ValueError):
     """Options that argparse refuses."""
@@ -31,6 +35,8 @@ class _Parser(argparse.ArgumentParser):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``broker simulate``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
     parser.add_argument("--survey", choices=list(SURVEYS), default="ztf", help="whose packets (default: %(default)s)")
     parser.add_argument("--alerts", type=int, default=1000, help="distinct good alerts (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="another seed is another night (default: %(default)s)")

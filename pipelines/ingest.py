@@ -27,6 +27,13 @@ from transforms.read import DEAD_LETTERS
 DONE, FAILED, WRONG_OPTIONS = 0, 1, 2
 _ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."
 
+_EXAMPLES = (
+    "--input ztf_public_20231018.tar.gz --warehouse ./warehouse",
+    "--input night/ --crossmatch vizier:II/246/out --crossmatch 'file:stars.parquet?radius_arcsec=1.5'",
+    "--input gs://BUCKET/night.tar.gz --warehouse bigquery://PROJECT/DATASET --temp_location gs://BUCKET/tmp",
+    "--subscription projects/PROJECT/subscriptions/NAME --warehouse bigquery://PROJECT/DATASET",
+)
+
 
 def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     """Build the pipeline of ``job``, archive and stream alike."""
@@ -44,7 +51,7 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one ingest with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker ingest", _ABOUT, BrokerOptions))
+        print(help_text("broker ingest", _ABOUT, _EXAMPLES, BrokerOptions))
         return DONE
     try:
         options = parse(argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -30,6 +31,14 @@ class BrokerOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         _add_source(parser.add_argument_group("what to read: files, or Pub/Sub"))
+        WithoutSource._add_argparse_args(parser)
+
+
+class WithoutSource:
+    """The flags of ``BrokerOptions`` for commands that read a warehouse."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         _add_packets(parser.add_argument_group("how to read it"))
         _add_crossmatch(parser.add_argument_group("which catalogs to ask what is known at each alert's position"))
         _add_sink(parser.add_argument_group("where to write"))
@@ -217,13 +226,17 @@ def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOption
     return PipelineOptions(list(argv))
 
 
-def help_text(command: str, about: str, *options: type[PipelineOptions]) -> str:
-    """The broker's own flags; Beam's pass through and are documented there."""
+_EPILOG = """All Beam options pass through: --runner, --direct_num_workers (processes of a local run), --project,
+--temp_location, ... Exit status: 0 done, 1 the run failed, 2 the options are wrong."""
+
+
+def help_text(command: str, about: str, examples: Sequence[str], *options: type[PipelineOptions] | type[WithoutSource]) -> str:
+    """The broker's own flags, and example command lines; Beam's flags pass through and are documented there."""
     parser = argparse.ArgumentParser(
         command,
-        description=about,
-        epilog="All Beam options pass through: --runner, --direct_num_workers (processes of a local run), --project, "
-        "--temp_location, ... Exit status: 0 done, 1 the run failed, 2 the options are wrong.",
+        description=textwrap.fill(about, 100),
+        epilog="\n".join(["examples:", *(f"  {command} {one}" for one in examples), "", _EPILOG]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for group in options:
         group._add_argparse_args(parser)

@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import ingest, summary
 from pipelines.catalogs import catalog_settings
 from pipelines.job import Job
-from pipelines.options import BrokerOptions, OptionsError, RematchOptions, help_text, parse
+from pipelines.options import BrokerOptions, OptionsError, RematchOptions, WithoutSource, help_text, parse
 from pipelines.unmatched import Unmatched, Wanted, open_unmatched
 from transforms.crossmatch import CrossMatch
 from transforms.read_positions import ReadPositions
@@ -29,13 +29,17 @@ _ABOUT = (
     "With it: these catalogs, about every alert that has no answer from them."
 )
 
+_EXAMPLES = (
+    "--warehouse ./warehouse",
+    "--warehouse ./warehouse --crossmatch vizier:B/vsx/vsx --night 2026-11-01..2026-11-23",
+)
 _NOTHING = "there is nothing to ask: every alert has its answers"
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one rematch with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker rematch", _ABOUT, RematchOptions, BrokerOptions))
+        print(help_text("broker rematch", _ABOUT, _EXAMPLES, RematchOptions, WithoutSource))
         return ingest.DONE
     try:
         options = parse(argv, "broker rematch")

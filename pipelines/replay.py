@@ -22,17 +22,21 @@ from alerts.json_text import to_json
 from pipelines import ingest
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
-from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, help_text, parse
+from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, WithoutSource, help_text, parse
 from transforms.read_letters import ReadLetters, SavedLetter
 
 _ABOUT = "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history."
+_EXAMPLES = (
+    "--warehouse ./warehouse --stage decode",
+    "--warehouse bigquery://PROJECT/DATASET --schemas ./schemas",
+)
 _OWN_ATTRIBUTES = ("run_id", "letter")
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one replay with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker replay", _ABOUT, ReplayOptions, BrokerOptions))
+        print(help_text("broker replay", _ABOUT, _EXAMPLES, ReplayOptions, WithoutSource))
         return ingest.DONE
     try:
         options = parse(argv, "broker replay")

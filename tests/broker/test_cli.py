@@ -1,0 +1,106 @@
+"""The commands as a newcomer meets them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from broker import cli, info, warehouse
+from tests.nights import ask, run, simulated, truth
+
+COMMANDS = [*cli._WHOLE, *cli._PARSED]
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("night"), "--alerts", "40", "--duplicates", "3", "--seed", "14")
+
+
+@pytest.fixture(scope="module")
+def folder(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("warehouse")
+    assert run(place, night, flags=("--crossmatch", f"file:{night}/catalog.parquet")) == 0
+    return place
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with contextlib.suppress(SystemExit):
+        cli.main([command, "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = help_of(command, capsys)
+    assert f"usage: broker {command}" in said
+    assert said.count(f"broker {command} ") >= 2 or command == "catalog-server"
+
+
+def test_all_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {command} " in said for command in COMMANDS)
+    assert set(COMMANDS) >= {"download", "ingest", "simulate", "publish", "query", "rematch", "replay", "plot", "info"}
+    assert cli.main(["ingets"]) == 2
+    assert "'ingets' is no command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["broker", "rem"], {"rematch"}),
+        (["broker", "ingest", "--crossmatch_e"], {"--crossmatch_epoch"}),
+        (["broker", "ingest", "--crossmatch_epoch", ""], {"catalog", "observed"}),
+        (["broker", "plot", "li"], {"light-curve"}),
+    ],
+)
+def test_bash_completes_commands_flags_and_choices(
+    words: list[str], expected: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (bash := shutil.which("bash")):
+        pytest.skip("bash is not on PATH")
+    assert cli.main(["completion", "bash"]) == 0
+    (tmp_path / "broker.bash").write_text(capsys.readouterr().out)
+    script = (
+        f"source {tmp_path}/broker.bash; COMP_WORDS=({' '.join(repr(word) for word in words)}); "
+        f"COMP_CWORD={len(words) - 1}; _shtab_broker broker; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    found = subprocess.run([bash, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert expected <= set(found.stdout.split()), found
+
+
+def test_what_is_known_of_one_alert(night: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    matched = next(one for one in truth(night) if one["kind"] == "duplicate")["alert_id"]
+    with_star = ask(folder, "SELECT alert_id FROM crossmatches_unique WHERE status = 'matched' LIMIT 1")[0][0]
+    assert cli.main(["info", str(matched), "--warehouse", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert f"ztf alert {matched}" in said
+    assert "2 rows" in said or "rows             2" in said
+    assert "science" in said
+    assert cli.main(["info", str(with_star), "--warehouse", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "within 5 arcsec: matched" in said
+    assert "mag" in said
+    assert cli.main(["info", str(with_star), "--warehouse", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["alert"]["alert_id"] == str(with_star)
+    assert found["stamps"]["science"] > 1000
+
+
+def test_info_counts_the_bytes_of_the_stamps(folder: Path) -> None:
+    alert_id, size = ask(folder, "SELECT alert_id, octet_length(science) FROM ztf_cutouts LIMIT 1")[0]
+    with warehouse.open(str(folder)) as opened:
+        (found,) = info.info(opened, alert_id)
+    assert found["stamps"]["science"] == size
+
+
+def test_an_alert_that_is_not_there(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", "12345", "--warehouse", str(folder)]) == 1
+    assert "holds no alert 12345" in capsys.readouterr().err
+    assert cli.main(["info", "12345", "--warehouse", str(tmp_path)]) == 2
+    assert "holds no tables" in capsys.readouterr().err
