@@ -18,7 +18,7 @@ def tables(warehouse: str) -> list[str]:
 
 
 def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
-    """A connection in which the tables of the folder are views. Times are shown in UTC.
+    """A connection in which the tables of the folder are views. Times are shown in UTC, by its cursors too.
 
     Raises ``FileNotFoundError`` when the folder is none, or holds no table.
     """
@@ -26,7 +26,7 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
     if not found:
         raise FileNotFoundError(f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}")
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     # Queries may come from anywhere: they reach the warehouse's files and no others, and nothing on the network.
     folder = str(Path(warehouse).absolute()).replace("'", "''")
     connection.execute(f"SET allowed_directories = ['{folder}']")

@@ -6,7 +6,9 @@ Each part's docstring says what BigQuery does and what bqemulator does without i
 
 from __future__ import annotations
 
+import base64
 import functools
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any
@@ -19,6 +21,7 @@ from bqemulator.catalog.models import TableFieldSchema, TableMeta, TableSchema
 from bqemulator.cli import main
 from bqemulator.domain.errors import DomainError, ResourceRef, ValidationError, resource_already_exists
 from bqemulator.jobs import executor
+from bqemulator.sql import inner_query, parameters
 from bqemulator.storage.arrow_bridge import bq_rows_to_arrow
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.storage.type_map import bq_schema_to_duckdb_columns
@@ -209,6 +212,16 @@ def once(execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
     return executed
 
 
+def quoted_parameters(bind: Callable[..., tuple[str, list[Any]]]) -> Callable[..., tuple[str, list[Any]]]:
+    """A parameter's name may stand in quotes, and BYTES come in base64. bqemulator does not find the one nor decode the other."""
+
+    @functools.wraps(bind)
+    def bound(sql: str, query_parameters: list[Json] | None = None) -> tuple[str, list[Any]]:
+        return bind(re.sub(r'([@$])"(\w+)"', r"\1\2", sql), query_parameters)
+
+    return bound
+
+
 class AsBigQuery:
     """What holds for all requests.
 
@@ -252,6 +265,10 @@ def put_right() -> None:
     tabledata._partition_rows_for_insert = partition_rows
     tabledata.bq_rows_to_arrow = all_rows
     jobs.execute_query_job = query_errors(jobs.execute_query_job)
+    # It expands * to the columns whose types it knows, and loses the RECORD ones: without the types it leaves the * alone.
+    inner_query.build_catalog_schema = lambda *_, **__: {}
+    executor.bind_parameters = quoted_parameters(executor.bind_parameters)
+    parameters._SCALAR_CONVERTERS["BYTES"] = base64.b64decode
     jobs._handle_load_job_with_async_envelope = once(jobs._handle_load_job_with_async_envelope)
     jobs.execute_copy_job = once(jobs.execute_copy_job)
     # It copies the whole table after each insert and load, for time travel; memory grows with the square of a table.
