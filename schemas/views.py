@@ -16,14 +16,14 @@ def unique_alerts_sql(table: str, dialect: Dialect) -> str:
     """A query with one row per ``alert_id`` of ``table`` (a quoted name): what ``{survey}_alerts_unique`` shows.
 
     Latest ``published_at`` first (NULL last), then the highest ``schema_version`` compared as numbers part by part, then
-    the ``packet_digest``; of exact copies, one and the same for all readers. ``ingested_at`` takes no part: a replay must not change what readers see.
+    the ``packet_digest``. ``ingested_at`` takes no part: a replay must not change what readers see.
     """
     parts = [
         f"COALESCE({_SAFE_CAST[dialect]}(SPLIT(CONCAT(COALESCE(schema_version, ''), '...'), '.')"
         f"{_LIST_ITEM[dialect].format(number)} AS INT64), -1) DESC"
         for number in (1, 2, 3)
     ]
-    order = ", ".join(["published_at DESC NULLS LAST", *parts, "packet_digest DESC", "source", "run_id"])
+    order = ", ".join(["published_at DESC NULLS LAST", *parts, "packet_digest DESC"])
     return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY alert_id ORDER BY {order}) = 1"
 
 
