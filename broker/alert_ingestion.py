@@ -5,7 +5,8 @@
 >>> alert_ingestion.batch_ingest_alerts(15, warehouse="./warehouse")  # load files, or Parquet in a folder
 
 The warehouse is ``warehouse=``, else ``$PITT_BROKER_WAREHOUSE``, else the folder ``./warehouse``: these work before anyone has
-a cloud account. In a folder both write Parquet files.
+a cloud account. In a folder both write Parquet files. Load files for BigQuery are made in ``$PITT_BROKER_TEMP_LOCATION``
+(``gs://BUCKET/FOLDER``), or where ``options=["--temp_location", "gs://..."]`` says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pipelines.job import BIGQUERY, Job
 from pipelines.options import parse
 from pipelines.summary import Summary
 
-WAREHOUSE = "PITT_BROKER_WAREHOUSE"
+WAREHOUSE, TEMP_LOCATION = "PITT_BROKER_WAREHOUSE", "PITT_BROKER_TEMP_LOCATION"
 
 
 def stream_ingest_alerts(
@@ -48,7 +49,7 @@ def batch_ingest_alerts(
     folder: str | os.PathLike[str] | None = None,
     options: Sequence[str] = (),
 ) -> Summary:
-    """Ingest the local archive, ``num_alerts`` at a time, into BigQuery by load files (which want ``--temp_location gs://...``).
+    """Ingest the local archive, ``num_alerts`` at a time, into BigQuery by load files.
 
     Arguments, value and errors are those of ``stream_ingest_alerts``.
     """
@@ -69,6 +70,8 @@ def _ingest(  # noqa: PLR0917  (what both functions take)
     words += [word for archive in chosen_archives(data_folder(folder)) for word in ("--input", str(archive))]
     if place.startswith(BIGQUERY):
         words += ["--write_method", method]
+        if (temporary := os.environ.get(TEMP_LOCATION)) and "--temp_location" not in extra:
+            words += ["--temp_location", temporary]
     if max_alerts is not None:
         words += ["--max_alerts", str(max_alerts)]
     options = parse(words, "alert_ingestion")
