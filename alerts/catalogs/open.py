@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from alerts.catalogs.spec import CatalogSpec
 
 Opener = Callable[[str], BinaryIO]
 
+_LOG = logging.getLogger(__name__)
 _RUNS_AT_ONCE = 4
 _OPEN: OrderedDict[str, Askers] = OrderedDict()
 _LOCK = threading.Lock()
@@ -90,7 +92,10 @@ def catalog_of(spec: CatalogSpec, gate: Gate, opener: Opener, *, url: str = URL,
 
 
 def _file(spec: CatalogSpec, settings: CatalogSettings, opener: Opener) -> Asker:
-    return Asker(spec, shared_local(spec.target, spec.columns, opener), settings.epoch)
+    catalog = shared_local(spec.target, spec.columns, opener)
+    if catalog.left_out:
+        _LOG.warning("%s: %d sources have a position that is no place on the sky, and are left out", spec.name, catalog.left_out)
+    return Asker(spec, catalog, settings.epoch)
 
 
 def _service(spec: CatalogSpec, settings: CatalogSettings, gate: Gate, count: Callable[[str, str, int], None]) -> Asker:

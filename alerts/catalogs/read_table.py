@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +67,8 @@ def read_header(path: str, opener: Opener) -> Header:
             with _fits_table(path, file) as hdu:
                 units = {column.name: column.unit for column in hdu.columns if column.unit}
                 return _header(path, hdu.columns.names, _fits_types(hdu), units, hdu.header["NAXIS2"])
-        reader, names = _csv_reader(path, file)
+        reader, names = _csv_reader(path, file, most_bytes=2 * _CSV_BLOCK_BYTES)
+        # Of two blocks only the first: the second may be cut within a row.
         first = next(iter(reader), None)
         columns = [pa.chunked_array([column]) for column in first.columns] if first else []
         wrong = {name: text for name, text in zip(names, map(_not_a_number, columns), strict=False) if text is not None}
@@ -98,18 +98,16 @@ def read_table(path: str, opener: Opener, *, numbers: Collection[str] = (), ids:
 
 
 @contextmanager
-def _opened(path: str, opener: Opener) -> Iterator[tuple[str, BinaryIO]]:
+def _opened(path: str, opener: Opener) -> Iterator[tuple[str, io.BufferedReader]]:
     """A file's format, and its bytes. What goes wrong with them, in three libraries and a storage service, is ``BadCatalog``."""
     kind = next((kind for ending, kind in _FORMATS.items() if path.lower().endswith(ending)), None)
     if kind is None:
         raise BadCatalog(f"{path} is of no format read as a catalog; its name must end in {', '.join(_FORMATS)}")
     try:
-        file = opener(path)
+        file = buffered(opener(path))
     except Exception as error:
         raise BadCatalog(f"{path} cannot be opened ({_told(error)}); name a file that every worker can read") from error
-    with closing(file), warnings.catch_warnings():
-        # Of a file that is cut astropy only warns.
-        warnings.filterwarnings("error", message=".*truncated.*")
+    with closing(file):
         try:
             yield kind, file
         except BadCatalog:
@@ -148,12 +146,15 @@ def _whole(table: pa.Table) -> pa.RecordBatch:
     names, columns = table.column_names, table.columns
     del table
     wide = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+    # Rows of views (polars writes them) cannot be taken.
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
     arrays = []
     for _ in names:
         column = columns.pop(0)
-        if column.type in wide and column.nbytes > _MAX_TEXT_BYTES:
-            column = column.cast(wide[column.type])
-        arrays.append(column.combine_chunks())
+        kind = plain.get(column.type, column.type)
+        if kind in wide and column.nbytes > _MAX_TEXT_BYTES:
+            kind = wide[kind]
+        arrays.append(column.cast(kind).combine_chunks())
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
@@ -162,6 +163,10 @@ def _fits_table(path: str, file: BinaryIO) -> Iterator[Any]:
     with fits.open(file, memmap=False, lazy_load_hdus=True) as hdus:
         for hdu in hdus:
             if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)):
+                header = hdu.header
+                needed = hdu.fileinfo()["datLoc"] + header["NAXIS1"] * header["NAXIS2"] + header.get("PCOUNT", 0)
+                if file.seek(0, io.SEEK_END) < needed:
+                    raise BadCatalog(f"{path} is cut: it ends before byte {needed} where its table does; copy it again")
                 yield hdu
                 return
     raise BadCatalog(f"{path} holds no table, only images; name the FITS file of a catalog")
@@ -204,11 +209,9 @@ def _from_texts(values: np.ndarray[Any, Any]) -> pa.Array:
     return pc.utf8_rtrim(texts, " ")
 
 
-def _csv_reader(path: str, file: BinaryIO) -> tuple[pa_csv.CSVStreamingReader, list[str]]:
-    """A reader of all columns as text, and their names."""
-    stream = buffered(file)
-    if stream.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
-        stream = gunzip(stream)
+def _csv_reader(path: str, file: io.BufferedReader, most_bytes: int | None = None) -> tuple[pa_csv.CSVStreamingReader, list[str]]:
+    """A reader of all columns as text, of all of the file or not much more than ``most_bytes``; and their names."""
+    stream = gunzip(file) if file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC) else file
     names = [name.strip() for name in next(csv.reader([stream.readline().decode("utf-8-sig")]), [])]
     if not names:
         raise BadCatalog(f"{path} is empty; its first line must name the columns")
@@ -219,8 +222,8 @@ def _csv_reader(path: str, file: BinaryIO) -> tuple[pa_csv.CSVStreamingReader, l
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    # Arrow takes a file with nothing in it for an error, and one with an empty line for one without rows.
-    rest = stream if stream.peek(1) else cast(BinaryIO, io.BytesIO(b"\n"))
+    # Arrow takes a file with nothing in it for an error, and one with an empty line for one without rows. It reads ahead.
+    rest = stream if most_bytes is None and stream.peek(1) else io.BytesIO(stream.read(most_bytes) or b"\n")
     reading = pa_csv.ReadOptions(column_names=names, block_size=_CSV_BLOCK_BYTES)
     return pa_csv.open_csv(rest, reading, pa_csv.ParseOptions(newlines_in_values=True), convert), names
 

@@ -103,7 +103,9 @@ def found_pairs(sources, positions, radius_arcsec) -> list[tuple[int, int]]:
 
 
 # Places where rounding, borders of zones, poles and 0/360 meet, and others so near to them that radii decide.
-right_ascensions = st.sampled_from([0.0, 1e-12, 90.0, 179.99999, 180.0, 359.9999, BELOW_360]) | st.floats(0, 360, exclude_max=True)
+right_ascensions = st.sampled_from([0.0, 1e-12, 90.0, 179.99999, 180.0, 359.9999, BELOW_360]) | st.floats(
+    0, 360, exclude_max=True
+)
 declinations = st.sampled_from([90.0, -90.0, 89.9999999, 89.9, -89.9, 0.0, 10 / 240, -33 / 240]) | st.floats(-90, 90)
 nudges = st.sampled_from([0.0, 0.0, 1e-10, -1e-10, 1e-6, -1e-6, 4e-4, -4e-4, 0.01])
 radii = st.sampled_from([0.0, 1e-3, 0.01, 1.5, 5.0, 180.0, 3600.0, 40_000.0, 324_000.0, 700_000.0]) | st.floats(0, 7e5)
@@ -167,10 +169,12 @@ def test_nothing_is_near_nothing():
     assert len(SkyIndex(*one)) == 1
 
 
-@pytest.mark.parametrize(("ra", "dec"), [(360.0, 0.0), (-1e-9, 0.0), (np.nan, 0.0), (10.0, 90.001), (10.0, np.nan), (np.inf, 0.0)])
+@pytest.mark.parametrize(
+    ("ra", "dec"), [(360.0, 0.0), (-1e-9, 0.0), (np.nan, 0.0), (10.0, 90.001), (10.0, np.nan), (np.inf, 0.0)]
+)
 def test_what_is_not_on_the_sky_is_refused(ra, dec):
     good, bad = (np.array([10.0]), np.array([10.0])), (np.array([10.0, ra]), np.array([0.0, dec]))
-    with pytest.raises(ValueError, match="1 positions are not on the sky, such as .*deg"):
+    with pytest.raises(ValueError, match=r"1 positions are not on the sky, such as .*deg"):
         SkyIndex(*bad)
     with pytest.raises(ValueError, match="not on the sky"):
         SkyIndex(*good).pairs(*bad, 1.0)
@@ -181,6 +185,18 @@ def test_a_radius_is_not_negative(radius_arcsec):
     places = np.array([10.0, 11.0]), np.array([10.0, 11.0])
     with pytest.raises(ValueError, match=r"a radius is (-1|-2|nan) arcsec"):
         SkyIndex(*places).pairs(*places, radius_arcsec)
+
+
+def test_an_index_of_some_sources_finds_those_alone():
+    dice = np.random.default_rng(2)
+    ra, dec = sky(dice)
+    ra, dec = ra[-20_000:], dec[-20_000:]
+    some = np.flatnonzero(dice.random(20_000) < 0.3)
+    positions = ra[:500], dec[:500]
+    expected = [pair for pair in found_pairs((ra, dec), positions, 60.0) if pair[1] in set(some.tolist())]
+    assert len(expected) > 200
+    assert sorted(zip(*(one.tolist() for one in SkyIndex(ra, dec, some).pairs(*positions, 60.0)), strict=True)) == expected
+    assert len(SkyIndex(ra, dec, some)) == len(some)
 
 
 def test_arrays_that_may_not_be_written_are_searched_and_left_alone():
