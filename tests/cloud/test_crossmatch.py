@@ -17,6 +17,7 @@ from tests.cloud.streams import Topic, run_until
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
+from transforms.files import create_file
 
 COLUMNS = "survey, alert_id, object_id, ra_deg, dec_deg, catalog, radius_arcsec, status, error"
 
@@ -124,3 +125,15 @@ def test_a_stream_gives_the_rows_of_a_batch_run(pubsub: Cloud, night: Path, serv
         assert found(place) == found(local)
     # Two runs were under way, each with its own limit of two calls.
     assert server.most_in_flight <= 4
+
+
+def test_a_catalog_file_in_a_bucket(cloud: Cloud, night: Path, server: CatalogServer, tmp_path: Path) -> None:
+    uri = f"{cloud.folder()}/catalog.parquet"
+    with create_file(uri) as file:
+        file.write((night / "catalog.parquet").read_bytes())
+    near, far = str(tmp_path / "near"), str(tmp_path / "far")
+    assert run(["--input", str(night), "--warehouse", far, "--crossmatch", f"file:{uri}"]) == 0
+    assert run(["--input", str(night), "--warehouse", near, "--crossmatch", f"file:{night}/catalog.parquet"]) == 0
+    assert [(*row[:5], *row[6:]) for row in found(far)] == [(*row[:5], *row[6:]) for row in found(near)]
+    assert_truth(far, night)
+    assert run(["--input", str(night), "--warehouse", far, "--crossmatch", f"file:{uri}.gone"]) == 2
