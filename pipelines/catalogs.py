@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode, urlsplit
+
 from alerts.catalogs.asking import OBSERVED_EPOCH
 from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
 from alerts.catalogs.open import CatalogSettings, check
@@ -13,14 +15,18 @@ from transforms.files import absolute, open_file
 def catalog_settings(broker: BrokerOptions, run_id: str) -> CatalogSettings | None:
     """What to ask and how; None where no catalog was named. Opens files, calls no service. Raises ``OptionsError``."""
     for name, wrong, rule in (
-        ("crossmatch_concurrency", broker.crossmatch_concurrency < 1, "a number of calls, 1 or more"),
-        ("max_wait_secs", broker.max_wait_secs <= 0, "a number of seconds above 0"),
-        ("crossmatch_deadline_secs", broker.crossmatch_deadline_secs <= 0, "a number of seconds above 0"),
-        ("crossmatch_cache_arcsec", broker.crossmatch_cache_arcsec < 0, "an angle in arcsec, 0 or more"),
+        ("crossmatch_concurrency", not 1 <= broker.crossmatch_concurrency <= 16, "a number of calls, 1 to 16"),
+        ("max_wait_secs", not 0 < broker.max_wait_secs <= 3600, "a number of seconds above 0, at most 3600"),
+        (
+            "crossmatch_deadline_secs",
+            not 0 < broker.crossmatch_deadline_secs <= 3600,
+            "a number of seconds above 0, at most 3600",
+        ),
+        ("crossmatch_cache_arcsec", not 0 <= broker.crossmatch_cache_arcsec <= 180, "an angle in arcsec, 0 to 180"),
     ):
         if wrong:
             raise OptionsError(f"--{name} is {getattr(broker, name):g}; give {rule}")
-    if not broker.crossmatch_url.startswith(("http://", "https://")):
+    if not _is_url(broker.crossmatch_url):
         raise OptionsError(f"--crossmatch_url {broker.crossmatch_url} is no http:// or https:// address")
     specs = tuple(catalog_spec(text, broker) for text in broker.crossmatch or [])
     names = [spec.name for spec in specs]
@@ -39,13 +45,27 @@ def catalog_settings(broker: BrokerOptions, run_id: str) -> CatalogSettings | No
     )
 
 
+def full_name(spec: CatalogSpec) -> str:
+    """A catalog with all that was said of it, as ``--crossmatch`` takes it."""
+    return f"{spec.name}?{urlencode({**spec.columns, 'radius_arcsec': repr(spec.radius_arcsec)}, safe=',:/')}"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
 def catalog_spec(text: str, broker: BrokerOptions) -> CatalogSpec:
     """One catalog, checked. Raises ``OptionsError``."""
     try:
         spec = parse_spec(text, broker.radius_arcsec)
         if spec.kind == FILE:
-            # Workers may run in other folders; the rows still say what the person said.
-            spec = CatalogSpec(spec.name, spec.kind, absolute(spec.target), spec.radius_arcsec, spec.columns)
+            # A row's catalog means the same from every folder, here and on workers.
+            place = absolute(spec.target)
+            spec = CatalogSpec(f"{FILE}:{place}", spec.kind, place, spec.radius_arcsec, spec.columns)
         most = MAX_RADIUS_ARCSEC - PROPER_MOTION_REACH_ARCSEC
         if spec.remote and broker.crossmatch_epoch == OBSERVED_EPOCH and spec.radius_arcsec > most:
             raise BadCatalog(

@@ -21,9 +21,10 @@ from apache_beam.options.pipeline_options import (
     TypeOptions,
 )
 
+from alerts.catalogs.open import CatalogSettings
 from alerts.errors import UnknownSurvey
 from alerts.surveys import SURVEYS, Survey, survey
-from pipelines.catalogs import catalog_settings
+from pipelines.catalogs import catalog_settings, full_name
 from pipelines.options import BrokerOptions, OptionsError
 from transforms.crossmatch import CrossMatch
 from transforms.elements import Unit
@@ -132,7 +133,7 @@ class Job:
             stop_after_secs=broker.stop_after_secs,
             max_dead_letters=broker.max_dead_letters,
             progress_folder=progress_folder,
-            options=options.get_all_options(drop_default=True),
+            options=_given(options, catalogs),
         )
 
     @property
@@ -199,6 +200,14 @@ def _write(
     surveys = (named.name,) if named else tuple(SURVEYS)
     rows = broker.alerts_per_write or REQUEST_ROWS
     return WriteBigQuery(parts[0], parts[1], run_id, method, broker.cutouts, every_secs, surveys, rows)
+
+
+def _given(options: PipelineOptions, catalogs: CatalogSettings | None) -> dict[str, object]:
+    given: dict[str, object] = options.get_all_options(drop_default=True)
+    if catalogs:
+        # As a rematch can use them, from another folder too.
+        given["crossmatch"] = [full_name(spec) for spec in catalogs.specs]
+    return given
 
 
 def _stop_file(options: PipelineOptions, run_id: str, progress_folder: str | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.catalogs.asking import CATALOG_EPOCH, OBSERVED_EPOCH
+from alerts.catalogs.cds import DEADLINE_SECS
 from alerts.catalogs.cds import URL as CROSSMATCH_URL
 from alerts.surveys import SURVEYS
 
@@ -141,7 +142,7 @@ def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--crossmatch_deadline_secs",
         type=float,
-        default=60.0,
+        default=DEADLINE_SECS,
         metavar="SECONDS",
         help="a call of a service that takes longer has failed (default 60)",
     )
@@ -203,6 +204,9 @@ class RematchOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         which = parser.add_argument_group("which alerts")
+        which.add_argument(
+            "--again", action="store_true", help="ask the catalogs of --crossmatch about alerts that have an answer, too"
+        )
         which.add_argument(
             "--night",
             metavar="NIGHT[..NIGHT]",

@@ -8,19 +8,22 @@ Doing it again changes nothing: what has an answer is not asked, and the newest 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from alerts.catalogs.known import KNOWN
 from pipelines import ingest, summary
-from pipelines.catalogs import catalog_settings
-from pipelines.job import Job
+from pipelines.catalogs import catalog_settings, full_name
+from pipelines.job import BIGQUERY, Job
+from pipelines.local_warehouse import tables
 from pipelines.options import BrokerOptions, OptionsError, RematchOptions, WithoutSource, help_text, parse
-from pipelines.unmatched import Unmatched, Wanted, open_unmatched
+from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
 from transforms.crossmatch import CrossMatch
 from transforms.read_positions import ReadPositions
 
@@ -43,12 +46,12 @@ def run(argv: Sequence[str]) -> int:
         return ingest.DONE
     try:
         options = parse(argv, "broker rematch")
-        job, wanted = plan(options)
+        job, rounds = plan(options)
     except OptionsError as error:
         print(f"broker rematch: {error}", file=sys.stderr)
         return ingest.WRONG_OPTIONS
     try:
-        return _run(job, wanted, options)
+        return _run(job, rounds, options)
     except Exception as error:
         print(f"broker rematch: the run failed: {type(error).__name__}: {error}", file=sys.stderr)
         return ingest.FAILED
@@ -56,36 +59,74 @@ def run(argv: Sequence[str]) -> int:
         job.clean_up()
 
 
-def plan(options: PipelineOptions) -> tuple[Job, list[Wanted]]:
-    """The job, and which alerts to ask which catalog about. Raises ``OptionsError``."""
-    rematch = options.view_as(RematchOptions)
+@dataclass(frozen=True)
+class Round:
+    """Catalogs to ask together, and the alerts to ask each about."""
+
+    crossmatch: CrossMatch
+    wanted: list[Wanted]
+
+
+def plan(options: PipelineOptions) -> tuple[Job, list[Round]]:
+    """The job, and what it asks. Raises ``OptionsError``."""
+    rematch, broker = options.view_as(RematchOptions), options.view_as(BrokerOptions)
     first, last = nights(rematch.night)
+    if rematch.again and not broker.crossmatch:
+        raise OptionsError("--again is given without --crossmatch; say which catalogs to ask again")
+    _check_warehouse(broker.warehouse)
     job = Job.to_rematch(options)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a rematch runs on this machine, which reads the warehouse; leave it out")
     unmatched = open_unmatched(job)
-    if job.crossmatch is None:
-        job = _ask_again(job, options, unmatched, (first, last))
-    if job.crossmatch is None:
-        return job, []
-    broker = options.view_as(BrokerOptions)
-    specs = job.crossmatch.settings.specs
-    return job, unmatched.wanted(specs, first, last, only_failed=not broker.crossmatch, survey=job.survey)
+    if job.crossmatch is not None:
+        which = ALL if rematch.again else UNANSWERED
+        wanted = unmatched.wanted(job.crossmatch.settings.specs, first, last, which, job.survey)
+        return job, [Round(job.crossmatch, wanted)]
+    failed = unmatched.failed_catalogs(first, last, job.survey)
+    # One radius of a catalog at a time.
+    rounds: list[list[tuple[str, float]]] = []
+    for name, radius in failed:
+        free = next((one for one in rounds if name not in dict(one)), None)
+        if free is None:
+            rounds.append(free := [])
+        free.append((name, radius))
+    made = []
+    for named in rounds:
+        crossmatch = _as_asked(job, broker, unmatched, named)
+        wanted = unmatched.wanted(crossmatch.settings.specs, first, last, FAILED_ONES, job.survey)
+        made.append(Round(crossmatch, wanted))
+    return job, made
 
 
-def _ask_again(job: Job, options: PipelineOptions, unmatched: Unmatched, between: tuple[date, date]) -> Job:
-    """The job with the catalogs that have failed, each with the radius it was asked with."""
-    broker = options.view_as(BrokerOptions)
-    failed = unmatched.failed_catalogs(*between)
-    names = [name for name, _ in failed]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise OptionsError(f"{twice[0]} has failed with several radii; say which: --crossmatch {twice[0]}?radius_arcsec=...")
-    broker.crossmatch = [f"{name}?radius_arcsec={radius!r}" for name, radius in failed]
+def _check_warehouse(warehouse: str) -> None:
+    """Refuse a folder that holds nothing, before anybody makes it. Raises ``OptionsError``."""
+    if warehouse.startswith(BIGQUERY):
+        return
+    if "://" in warehouse:
+        raise OptionsError(f"--warehouse {warehouse} cannot be asked; a rematch reads a folder of this machine, or BigQuery")
+    if not os.path.isdir(warehouse) or not any(name.endswith("_alerts") for name in tables(warehouse)):
+        raise OptionsError(
+            f"--warehouse {warehouse} holds no alerts; fill it with: broker ingest --input ... --warehouse {warehouse}"
+        )
+
+
+def _as_asked(job: Job, broker: BrokerOptions, unmatched: Unmatched, failed: Sequence[tuple[str, float]]) -> CrossMatch:
+    """The catalogs that have failed, each with the parameters, radius and epoch that it was asked with."""
+    named = []
+    for name, radius in failed:
+        before = unmatched.options_of(name)
+        full = next((one for one in before.get("crossmatch") or [] if one.partition("?")[0] == name), None)
+        if full is None and name.startswith("vizier:") and name not in KNOWN:
+            raise OptionsError(f"{name} is not in our list, and no run says how it was asked; give it: --crossmatch '{name}?...'")
+        broker.crossmatch_epoch = before.get("crossmatch_epoch", broker.crossmatch_epoch)
+        parameters = [one for one in (full or "").partition("?")[2].split("&") if one and not one.startswith("radius_arcsec=")]
+        named.append(f"{name}?{'&'.join([*parameters, f'radius_arcsec={radius!r}'])}")
+    broker.crossmatch = named
     settings = catalog_settings(broker, job.run_id)
     broker.crossmatch = None
     if settings is None:
-        return job
-    return replace(job, crossmatch=CrossMatch(settings))
+        raise OptionsError("nothing has failed")
+    return CrossMatch(replace(settings, stop_file=f"{job.progress_folder}/stop-calls"))
 
 
 def nights(text: str | None) -> tuple[date, date]:
@@ -102,22 +143,36 @@ def nights(text: str | None) -> tuple[date, date]:
     return days[0], days[-1]
 
 
-def _run(job: Job, wanted: list[Wanted], options: PipelineOptions) -> int:
-    crossmatch = job.crossmatch
-    if crossmatch is None or not wanted:
+def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
+    said = False
+    for number, one in enumerate(rounds):
+        # Each is counted by itself, and opens its own catalogs.
+        run_id = f"{job.run_id}-{number + 1}" if number else job.run_id
+        crossmatch = replace(one.crossmatch, settings=replace(one.crossmatch.settings, run_id=run_id))
+        said = _ask(job, crossmatch, one.wanted, options) or said
+    if not said:
         print(_NOTHING)
-        return ingest.DONE
+    return ingest.DONE
+
+
+def _ask(job: Job, crossmatch: CrossMatch, wanted: list[Wanted], options: PipelineOptions) -> bool:
+    """Whether there was anything to ask; what became of it is printed."""
+    if not wanted:
+        return False
 
     def build(pipeline: beam.Pipeline, job: Job) -> None:
         positions = pipeline | "Read" >> ReadPositions(wanted, open_unmatched(job))
         _ = positions | "CrossMatch" >> crossmatch | "WriteMatches" >> job.write_matches
 
-    counts = summary.count(job, ingest.counters(ingest.run_to_its_end(job, options, build)))
+    settings = crossmatch.settings
+    asked = {**job.options, "crossmatch": [full_name(spec) for spec in settings.specs], "crossmatch_epoch": settings.epoch}
+    result = ingest.run_to_its_end(job, options, build)
+    job = replace(job, run_id=settings.run_id, options=asked)
+    counts = summary.count(job, ingest.counters(result))
     if not counts.catalogs:
-        print(_NOTHING)
-        return ingest.DONE
+        return False
     summary.write_run(job, counts, failed=False)
     print("\n".join([f"run {job.run_id}", *summary.crossmatch_lines(counts)]))
     for warning in summary.warnings(counts):
         print(f"  warning: {warning}")
-    return ingest.DONE
+    return True

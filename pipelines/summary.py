@@ -33,6 +33,8 @@ class CatalogCounts:
     """Of the service; 0 of a file."""
     positions: int = 0
     """Asked in these calls."""
+    unproven: int = 0
+    """Of those without a match, the ones whose catalog has no canary that would tell a broken service."""
     cache_hits: int = 0
     """Alerts that needed no call."""
     call_milliseconds: int = 0
@@ -205,6 +207,12 @@ def warnings(summary: Summary) -> list[str]:
         f"{counts.failed:,} alerts have no answer from {name} (crossmatches.error says why); ask again with: broker rematch"
         for name, counts in summary.catalogs.items()
         if counts.failed
+    ]
+    found += [
+        f"{name} has no canary: that nothing is at {counts.unproven:,} alerts is only the service's word; "
+        f"say where it has a source: {name}?canary=RA,DEC"
+        for name, counts in summary.catalogs.items()
+        if counts.unproven
     ]
     if summary.unknown_fields:
         shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +27,9 @@ _TYPES = {date: "DATE", str: "STRING", float: "FLOAT64"}
 _COLUMNS = ", ".join(POSITIONS.names)
 
 
+FAILED_ONES, UNANSWERED, ALL = "failed", "unanswered", "all"
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Alerts of one night to ask one catalog about."""
@@ -34,19 +38,21 @@ class Wanted:
     night: date
     catalog: str
     radius_arcsec: float
-    only_failed: bool
+    which: str
+    """``FAILED_ONES`` of this radius, ``UNANSWERED`` ones, or ``ALL``."""
 
 
 class Unmatched(Protocol):
     """What a rematch needs of a warehouse; goes to workers."""
 
-    def failed_catalogs(self, first: date, last: date) -> list[tuple[str, float]]:
+    def failed_catalogs(self, first: date, last: date, survey: Survey | None) -> list[tuple[str, float]]:
         """Catalogs, and their radii in arcsec, that have failed and not answered since."""
 
-    def wanted(
-        self, specs: Sequence[CatalogSpec], first: date, last: date, only_failed: bool, survey: Survey | None
-    ) -> list[Wanted]:
+    def wanted(self, specs: Sequence[CatalogSpec], first: date, last: date, which: str, survey: Survey | None) -> list[Wanted]:
         """What to ask, night by night."""
+
+    def options_of(self, catalog: str) -> dict[str, Any]:
+        """The options of the newest run that asked this catalog; empty where no run says."""
 
     def read(self, wanted: Wanted) -> Iterator[pa.RecordBatch]:
         """The positions of the alerts (``read_positions.POSITIONS``)."""
@@ -77,23 +83,26 @@ class _InWarehouse:
     def _parameter(self, name: str) -> str:
         return f"${name}" if self.dialect == "duckdb" else f"@{name}"
 
-    def failed_catalogs(self, first: date, last: date) -> list[tuple[str, float]]:
+    def failed_catalogs(self, first: date, last: date, survey: Survey | None) -> list[tuple[str, float]]:
         if not self._has("crossmatches"):
             return []
         # By night first: the newest row of an alert is of the same night as its others.
-        own = f"(SELECT * FROM {self._table('crossmatches')} WHERE {self._between()})"
+        values: dict[str, Any] = {"first": first, "last": last}
+        own_survey = ""
+        if survey:
+            values["survey"] = survey.name
+            own_survey = f" AND survey = {self._parameter('survey')}"
+        own = f"(SELECT * FROM {self._table('crossmatches')} WHERE {self._between()}{own_survey})"
         sql = f"SELECT DISTINCT catalog, radius_arcsec FROM ({newest_matches_sql(own)}) WHERE status = '{FAILED}' ORDER BY 1, 2"
-        return [(str(name), float(radius)) for name, radius in self._rows(sql, {"first": first, "last": last})]
+        return [(str(name), float(radius)) for name, radius in self._rows(sql, values)]
 
-    def wanted(
-        self, specs: Sequence[CatalogSpec], first: date, last: date, only_failed: bool, survey: Survey | None
-    ) -> list[Wanted]:
+    def wanted(self, specs: Sequence[CatalogSpec], first: date, last: date, which: str, survey: Survey | None) -> list[Wanted]:
         found = []
         for name in [survey.name] if survey else SURVEYS:
             if self._has(f"{name}_alerts"):
                 sql = f"SELECT DISTINCT night FROM {self._table(f'{name}_alerts')} WHERE {self._between()} ORDER BY 1"
                 nights = [row[0] for row in self._rows(sql, {"first": first, "last": last})]
-                found += [Wanted(name, night, spec.name, spec.radius_arcsec, only_failed) for night in nights for spec in specs]
+                found += [Wanted(name, night, spec.name, spec.radius_arcsec, which) for night in nights for spec in specs]
         return found
 
     def read(self, wanted: Wanted) -> Iterator[pa.RecordBatch]:
@@ -110,16 +119,26 @@ class _InWarehouse:
         )
         sql = f"SELECT {_COLUMNS} FROM ({alerts}) WHERE healpix29 IS NOT NULL"
         values: dict[str, Any] = {"night": wanted.night}
-        if not self._has("crossmatches"):
+        if wanted.which == ALL or not self._has("crossmatches"):
             return sql, values
-        values |= {"catalog": wanted.catalog, "survey": wanted.survey}
+        values |= {"catalog": wanted.catalog, "survey": wanted.survey, "radius": wanted.radius_arcsec}
         own = f"night = {night} AND catalog = {catalog} AND survey = {self._parameter('survey')}"
         newest = newest_matches_sql(f"(SELECT * FROM {self._table('crossmatches')} WHERE {own})")
-        if wanted.only_failed:
-            return f"{sql} AND alert_id IN (SELECT alert_id FROM ({newest}) WHERE status = '{FAILED}')", values
-        values["radius"] = wanted.radius_arcsec
+        if wanted.which == FAILED_ONES:
+            failed = f"SELECT alert_id FROM ({newest}) WHERE status = '{FAILED}' AND radius_arcsec = {radius}"
+            return f"{sql} AND alert_id IN ({failed})", values
         answered = f"SELECT alert_id FROM ({newest}) WHERE status <> '{FAILED}' AND radius_arcsec = {radius}"
         return f"{sql} AND alert_id NOT IN ({answered})", values
+
+    def options_of(self, catalog: str) -> dict[str, Any]:
+        """The options of the newest run that asked this catalog; empty where the ``runs`` table has none."""
+        if not self._has("runs"):
+            return {}
+        for (text,) in self._rows(f"SELECT options FROM {self._table('runs')} ORDER BY started_at DESC", {}):
+            options: dict[str, Any] = json.loads(text)
+            if any(one.partition("?")[0] == catalog for one in options.get("crossmatch") or []):
+                return options
+        return {}
 
 
 class _InFolder(_InWarehouse):

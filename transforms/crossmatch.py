@@ -6,6 +6,7 @@ the limit holds on all workers together; ``alerts.catalogs.gate`` keeps it among
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from transforms.together import AtTheEnd
 CROSSMATCH = "crossmatch "
 """Names of counters begin with it; the catalog follows, and what is counted."""
 _HELD_POSITIONS = 50_000
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -115,11 +117,18 @@ def _askers(settings: CatalogSettings) -> Askers:
     place = settings.stop_file
 
     def stopped() -> bool:
-        return place is not None and bool(FileSystems.exists(place))
+        try:
+            return place is not None and bool(FileSystems.exists(place))
+        except Exception:  # this worker has seen no ban itself; a bucket that is away must not stop its answers
+            _LOG.warning("%s cannot be looked for", place, exc_info=True)
+            return False
 
     def stop() -> None:
-        if place is not None:
-            with create_file(place) as file:
-                file.write(b"403\n")
+        try:
+            if place is not None:
+                with create_file(place) as file:
+                    file.write(b"403\n")
+        except Exception:  # this worker stops in any case
+            _LOG.warning("%s cannot be written: other workers must find out by themselves", place, exc_info=True)
 
     return open_askers(settings, opener=open_file, count=_count, stopped_elsewhere=stopped, tell_others=stop)

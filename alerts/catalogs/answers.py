@@ -15,6 +15,7 @@ from alerts.catalogs.catalog import BadCatalog, Candidates, Layout, Unavailable
 
 INDEX = "broker_index"
 _DISTANCE = "angDist"
+_LONGEST_HEADER = 65536
 _VOTABLE_TYPES = {
     "short": pa.int64(),
     "int": pa.int64(),
@@ -31,10 +32,11 @@ def read_answer(body: bytes, columns: Mapping[str, pa.DataType], asked: int, cat
 
     Raises ``Unavailable`` unless it is whole, has exactly the columns that were asked for, and speaks of our positions.
     """
+    body = body.removeprefix(b"\xef\xbb\xbf")
     head, newline, _ = body.partition(b"\n")
     if not newline or not body.endswith(b"\n"):
         raise Unavailable(f"{catalog}: the answer is no whole table: {_shown(body)}")
-    names = next(iter(_cells(head)), [])
+    names = next(iter(_cells(head[:_LONGEST_HEADER])), [])
     expected = {_DISTANCE, INDEX, *columns}
     if set(names) != expected or len(names) != len(expected):
         raise Unavailable(f"{catalog}: the answer has other columns than were asked for{_difference(names, expected)}")
@@ -71,7 +73,7 @@ def read_columns(body: bytes, catalog: str, layout: Layout) -> dict[str, pa.Data
     """
     try:
         root = ET.fromstring(body)  # noqa: S314  (expat reads no external entities, and limits how far others grow)
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise Unavailable(f"{catalog}: the service does not say which columns it has: {_shown(body)}") from error
     fields = [one for one in root.iter() if one.tag.rpartition("}")[2] == "FIELD"]
     found = {
@@ -84,6 +86,11 @@ def read_columns(body: bytes, catalog: str, layout: Layout) -> dict[str, pa.Data
     named = [name for name in (layout.ra, layout.dec, layout.source_id, layout.pmra, layout.pmdec) if name]
     if missing := [name for name in named if name not in found]:
         raise BadColumns(f"{catalog} has no column {', '.join(missing)}; it has {', '.join(found)}")
+    for name in (layout.ra, layout.dec, layout.pmra, layout.pmdec):
+        if name and found[name] == pa.string():
+            raise BadColumns(f"{catalog} has text in column {name}; name one that holds degrees or mas/yr as numbers")
+    if layout.source_id and found[layout.source_id] == pa.float64():
+        raise BadColumns(f"{catalog} has floating-point numbers in column {layout.source_id}, which are no ids; name another")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
@@ -9,14 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from alerts.catalogs.cache import AnchorCache
-from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, Candidates, Catalog, CatalogError, Floats
+from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog, Candidates, Catalog, CatalogError, Floats
 from alerts.catalogs.matching import within
 from alerts.catalogs.rows import Question, answered, epochs_jyear, failed
 from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, CatalogSpec
+from schemas.tables import NO_MATCH
 
 CATALOG_EPOCH, OBSERVED_EPOCH = "catalog", "observed"
 """Where a star is looked for: where its catalog is matched, or where it stood when the alert was observed."""
 
+_LOG = logging.getLogger(__name__)
 Count = Callable[[str, int], None]
 
 
@@ -27,9 +30,16 @@ def _nobody(name: str, number: int) -> None:
 class Asker:
     """Asks one catalog. Used by several threads at once."""
 
-    def __init__(self, spec: CatalogSpec, catalog: Catalog, epoch: str = CATALOG_EPOCH, cache: AnchorCache | None = None) -> None:
-        """``cache``: for catalogs behind a service."""
-        self.spec = spec
+    def __init__(
+        self,
+        spec: CatalogSpec,
+        catalog: Catalog,
+        epoch: str = CATALOG_EPOCH,
+        cache: AnchorCache | None = None,
+        unproven: bool = False,
+    ) -> None:
+        """``cache``: for catalogs behind a service; ``unproven``: nothing shows that an answer without matches is one."""
+        self.spec, self._unproven = spec, unproven
         self._catalog, self._observed, self._cache = catalog, epoch == OBSERVED_EPOCH, cache
 
     def rows(self, positions: pa.RecordBatch, count: Count = _nobody) -> pa.RecordBatch:
@@ -45,10 +55,15 @@ class Asker:
             found = self._candidates(positions, ra, dec, epoch, count)
             answer = within(found, self._catalog.layout, ra, dec, radius_arcsec=spec.radius_arcsec, epoch_jyear=epoch)
             rows = answered(positions, question, answer)
-        except CatalogError as error:
+        except (CatalogError, BadCatalog) as error:
             rows = failed(positions, question, str(error))
+        except Exception as error:  # no catalog, whatever it answers, may cost an alert its row
+            _LOG.exception("%s: unexpected", spec.name)
+            rows = failed(positions, question, f"{spec.name}: unexpected {type(error).__name__}: {error}")
         for status in rows.column("status").value_counts().to_pylist():
             count(str(status["values"]), status["counts"])
+            if self._unproven and status["values"] == NO_MATCH:
+                count("unproven", status["counts"])
         return rows
 
     def _candidates(

@@ -30,6 +30,8 @@ class _Anchor:
     sources: pa.RecordBatch
     separation_arcsec: Floats | None
     until: float
+    block: int
+    """The answer it came with, whose memory lives as long as one of its anchors does."""
 
 
 class AnchorCache:
@@ -38,8 +40,11 @@ class AnchorCache:
     def __init__(self, delta_arcsec: float, keep_secs: float, max_objects: int = 200_000, max_sources: int = 2_000_000) -> None:
         self.delta_arcsec = delta_arcsec
         self._keep_secs, self._max_objects, self._max_sources = keep_secs, max_objects, max_sources
-        self._kept: OrderedDict[Hashable, _Anchor] = OrderedDict()
+        self._kept: dict[Hashable, _Anchor] = {}
+        self._blocks: OrderedDict[int, tuple[int, set[Hashable]]] = OrderedDict()
+        """Of each answer: its sources, and the objects that need it."""
         self._sources = 0
+        self._next_block = 0
         self._lock = threading.Lock()
 
     def candidates(
@@ -105,7 +110,6 @@ class AnchorCache:
             kept = self._kept.get(name)
             if kept is None or kept.until < time.monotonic():
                 return None
-            self._kept.move_to_end(name)
             return kept
 
     def _split(self, answer: Candidates, places: Floats) -> list[_Anchor]:
@@ -115,8 +119,12 @@ class AnchorCache:
         given = None if answer.separation_arcsec is None else answer.separation_arcsec[order]
         bounds = np.searchsorted(answer.position[order], np.arange(len(places) + 1)).tolist()
         until = time.monotonic() + self._keep_secs
+        with self._lock:
+            self._next_block = block = self._next_block + 1
+            self._blocks[block] = (sources.num_rows, set())
+            self._sources += sources.num_rows
         return [
-            _Anchor(ra, dec, sources.slice(begin, end - begin), None if given is None else given[begin:end], until)
+            _Anchor(ra, dec, sources.slice(begin, end - begin), None if given is None else given[begin:end], until, block)
             for (ra, dec), begin, end in zip(places.tolist(), bounds[:-1], bounds[1:], strict=True)
         ]
 
@@ -125,14 +133,26 @@ class AnchorCache:
     ) -> None:
         with self._lock:
             for name, number in zip(objects, anchor_of, strict=True):
-                if name is None or asked[number] is not None or self._kept.get(name) is found[number]:
+                if name is None or asked[number] is not None:
                     continue
-                before = self._kept.pop(name, None)
-                self._sources += found[number].sources.num_rows - (before.sources.num_rows if before else 0)
-                self._kept[name] = found[number]
-            while len(self._kept) > self._max_objects or self._sources > self._max_sources:
-                _, gone = self._kept.popitem(last=False)
-                self._sources -= gone.sources.num_rows
+                new, before = found[number], self._kept.get(name)
+                if before is not None and before.block in self._blocks:
+                    self._blocks[before.block][1].discard(name)
+                self._kept[name] = new
+                if new.block in self._blocks:
+                    self._blocks[new.block][1].add(name)
+            for block in [block for block, (_, names) in self._blocks.items() if not names]:
+                self._drop(block)
+            # Whole answers go, the oldest first: a part of one would hold all of its memory.
+            while self._blocks and (len(self._kept) > self._max_objects or self._sources > self._max_sources):
+                self._drop(next(iter(self._blocks)))
+
+    def _drop(self, block: int) -> None:
+        sources, names = self._blocks.pop(block)
+        self._sources -= sources
+        for name in names:
+            if (kept := self._kept.get(name)) is not None and kept.block == block:
+                del self._kept[name]
 
 
 def _gather(found: Sequence[_Anchor], anchor_of: Sequence[int]) -> Candidates:

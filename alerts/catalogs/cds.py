@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from alerts.catalogs.answers import read_answer, read_columns
 from alerts.catalogs.catalog import (
     MAX_RADIUS_ARCSEC,
+    BadCatalog,
     Banned,
     Candidates,
     Floats,
@@ -32,7 +33,7 @@ from alerts.catalogs.http import post
 from alerts.catalogs.known import KNOWN, Known
 from alerts.catalogs.matching import places, separations
 from alerts.catalogs.question import request, upload, user_agent
-from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, SIMBAD, CatalogSpec, canary_position, number
+from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, SIMBAD, CatalogSpec, canary_position, epochs
 
 URL = "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync"
 MAX_POSITIONS = 10_000
@@ -44,6 +45,9 @@ _MARGIN_ARCSEC = 0.02
 """Positions are sent with 7 decimals and come with as few as 6: we ask for a little more than we keep."""
 _TOLERANCE_ARCSEC = 0.1
 _UNIT_ANGLE_ERROR = 0.001
+DEADLINE_SECS = 60.0
+_LAYOUT = {"ra": "ra", "dec": "dec", "id": "source_id", "pmra": "pmra", "pmdec": "pmdec"}
+"""Parameters of a catalog's name that are names of its columns."""
 
 _Read = TypeVar("_Read")
 
@@ -54,7 +58,7 @@ class Service:
 
     gate: Gate
     url: str = URL
-    deadline_secs: float = 15.0
+    deadline_secs: float = DEADLINE_SECS
     """For one call, from the first byte to the last."""
     longest_pause_secs: float = 5.0
     """Between two tries."""
@@ -84,7 +88,12 @@ class CdsCatalog:
         reach = self.reach_arcsec(radius_arcsec, moving=epoch_jyear is not None)
         if not self._columns:
             self._learn_columns()
-        return self._ask(ra_deg, dec_deg, reach)
+        try:
+            return self._ask(ra_deg, dec_deg, reach)
+        except Unavailable:
+            # What was learned may be out of date.
+            self._columns = dict(self._known.columns)
+            raise
 
     def reach_arcsec(self, radius_arcsec: float, moving: bool) -> float:
         """The radius that is asked for, so that all within ``radius_arcsec`` come, and those that move there."""
@@ -117,8 +126,10 @@ class CdsCatalog:
         ra = np.append(ra_deg, canary[0]) if canary else ra_deg
         dec = np.append(dec_deg, canary[1]) if canary else dec_deg
 
+        columns = self._columns
+
         def read(body: bytes) -> Candidates | None:
-            found = read_answer(body, self._columns, len(ra), self.name)
+            found = read_answer(body, columns, len(ra), self.name)
             if len(found.position) >= MAX_ROWS:
                 return None
             self._distrust(found, ra, dec, radius_arcsec)
@@ -151,7 +162,8 @@ class CdsCatalog:
         own = separations(ra_deg[found.position], dec_deg[found.position], ra, dec)
         # How a service moves stars may differ from ours in the last per cent.
         tolerance = _TOLERANCE_ARCSEC + 0.01 * self._moved_arcsec(found, ra, dec)
-        wrong = np.flatnonzero(~(np.abs(own - given) <= tolerance))
+        # A source without a position of its own is taken where the service says.
+        wrong = np.flatnonzero(np.abs(own - given) > tolerance)
         if len(wrong):
             row = int(wrong[0])
             raise Unavailable(
@@ -209,9 +221,11 @@ class CdsCatalog:
             return body
         said = _message(body)
         if response.status_code == 403:
-            raise Banned(f"{service.url} has shut us out (403 {said}); write to cds-question@unistra.fr")
+            raise Banned(f"{service.url} has shut us out (403: {said}); write to cds-question@unistra.fr")
         if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
             raise Rejected(f"{self.name}: the service refuses the question ({response.status_code}): {said}")
+        if 300 <= response.status_code < 400:
+            raise Rejected(f"{self.name}: {service.url} has moved to {response.headers.get('Location')}; give --crossmatch_url")
         raise _AskedToWait(
             f"{self.name}: the service answers {response.status_code}: {said}", _seconds(response.headers.get("Retry-After"))
         )
@@ -230,22 +244,22 @@ class _AskedToWait(Unavailable):
 
 
 def declared(spec: CatalogSpec) -> Known:
-    """What is known of a catalog, from our list or from the parameters of its name. Raises ``BadCatalog``."""
+    """What is known of a catalog: our list, and what the parameters of its name say instead. Raises ``BadCatalog``."""
     known = KNOWN.get(spec.name, Known(Layout(None, None), {}))
-    given, canary = spec.columns, canary_position(spec)
-    if any(name in given for name in ("ra", "dec", "id", "pmra", "pmdec", "epoch", "match_epoch")):
-        layout = Layout(
-            given.get("ra"),
-            given.get("dec"),
-            given.get("id"),
-            given.get("pmra"),
-            given.get("pmdec"),
-            position_epoch_jyear=number(spec, "epoch"),
-            match_epoch_jyear=number(spec, "match_epoch"),
-        )
-        # Other columns than ours: the service will declare them.
-        known = Known(layout, {}, canary or known.canary, known.keep_secs)
-    return Known(known.layout, known.columns, canary or known.canary, known.keep_secs)
+    canary = canary_position(spec) or known.canary
+    position_epoch, match_epoch = epochs(spec)
+    given: dict[str, Any] = {_LAYOUT[name]: value for name, value in spec.columns.items() if name in _LAYOUT}
+    if position_epoch is not None:
+        given["position_epoch_jyear"] = position_epoch
+    if match_epoch is not None or "pmra" in given:
+        given["match_epoch_jyear"] = 2000.0 if match_epoch is None else match_epoch
+    if not given:
+        return replace(known, canary=canary)
+    layout = replace(known.layout, **given)
+    if layout.pmra and layout.position_epoch_jyear is None:
+        raise BadCatalog(f"{spec.name} has proper motions but no epoch; say when its positions hold: epoch=2016.0")
+    # Other columns than those of our list: the service will declare them.
+    return replace(known, layout=layout, columns={}, canary=canary)
 
 
 def _message(body: bytes) -> str:
@@ -257,4 +271,4 @@ def _message(body: bytes) -> str:
 
 
 def _seconds(header: str | None) -> float | None:
-    return float(header) if header and header.strip().isdigit() else None
+    return float(header) if header and re.fullmatch(r"\s*[0-9]{1,6}\s*", header) else None

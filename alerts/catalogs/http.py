@@ -13,6 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from alerts.catalogs.catalog import Unavailable
 
@@ -29,11 +30,22 @@ class _Leash:
         self._lock = threading.Lock()
         self.expired = False
 
-    def hold(self, connected: socket.socket | None) -> None:
+    def hold(self, connected: socket.socket) -> None:
+        """A handle of our own: TLS takes the socket itself into another object."""
         with self._lock:
-            self._socket = connected
+            self._close()
+            self._socket = connected.dup()
             if self.expired:
                 self._shut()
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def expire(self) -> None:
         with self._lock:
@@ -48,15 +60,18 @@ class _Leash:
 
 
 def _pools(leash: _Leash) -> dict[str, Any]:
+    # From the first moment of a connection on: a proxy's answer and the TLS handshake may drip too.
     class Plain(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            leash.hold(self.sock)
+        def _new_conn(self) -> socket.socket:
+            made = super()._new_conn()
+            leash.hold(made)
+            return made
 
     class Secure(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            leash.hold(self.sock)
+        def _new_conn(self) -> socket.socket:
+            made = super()._new_conn()
+            leash.hold(made)
+            return made
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -96,6 +111,7 @@ def _leashed(deadline_secs: float) -> Iterator[tuple[requests.Session, _Leash]]:
         yield session, leash
     finally:
         timer.cancel()
+        leash.let_go()
         session.close()
 
 
@@ -112,14 +128,20 @@ def post(
             timeout = (min(CONNECT_SECS, deadline_secs), deadline_secs)
             sent = session.post(url, data=data, files=files, headers=headers, timeout=timeout, stream=True, allow_redirects=False)
             with sent as response:
-                return response, _body(response)
-        except (requests.RequestException, OSError) as error:
+                body = _body(response)
+            if leash.expired:
+                # To whoever reads, a connection pulled away looks like the end of a body without a length.
+                raise Unavailable(f"{url} did not answer within {deadline_secs:g} s")
+            return response, body
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             if leash.expired or time.monotonic() - begun >= deadline_secs:
                 raise Unavailable(f"{url} did not answer within {deadline_secs:g} s") from error
             raise Unavailable(f"{url} cannot be reached or broke off: {type(error).__name__}: {error}") from error
 
 
 def _body(response: requests.Response) -> bytes:
+    if "Content-Length" not in response.headers and "chunked" not in response.headers.get("Transfer-Encoding", ""):
+        raise Unavailable(f"{response.url} does not say how long its answer is, so that nobody can tell whether it is whole")
     parts: list[bytes] = []
     size = 0
     for part in response.iter_content(_CHUNK_BYTES):

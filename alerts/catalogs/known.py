@@ -25,7 +25,10 @@ class Known:
     columns: Mapping[str, pa.DataType]
     """The columns asked for (``cols2``), and their types."""
     canary: tuple[float, float] | None = None
-    """Where a source is that must come back with every answer: right ascension and declination, degrees."""
+    """Where a source is that must come back with every answer: right ascension and declination, degrees.
+
+    None only of catalogs that nobody has listed.
+    """
     keep_secs: float = 7 * DAY_SECS
     """For how long an answer may be used again."""
 
@@ -85,10 +88,6 @@ KNOWN: dict[str, Known] = {
         # Mira: omicron Ceti, 02h19m20.79s -02d58m39.5s (GCVS, VSX).
         canary=(34.83662, -2.97763),
         keep_secs=DAY_SECS,
-    ),
-    "vizier:II/349/ps1": Known(
-        Layout(ra="RAJ2000", dec="DEJ2000", source_id="objID"),
-        _columns("RAJ2000 DEJ2000 gmag rmag imag zmag ymag", integers="objID"),
     ),
     # A shared service that changes daily: these four columns, and others would be another service.
     "simbad": Known(

@@ -7,7 +7,6 @@ without gaps). 10 million sources with six columns: 630 MB, and 1.5 GB while the
 from __future__ import annotations
 
 import builtins
-import math
 import os
 import threading
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from alerts.catalogs.catalog import BadCatalog, Candidates, Floats, Layout
 from alerts.catalogs.matching import floats
 from alerts.catalogs.read_table import Header, Opener, read_header, read_table
 from alerts.catalogs.sky_index import SkyIndex
+from alerts.catalogs.spec import check_pairs, jyear
 from alerts.positions import on_the_sky
 
 SLOW_MAS_YR = 187.0
@@ -44,7 +44,6 @@ _POSITIONS = (
 )
 _IDS = ("source_id", "id", "name", "main_id", "objid", "object_id", "designation", "source")
 _MANY_COLUMNS = 60
-_EPOCHS_JYEAR = (1800.0, 2200.0)
 _SPARE_MOTION = 1.001
 """A star's path on the sky as ERFA computes it is not longer than rate times years but for the light's travel time, 1e-5."""
 _SPARE_ARCSEC = 1e-3
@@ -140,10 +139,8 @@ def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = N
     unknown = sorted(set(columns) - set(_PARAMETERS))
     if unknown:
         raise BadCatalog(f"{path} has the parameter {unknown[0]!r}; a file takes {', '.join(_PARAMETERS)}")
-    epoch = _epoch(path, columns)
-    for one, other in (("ra", "dec"), ("pmra", "pmdec")):
-        if (one in columns) != (other in columns):
-            raise BadCatalog(f"{path} has only one of the parameters {one} and {other}; give both")
+    epoch = jyear(path, columns, "epoch")
+    check_pairs(path, columns)
     if "pmra" in columns and epoch is None:
         raise BadCatalog(f"{path} has proper motions but no epoch; say when its positions hold: epoch=2016.0")
     header = read_header(path, opener or _open)
@@ -155,19 +152,6 @@ def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = N
     if header.empty:
         raise BadCatalog(f"{path} has no rows; a catalog without sources would match nothing, and not say why")
     return Layout(ra, dec, _id(path, header, columns.get("id")), pmra, pmdec, position_epoch_jyear=epoch)
-
-
-def _epoch(path: str, columns: Mapping[str, str]) -> float | None:
-    if "epoch" not in columns:
-        return None
-    try:
-        epoch = float(columns["epoch"])
-    except ValueError:
-        epoch = math.nan
-    low, high = _EPOCHS_JYEAR
-    if not low <= epoch <= high:
-        raise BadCatalog(f"epoch of {path} is {columns['epoch']!r}; give a Julian year from {low:g} to {high:g}, such as 2016.0")
-    return epoch
 
 
 def _find_positions(path: str, header: Header) -> tuple[str, str]:

@@ -48,10 +48,10 @@ def within(
     the catalog itself matches them.
     """
     ra, dec, epoch = places(found, layout, None if epoch_jyear is None else epoch_jyear[found.position])
-    if found.separation_arcsec is not None and layout.ra is None:
-        separation = found.separation_arcsec
-    else:
-        separation = separations(ra_deg[found.position], dec_deg[found.position], ra, dec)
+    separation = separations(ra_deg[found.position], dec_deg[found.position], ra, dec)
+    if found.separation_arcsec is not None:
+        # What has no position that we know of is where the catalog says.
+        separation = np.where(np.isnan(separation), found.separation_arcsec, separation)
     ids = source_ids(found.sources, layout)
     near = np.flatnonzero(separation <= radius_arcsec)
     # Sources at one place (two entries of one star) come in the order of their ids, from wherever they came.

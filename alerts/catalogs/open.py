@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 from alerts.catalogs.asking import CATALOG_EPOCH, Asker, delta_arcsec
 from alerts.catalogs.cache import AnchorCache
-from alerts.catalogs.catalog import Catalog
-from alerts.catalogs.cds import URL, CdsCatalog, Service, declared
+from alerts.catalogs.catalog import Candidates, Catalog, Floats, Layout
+from alerts.catalogs.cds import DEADLINE_SECS, URL, CdsCatalog, Service, declared
 from alerts.catalogs.gate import Gate
-from alerts.catalogs.local import check_local, shared_local
+from alerts.catalogs.local import LocalCatalog, check_local, shared_local
 from alerts.catalogs.spec import CatalogSpec
 
 Opener = Callable[[str], BinaryIO]
@@ -35,7 +35,7 @@ class CatalogSettings:
     url: str = URL
     concurrency: int = 2
     """Calls of services in flight at once, on all workers together."""
-    deadline_secs: float = 15.0
+    deadline_secs: float = DEADLINE_SECS
     cache_arcsec: float = 1.0
     """How far from where it was asked an answer is used again; 0: nowhere else."""
     stop_file: str | None = None
@@ -84,18 +84,38 @@ def open_askers(
         return found
 
 
-def catalog_of(spec: CatalogSpec, gate: Gate, opener: Opener, *, url: str = URL, deadline_secs: float = 60.0) -> Catalog:
+def catalog_of(spec: CatalogSpec, gate: Gate, opener: Opener, *, url: str = URL, deadline_secs: float = DEADLINE_SECS) -> Catalog:
     """One catalog by itself, as a notebook asks it. Raises ``BadCatalog``."""
     if spec.remote:
         return CdsCatalog(spec, Service(gate, url, deadline_secs))
-    return shared_local(spec.target, spec.columns, opener)
+    return _File(spec, opener)
+
+
+class _File:
+    """A catalog file, read when it is first asked: what is wrong with it costs answers, not the run."""
+
+    def __init__(self, spec: CatalogSpec, opener: Opener) -> None:
+        self._spec, self._opener = spec, opener
+        self._warned = False
+
+    @property
+    def layout(self) -> Layout:
+        return self._open().layout
+
+    def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
+        return self._open().search(ra_deg, dec_deg, radius_arcsec, epoch_jyear)
+
+    def _open(self) -> LocalCatalog:
+        catalog = shared_local(self._spec.target, self._spec.columns, self._opener)
+        if catalog.left_out and not self._warned:
+            self._warned = True
+            text = "%s: %d sources have a position that is no place on the sky, and are left out"
+            _LOG.warning(text, self._spec.name, catalog.left_out)
+        return catalog
 
 
 def _file(spec: CatalogSpec, settings: CatalogSettings, opener: Opener) -> Asker:
-    catalog = shared_local(spec.target, spec.columns, opener)
-    if catalog.left_out:
-        _LOG.warning("%s: %d sources have a position that is no place on the sky, and are left out", spec.name, catalog.left_out)
-    return Asker(spec, catalog, settings.epoch)
+    return Asker(spec, _File(spec, opener), settings.epoch)
 
 
 def _service(spec: CatalogSpec, settings: CatalogSettings, gate: Gate, count: Callable[[str, str, int], None]) -> Asker:
@@ -104,4 +124,5 @@ def _service(spec: CatalogSpec, settings: CatalogSettings, gate: Gate, count: Ca
 
     catalog = CdsCatalog(spec, Service(gate, settings.url, settings.deadline_secs, count=told))
     delta = delta_arcsec(spec, catalog, settings.cache_arcsec)
-    return Asker(spec, catalog, settings.epoch, AnchorCache(delta, declared(spec).keep_secs))
+    known = declared(spec)
+    return Asker(spec, catalog, settings.epoch, AnchorCache(delta, known.keep_secs), unproven=known.canary is None)

@@ -14,6 +14,7 @@ VIZIER, SIMBAD, FILE = "vizier", "simbad", "file"
 PROPER_MOTION_REACH_ARCSEC = 5.0
 """By how much a search at a service widens for sources that move: 187 mas/yr from 2000 to late 2026."""
 
+_EPOCHS_JYEAR = (1800.0, 2200.0)
 _COLUMNS = ("ra", "dec", "id", "pmra", "pmdec", "epoch")
 _PARAMETERS = {
     VIZIER: ("radius_arcsec", *_COLUMNS, "match_epoch", "canary"),
@@ -80,10 +81,31 @@ def _number(text: str, name: str, value: str) -> float:
     return number
 
 
-def number(spec: CatalogSpec, name: str) -> float | None:
-    """A parameter that is a number; None where it was not given. Raises ``BadCatalog``."""
-    value = spec.columns.get(name)
-    return None if value is None else _number(spec.name, name, value)
+def epochs(spec: CatalogSpec) -> tuple[float | None, float | None]:
+    """``epoch`` and ``match_epoch``, where they were given, and that columns come in pairs. Raises ``BadCatalog``."""
+    check_pairs(spec.name, spec.columns)
+    return jyear(spec.name, spec.columns, "epoch"), jyear(spec.name, spec.columns, "match_epoch")
+
+
+def check_pairs(name: str, columns: Mapping[str, str]) -> None:
+    """Refuse one of two columns that only mean something together. Raises ``BadCatalog``."""
+    for one, other in (("ra", "dec"), ("pmra", "pmdec")):
+        if (one in columns) != (other in columns):
+            raise BadCatalog(f"{name} has only one of the parameters {one} and {other}; give both")
+
+
+def jyear(name: str, columns: Mapping[str, str], key: str) -> float | None:
+    """A parameter that is an epoch; None where it was not given. Raises ``BadCatalog``."""
+    if key not in columns:
+        return None
+    try:
+        epoch = float(columns[key])
+    except ValueError:
+        epoch = math.nan
+    low, high = _EPOCHS_JYEAR
+    if not low <= epoch <= high:
+        raise BadCatalog(f"{key} of {name} is {columns[key]!r}; give a Julian year from {low:g} to {high:g}, such as 2016.0")
+    return epoch
 
 
 def canary_position(spec: CatalogSpec) -> tuple[float, float] | None:

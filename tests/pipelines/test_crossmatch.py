@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -231,9 +232,14 @@ def test_the_cache_changes_nothing(archive: Path, server: CatalogServer, undistu
         (("--crossmatch", "simbad", "--crossmatch", "simbad?radius_arcsec=1"), "given twice"),
         (("--crossmatch", "simbad", "--radius_arcsec", "181"), "at most 180"),
         (("--crossmatch", "simbad?radius_arcsec=178", "--crossmatch_epoch", "observed"), "it may be 175"),
-        (("--crossmatch", "simbad", "--crossmatch_concurrency", "0"), "1 or more"),
+        (("--crossmatch", "simbad", "--crossmatch_concurrency", "0"), "1 to 16"),
         (("--crossmatch", "simbad", "--max_wait_secs", "0"), "above 0"),
         (("--crossmatch", "simbad", "--crossmatch_url", "localhost"), "http"),
+        (("--crossmatch", "simbad", "--crossmatch_url", "http://"), "http"),
+        (("--crossmatch", "simbad", "--crossmatch_deadline_secs", "inf"), "at most 3600"),
+        (("--crossmatch", "simbad", "--max_wait_secs", "nan"), "at most 3600"),
+        (("--crossmatch", "simbad", "--crossmatch_cache_arcsec", "nan"), "0 to 180"),
+        (("--crossmatch", "simbad", "--crossmatch_concurrency", "100000"), "1 to 16"),
         (("--crossmatch", "vizier:II/246/out?canary=1"), "canary"),
         (("--crossmatch", "vizier:II/246/out?epoch=soon"), "epoch"),
     ],
@@ -248,9 +254,96 @@ def test_wrong_options_are_refused_before_anything_starts(
     assert not list((tmp_path / "w").rglob("*.parquet"))
 
 
+def test_a_rematch_asks_as_it_was_asked(
+    night: Path, archive: Path, server: CatalogServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Canary, ids and epoch are not in the table; the run that failed knows them."""
+    star = pq.read_table(night / "catalog.parquet").slice(3, 1).to_pylist()[0]
+    named = f"vizier:{SIM}?ra=ra_deg&dec=dec_deg&id=source_id&canary={star['ra_deg']!r},{star['dec_deg']!r}"
+    given = flags(server, named, more=("--crossmatch_epoch", "observed"))
+    server.fail(Fault("empty"))
+    assert run(tmp_path, archive, flags=given) == 0
+    service = ("--warehouse", str(tmp_path), "--crossmatch_url", server.url)
+    assert rematch.run(service) == 0
+    assert states(tmp_path) == {"failed": 2000}
+    server.heal()
+    assert rematch.run(service) == 0
+    assert ask(tmp_path, "SELECT count(*) FROM crossmatches_unique WHERE len(matches) > 0 AND matches[1].source_id IS NULL") == [
+        (0,)
+    ]
+    assert set(states(tmp_path)) == {"matched", "no_match"}
+    assert ask(tmp_path, "SELECT DISTINCT options->>'crossmatch_epoch' FROM runs") == [("observed",)]
+    # Who does not know how it was asked is not allowed to guess.
+    shutil.rmtree(tmp_path / "runs")
+    server.fail(Fault("502"))
+    again = ("--warehouse", str(tmp_path), *given, "--again")
+    assert rematch.run(again) == 0
+    shutil.rmtree(tmp_path / "runs")
+    capsys.readouterr()
+    assert rematch.run(service) == ingest.WRONG_OPTIONS
+    assert "no run says how it was asked" in capsys.readouterr().err
+
+
+def test_several_radii_that_failed_are_asked_each(archive: Path, server: CatalogServer, tmp_path: Path) -> None:
+    lsst = simulated(tmp_path / "lsst", "--survey", "lsst", "--alerts", "30", "--seed", "3")
+    warehouse = tmp_path / "w"
+    server.fail(Fault("502"))
+    assert run(warehouse, archive, flags=flags(server, ALLWISE)) == 0
+    assert run(warehouse, lsst, flags=flags(server, f"{ALLWISE}?radius_arcsec=2")) == 0
+    server.heal()
+    radii = "SELECT survey, radius_arcsec, count(*) FROM crossmatches_unique WHERE status {} 'failed' GROUP BY 1, 2 ORDER BY 1"
+    assert rematch.run(["--warehouse", str(warehouse), "--crossmatch_url", server.url, "--survey", "lsst"]) == 0
+    assert ask(warehouse, radii.format("=")) == [("ztf", 5.0, 2000)]
+    server.fail(Fault("502"))
+    assert run(warehouse, lsst, flags=flags(server, f"{ALLWISE}?radius_arcsec=2")) == 0
+    server.heal()
+    assert rematch.run(["--warehouse", str(warehouse), "--crossmatch_url", server.url]) == 0
+    assert ask(warehouse, radii.format("=")) == []
+    assert ask(warehouse, radii.format("<>")) == [("lsst", 2.0, 30), ("ztf", 5.0, 2000)]
+
+
+def test_a_catalog_file_with_bad_rows_costs_answers_not_the_run(
+    archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path
+) -> None:
+    good = "\n".join(f"{number},{number % 360}.5,{number % 90}.5" for number in range(200_000))
+    (tmp_path / "bad.csv").write_text(f"id,ra,dec\n{good}\n1,2\n")
+    assert run(tmp_path / "w", archive, flags=flags(server, ALLWISE, f"file:{tmp_path}/bad.csv")) == 0
+    found = dict(ask(tmp_path / "w", "SELECT catalog, count(*) FROM crossmatches_unique WHERE status = 'failed' GROUP BY 1"))
+    assert found == {f"file:{tmp_path}/bad.csv": 2000}
+    assert ask(tmp_path / "w", UNIQUE.replace("ORDER", f"WHERE catalog = '{ALLWISE}' ORDER")) == ask(undisturbed, UNIQUE)
+
+
+def test_a_file_is_the_same_catalog_from_every_folder(
+    night: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(night)
+    assert run(tmp_path, archive, flags=("--crossmatch", "file:catalog.parquet")) == 0
+    assert ask(tmp_path, "SELECT DISTINCT catalog FROM crossmatches") == [(f"file:{night}/catalog.parquet",)]
+
+
+@pytest.mark.parametrize("workers", ["2"])
+def test_a_ban_stops_the_other_processes_too(archive: Path, server: CatalogServer, tmp_path: Path, workers: str) -> None:
+    server.fail(Fault("403"))
+    more = ("--direct_num_workers", workers, "--crossmatch_concurrency", "4")
+    assert run(tmp_path, archive, flags=flags(server, ALLWISE, f"vizier:{SIM}", more=more)) == 0
+    assert states(tmp_path) == {"failed": 4000}
+    assert 1 <= len(server.calls) <= 4
+    first_refused = min(call.ended_secs for call in server.calls)
+    # Those under way may end; what begins after the first refusal has had time to see the mark.
+    assert [call for call in server.calls if call.begun_secs > first_refused + 0.5] == []
+
+
+@pytest.mark.parametrize("warehouse", ["nowhere", "gs://bucket/folder"])
+def test_a_rematch_of_nothing_is_refused(tmp_path: Path, warehouse: str, capsys: pytest.CaptureFixture[str]) -> None:
+    place = warehouse if "://" in warehouse else str(tmp_path / warehouse)
+    assert rematch.run(["--warehouse", place]) == ingest.WRONG_OPTIONS
+    assert place in capsys.readouterr().err
+    assert not (tmp_path / warehouse).exists()
+
+
 @pytest.mark.parametrize("night_flag", ["yesterday", "2026-11-02..2026-11-01", "2026-01-01..2026-01-02..2026-01-03"])
-def test_a_rematch_says_what_a_night_is(tmp_path: Path, night_flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert rematch.run(["--warehouse", str(tmp_path), "--night", night_flag]) == ingest.WRONG_OPTIONS
+def test_a_rematch_says_what_a_night_is(undisturbed: Path, night_flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rematch.run(["--warehouse", str(undisturbed), "--night", night_flag]) == ingest.WRONG_OPTIONS
     assert "2026-11-01..2026-11-23" in capsys.readouterr().err
 
 

@@ -106,6 +106,29 @@ def test_a_failure_is_a_row_and_is_not_kept(server):
     assert good.column("error").to_pylist() == [None, None]
 
 
+class Odd:
+    """A catalog that fails in a way that nobody has thought of."""
+
+    layout = KNOWN[ALLWISE].layout
+
+    def search(self, ra_deg, dec_deg, radius_arcsec, epoch_jyear):
+        raise LookupError("unknown encoding: foo")
+
+
+def test_whatever_a_catalog_raises_every_alert_has_its_row():
+    rows = Asker(parse_spec(ALLWISE, 5.0), Odd()).rows(positions(["a", "b"], [1.0, 2.0], [3.0, 4.0])).to_pylist()
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert rows[0]["error"] == f"{ALLWISE}: unexpected LookupError: unknown encoding: foo"
+
+
+def test_what_nothing_proves_is_counted(server):
+    counts = Counter()
+    spec = parse_spec(f"{ALLWISE}?radius_arcsec=1.5", 5.0)
+    one = Asker(spec, CdsCatalog(spec, Service(Gate(1), server.url)), cache=AnchorCache(0.0, 10), unproven=True)
+    one.rows(positions(["a"], [10.0], [-50.0]), lambda what, number: counts.update({what: number}))
+    assert counts == {"cache_hits": 0, "no_match": 1, "unproven": 1}
+
+
 def test_matches_come_nearest_first_with_every_column(server):
     counts = Counter()
     batch = positions(["a"], [150.15], [0.15])

@@ -163,5 +163,20 @@ def test_it_stays_within_its_bounds(field):
     for number in range(50):
         cache.candidates([f"o{number}"], np.array([150.05 + number / 300]), np.array([0.15]), ask)
         assert len(cache._kept) <= 10
-        assert cache._sources == sum(one.sources.num_rows for one in cache._kept.values()) <= 1000
+        assert cache._sources == sum(rows for rows, _ in cache._blocks.values()) <= 1000
+    assert cache._kept
+
+
+def test_memory_is_let_go_of_whole_answers_at_a_time(field):
+    """One hot object in each batch must not keep all batches alive."""
+    cache = AnchorCache(DELTA, keep_secs=1000, max_objects=10_000, max_sources=20_000)
+    rng = np.random.default_rng(1)
+    before = pa.total_allocated_bytes()
+    sizes = []
+    for batch in range(20):
+        ra, dec = 150 + rng.uniform(0.01, 0.3, 2000), rng.uniform(0.01, 0.3, 2000)
+        names = [f"hot{number}" if number < 5 else f"{batch}-{number}" for number in range(2000)]
+        cache.candidates(names, ra, dec, lambda ra, dec: field.search(ra, dec, RADIUS + DELTA))
+        sizes.append(pa.total_allocated_bytes() - before)
+    assert max(sizes[10:]) < 2 * max(sizes[:8])
     assert cache._kept

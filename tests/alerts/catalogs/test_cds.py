@@ -215,7 +215,7 @@ def test_one_position_with_too_many_rows_is_said_to_be_so(server, monkeypatch):
         (Fault("cut"), Unavailable, "broke off", 2),
         (Fault("cut_at_line"), Unavailable, "canary|no whole", 2),
         (Fault("cut_chunked"), Unavailable, "broke off", 2),
-        (Fault("cut_unlengthed"), Unavailable, "canary|no whole", 2),
+        (Fault("cut_unlengthed"), Unavailable, "does not say how long", 2),
         (Fault("slow", secs=20), Unavailable, "did not answer within 0.4 s", 2),
         (Fault("dripping_body", secs=0.05), Unavailable, "did not answer within 0.4 s", 2),
         (Fault("dripping_headers", secs=0.05), Unavailable, "did not answer within 0.4 s", 2),
@@ -307,6 +307,106 @@ def test_a_dripping_server_cannot_stretch_the_deadline():
     listener.close()
 
 
+def test_a_dripping_proxy_cannot_stretch_it_either(monkeypatch):
+    """Before TLS begins, a proxy answers CONNECT."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    done = threading.Event()
+
+    def drip():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            while not done.is_set():
+                try:
+                    connection.sendall(b"H")
+                except OSError:
+                    return
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=r"within 0\.3 s"):
+        post("https://xmatch.invalid/", {}, {}, headers={}, deadline_secs=0.3)
+    assert time.monotonic() - begun < 3.0
+    done.set()
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize("header", [b"", b"Transfer-Encoding: chunked\r\n"])
+def test_a_body_that_the_deadline_ends_is_no_answer(header):
+    """Whole lines only, and no length: to a reader, our hanging up looks like the end."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    done = threading.Event()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + header + b"\r\n")
+            while not done.is_set():
+                try:
+                    connection.sendall(b"4\r\na,b\n\r\n" if header else b"a,b\n")
+                except OSError:
+                    return
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(Unavailable, match=r"within 0\.3 s|how long"):
+        post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, {}, headers={}, deadline_secs=0.3)
+    done.set()
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("vizier:X/1?ra=RA", "only one of the parameters ra and dec"),
+        ("vizier:X/1?dec=DE", "only one of the parameters ra and dec"),
+        ("vizier:X/1?ra=RA&dec=DE&pmra=p&pmdec=q", "proper motions but no epoch"),
+        ("vizier:X/1?ra=RA&dec=DE&epoch=1e9", "Julian year from 1800 to 2200"),
+        ("vizier:X/1?ra=RA&dec=DE&epoch=2016&match_epoch=2e300", "Julian year from 1800 to 2200"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(name, says):
+    with pytest.raises(BadCatalog, match=says):
+        CdsCatalog(parse_spec(name, 5.0), Service(Gate(1)))
+
+
+def test_a_parameter_changes_what_is_listed_in_no_other_way():
+    layout = CdsCatalog(parse_spec(f"{GAIA}?id=DR3Name", 5.0), Service(Gate(1))).layout
+    assert layout == replace(KNOWN[GAIA].layout, source_id="DR3Name")
+
+
+def test_with_proper_motion_the_service_matches_at_2000(server):
+    named = f"{GAIA}?ra=RAdeg&dec=DEdeg&id=Source&pmra=pmRA&pmdec=pmDE&epoch=2016"
+    assert near(catalog(server, named), [PEG_51.at_2000]).source_id.to_pylist() == [str(PEG_51.gaia)]
+
+
+def test_a_new_column_is_learned_when_the_old_answer_no_longer_fits(stars):
+    own = {"id": ["a", "b"], "ra": [10.0, 20.0], "dec": [1.0, 2.0]}
+    place = Declared("ra", "dec")
+    with CatalogServer({"X/1": ServedCatalog(pa.table(own), place)}) as server:
+        one = catalog(server, "vizier:X/1?ra=ra&dec=dec&id=id")
+        assert near(one, [(10.0, 1.0)]).source_id.to_pylist() == ["a"]
+        server._listener.shared.catalogs["X/1"] = ServedCatalog(pa.table(own | {"new": [1, 2]}), place)
+        with pytest.raises(Unavailable, match="unknown: new"):
+            near(one, [(10.0, 1.0)])
+        assert near(one, [(10.0, 1.0)]).sources.column("new").to_pylist() == [1]
+
+
+@pytest.mark.parametrize(("named", "says"), [("ra=sexa&dec=sexa", "text in column sexa"), ("id=ra", "are no ids")])
+def test_columns_of_the_wrong_kind_are_said(named, says):
+    own = pa.table({"id": ["a"], "ra": [10.0], "dec": [1.0], "sexa": ["00 40 00"]})
+    with CatalogServer({"X/1": ServedCatalog(own, Declared("ra", "dec"))}) as server, pytest.raises(BadCatalog, match=says):
+        near(catalog(server, f"vizier:X/1?{named}"), [(10.0, 1.0)])
+
+
 def test_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -321,5 +421,6 @@ def test_every_listed_catalog_is_whole():
         named = {one for one in (layout.ra, layout.dec, layout.source_id, layout.pmra, layout.pmdec) if one}
         assert named <= set(known.columns), name
         assert INDEX not in known.columns
+        assert known.canary, name
         assert isinstance(layout, Layout)
     assert set(KNOWN["simbad"].columns) == {"main_id", "otype", "ra", "dec"}

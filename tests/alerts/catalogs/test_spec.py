@@ -1,7 +1,7 @@
 import pytest
 
 from alerts.catalogs.catalog import BadCatalog
-from alerts.catalogs.spec import canary_position, number, parse_spec
+from alerts.catalogs.spec import canary_position, epochs, parse_spec
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,7 @@ def test_names(text, name, kind, target, radius):
 def test_columns_are_what_the_person_says():
     spec = parse_spec("vizier:J/X/1/t?ra=RAJ2000&dec=DEJ2000&id=Name&epoch=2016&canary=10.5,-3.25", 2.0)
     assert dict(spec.columns) == {"ra": "RAJ2000", "dec": "DEJ2000", "id": "Name", "epoch": "2016", "canary": "10.5,-3.25"}
-    assert number(spec, "epoch") == 2016.0
-    assert number(spec, "match_epoch") is None
+    assert epochs(spec) == (2016.0, None)
     assert canary_position(spec) == (10.5, -3.25)
 
 
