@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -18,7 +16,6 @@ from alerts.catalogs.answers import INDEX
 from alerts.catalogs.catalog import BadCatalog, Banned, Layout, Rejected, Unavailable
 from alerts.catalogs.cds import CdsCatalog, Service
 from alerts.catalogs.gate import Gate
-from alerts.catalogs.http import post
 from alerts.catalogs.known import KNOWN, Known
 from alerts.catalogs.local import open_local
 from alerts.catalogs.matching import within
@@ -279,90 +276,6 @@ def test_an_unlisted_catalog_keeps_what_the_service_says(server, monkeypatch):
     assert answer.separation_arcsec[0] < 0.001
 
 
-def test_a_dripping_server_cannot_stretch_the_deadline():
-    """Byte by byte, each well within any timeout of a single read."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    done = threading.Event()
-
-    def drip():
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
-            while not done.is_set():
-                try:
-                    connection.sendall(b"H")
-                except OSError:
-                    return
-                time.sleep(0.02)
-
-    thread = threading.Thread(target=drip)
-    thread.start()
-    begun = time.monotonic()
-    with pytest.raises(Unavailable, match=r"within 0\.3 s"):
-        post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, {}, headers={}, deadline_secs=0.3)
-    # Ten times the deadline leaves room for a slow machine; without it, this would never end.
-    assert time.monotonic() - begun < 3.0
-    done.set()
-    thread.join()
-    listener.close()
-
-
-def test_a_dripping_proxy_cannot_stretch_it_either(monkeypatch):
-    """Before TLS begins, a proxy answers CONNECT."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    done = threading.Event()
-
-    def drip():
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
-            while not done.is_set():
-                try:
-                    connection.sendall(b"H")
-                except OSError:
-                    return
-                time.sleep(0.02)
-
-    thread = threading.Thread(target=drip)
-    thread.start()
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    begun = time.monotonic()
-    with pytest.raises(Unavailable, match=r"within 0\.3 s"):
-        post("https://xmatch.invalid/", {}, {}, headers={}, deadline_secs=0.3)
-    assert time.monotonic() - begun < 3.0
-    done.set()
-    thread.join()
-    listener.close()
-
-
-@pytest.mark.parametrize("header", [b"", b"Transfer-Encoding: chunked\r\n"])
-def test_a_body_that_the_deadline_ends_is_no_answer(header):
-    """Whole lines only, and no length: to a reader, our hanging up looks like the end."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    done = threading.Event()
-
-    def serve():
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\n" + header + b"\r\n")
-            while not done.is_set():
-                try:
-                    connection.sendall(b"4\r\na,b\n\r\n" if header else b"a,b\n")
-                except OSError:
-                    return
-                time.sleep(0.05)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    with pytest.raises(Unavailable, match=r"within 0\.3 s|how long"):
-        post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, {}, headers={}, deadline_secs=0.3)
-    done.set()
-    thread.join()
-    listener.close()
-
-
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -405,13 +318,6 @@ def test_columns_of_the_wrong_kind_are_said(named, says):
     own = pa.table({"id": ["a"], "ra": [10.0], "dec": [1.0], "sexa": ["00 40 00"]})
     with CatalogServer({"X/1": ServedCatalog(own, Declared("ra", "dec"))}) as server, pytest.raises(BadCatalog, match=says):
         near(catalog(server, f"vizier:X/1?{named}"), [(10.0, 1.0)])
-
-
-def test_nobody_listens():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(Unavailable, match="cannot be reached"):
-        post(f"http://127.0.0.1:{port}/", {}, {}, headers={}, deadline_secs=1.0)
 
 
 def test_every_listed_catalog_is_whole():
