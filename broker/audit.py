@@ -1,0 +1,165 @@
+"""``broker audit``: whether every packet is in the warehouse, once, as it was sent."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import duckdb
+from tqdm import tqdm
+
+from alerts.catalogs.catalog import BadCatalog
+from alerts.catalogs.spec import parse_spec
+from alerts.errors import UnknownSurvey
+from alerts.surveys import SURVEYS, Survey, survey
+from pipelines.audit import Settings, audit
+from pipelines.audit_messages import MessagesTruth
+from pipelines.audit_report import Report
+from pipelines.audit_truth import AuditError, FilesTruth, IdsTruth, Truth
+from pipelines.audit_warehouse import Nights, Stored, open_stored, surveys_with_rows
+from pipelines.options import OptionsError
+from pipelines.rematch import nights
+
+FORMATS = ("table", "json")
+
+_EXAMPLES = """examples:
+  broker audit --input ztf_public_20231018.tar.gz --warehouse ./warehouse
+  broker audit --input night/ --warehouse bigquery://PROJECT/DATASET --night 2026-11-23 --crossmatch vizier:II/328/allwise
+  broker audit --ids candids.parquet --night 2026-11-01..2026-11-23 --format json > audit.json
+  broker audit --subscription projects/PROJECT/subscriptions/AUDIT --warehouse bigquery://PROJECT/DATASET
+
+Exit status: 0 all is accounted for, 1 it is not, 2 the options are wrong or the audit could not be made."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``broker audit``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
+    truth = parser.add_argument_group("the truth: one of these")
+    truth.add_argument(
+        "--input",
+        action="append",
+        metavar="URI",
+        help=".avro, .tar, .tar.gz, a folder or a glob, local or gs://; may be repeated",
+    )
+    truth.add_argument(
+        "--ids",
+        metavar="FILE",
+        help="ids of alerts: one a line, or CSV or Parquet with a column alert_id, candid or "
+        "diaSourceId and perhaps packet_digest (hexadecimal, or 16 bytes)",
+    )
+    truth.add_argument(
+        "--subscription",
+        metavar="NAME",
+        help="projects/PROJECT/subscriptions/NAME; what it holds now is looked at and given back",
+    )
+    truth.add_argument(
+        "--silence_secs",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="the subscription has been read when nothing has come for so long (default 10)",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--warehouse", default="./warehouse", metavar="URI", help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET"
+    )
+    how.add_argument(
+        "--night",
+        metavar="NIGHT[..NIGHT]",
+        help="only these nights, all of whose alerts must be in the truth: "
+        "2026-11-01..2026-11-23 (default: the nights of the truth)",
+    )
+    how.add_argument(
+        "--survey", default="auto", metavar="NAME", help=f"auto (default: each packet tells), or one of {', '.join(SURVEYS)}"
+    )
+    how.add_argument(
+        "--schemas", metavar="FOLDER|URL", help="schemas of wire messages that are not built in, as for broker ingest"
+    )
+    how.add_argument(
+        "--crossmatch",
+        action="append",
+        metavar="CATALOG",
+        help="every alert must have a row of this catalog; may be repeated "
+        "(default: in each night the catalogs that any alert has a row of)",
+    )
+    how.add_argument("--no_cutouts", action="store_true", help="cutouts need not be there")
+    how.add_argument("--stamps", action="store_true", help="see that each stamp is there (reads all of them), not only its row")
+    shown = parser.add_argument_group("what to show")
+    shown.add_argument("--format", choices=FORMATS, default="table", help="table (default), or json, which has every fault")
+    shown.add_argument("--show", type=int, default=20, metavar="N", help="examples of each kind of fault (default 20)")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Audit, and print what was found; gives the exit status."""
+    try:
+        settings = _settings(arguments)
+        if arguments.show < 0:
+            raise AuditError(f"--show is {arguments.show}; give a number of examples, 0 or more")
+        with open_stored(arguments.warehouse) as stored:
+            truth = _truth(arguments, settings, stored)
+            bar = tqdm(desc="reading the truth", unit=" records", disable=None, leave=False)
+            with bar, audit(truth, stored, settings, bar.update) as report:
+                bar.close()
+                _show(report, arguments)
+                return 0 if report.accounted_for else 1
+    except (AuditError, OptionsError, OSError) as error:
+        print(f"broker audit: {error}", file=sys.stderr)
+        return 2
+    except duckdb.Error as error:
+        # The disk is full, or the memory.
+        print(f"broker audit: the comparison failed: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+
+
+def _show(report: Report, arguments: argparse.Namespace) -> None:
+    if arguments.format == "json":
+        report.write_json(sys.stdout)
+    else:
+        print(report.text(arguments.show))
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return Settings(
+        between=nights(arguments.night) if arguments.night else None,
+        survey=_survey(arguments.survey),
+        schemas=arguments.schemas,
+        catalogs=_catalogs(arguments.crossmatch),
+        cutouts=not arguments.no_cutouts,
+        look_into_cutouts=arguments.stamps,
+    )
+
+
+def _survey(name: str) -> Survey | None:
+    try:
+        return None if name == "auto" else survey(name)
+    except UnknownSurvey as error:
+        raise AuditError(f"--{error}") from error
+
+
+def _catalogs(named: list[str] | None) -> tuple[str, ...] | None:
+    """Names as the rows have them: without the radius and what else may stand behind a question mark."""
+    try:
+        return tuple(dict.fromkeys(parse_spec(one, radius_arcsec=1.0).name for one in named)) if named else None
+    except BadCatalog as error:
+        raise AuditError(f"--crossmatch: {error}") from error
+
+
+def _truth(arguments: argparse.Namespace, settings: Settings, stored: Stored) -> Truth:
+    given = [name for name in ("input", "ids", "subscription") if getattr(arguments, name)]
+    if len(given) != 1:
+        raise AuditError("give the truth by one of --input, --ids and --subscription" + (f", not {len(given)}" if given else ""))
+    if arguments.input:
+        return FilesTruth(arguments.input, settings.schemas, settings.survey)
+    if arguments.subscription:
+        return MessagesTruth(arguments.subscription, arguments.silence_secs, settings.schemas, settings.survey)
+    return IdsTruth(arguments.ids, settings.survey or _only_survey(stored, settings))
+
+
+def _only_survey(stored: Stored, settings: Settings) -> Survey:
+    """The survey whose ids these must be. Raises ``AuditError`` when that is not clear."""
+    found = surveys_with_rows(stored, Nights(*settings.between) if settings.between else Nights())
+    if len(found) != 1:
+        has = f"alerts of {' and '.join(found)}" if found else "no alerts"
+        raise AuditError(f"the warehouse has {has} there, and ids do not tell their survey; give --survey")
+    return survey(found[0])
