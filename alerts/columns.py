@@ -10,16 +10,24 @@ import numpy as np
 import pyarrow as pa
 
 from alerts import machine
-from alerts.layout import Layout, Path
+from alerts.layout import EVERYTHING, Layout, Path, Projection
+from alerts.machine import EARLIEST_MICROS, LATEST_MICROS
 from alerts.packets import Packet
 from alerts.program import NotSupported, Program, Target, compile_schema
 from schemas import Column
 
 Array = np.ndarray[Any, Any]
 
+_NUMBERS = {
+    "int": pa.int64(),
+    "long": pa.int64(),
+    "float": pa.float64(),
+    "double": pa.float64(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+"""What the machine leaves as numbers of 64 bits, and the types of their columns."""
 _ITEMS_PER_PACKET = 64
 """Room for items of each array, to begin with; it grows with need."""
-_EARLIEST_MICROS, _LATEST_MICROS = -62135596800_000_000, 253402300799_999_999  # years 1 and 9999: Python's datetime
 
 
 @dataclass(frozen=True)
@@ -28,77 +36,89 @@ class Columns:
 
     good: Array
     packet: pa.StructArray
-    """The packet's columns of the table."""
+    """The packet's columns of the table that are wanted."""
     stamps: list[pa.Array]
-    """science, template, difference."""
-    null_arrays: list[list[str]]
+    """science, template, difference, if they are wanted."""
+    null_arrays: pa.Array
+
+    def at(self, path: Path) -> pa.Array:
+        """The column at a path without arrays."""
+        array = self.packet
+        for name in path:
+            array = array.field(name)
+        return array
 
 
-def decode_columns(packets: Sequence[Packet], layout: Layout) -> Columns:
+def decode_columns(packets: Sequence[Packet], layout: Layout, want: Projection = EVERYTHING) -> Columns:
     """Decode packets of one schema. Raises ``NotSupported`` where only fastavro can: the schema, or some value, is unusual."""
     if layout.unknown:
         raise NotSupported("the packets have fields without a column")
-    program = compile_schema(packets[0].schema, layout.survey)
-    data = np.frombuffer(b"".join(packet.datum for packet in packets), np.uint8)
-    lengths = np.array([packet.stop - packet.start for packet in packets], np.int64)
-    stops = np.cumsum(lengths)
-    out = _Output(program, data, stops - lengths, stops)
+    program = compile_schema(packets[0].schema, layout.survey, want)
+    out = _Output(program, packets)
+    columns = want.packet_columns(layout.survey)
+    arrays = [out.column(program.root.parts.get(one.name), one, 0) for one in columns]
     return Columns(
-        good=out.fine.astype(bool),
-        packet=out.record(program.root, layout.survey.packet_columns),
-        stamps=[out.at(path) for path in layout.stamps.values()],
+        good=out.fine,
+        packet=pa.StructArray.from_arrays(arrays, fields=[one.arrow for one in columns]),
+        stamps=[out.at(path) for path in layout.stamps.values()] if want.stamps else [],
         null_arrays=_null_arrays(out, layout),
     )
 
 
-def _null_arrays(out: _Output, layout: Layout) -> list[list[str]]:
+def _null_arrays(out: _Output, layout: Layout) -> pa.Array:
     """Per packet the paths of its null and absent arrays."""
-    found: list[list[str]] = [[] for _ in range(out.rows(0))]
-    for path in layout.arrays:
-        target = out.target(path)
-        present = out.valid(target).tolist() if target else [0] * len(found)
-        parent = out.target(path[:-1])
-        inside = out.valid(parent).tolist() if parent else [1] * len(found)
-        name = ".".join(path)
-        for names, is_present, is_inside in zip(found, present, inside, strict=True):
-            if is_inside and not is_present:
-                names.append(name)
-    return found
+    missing = np.ones((len(layout.arrays), out.rows[0]), np.bool_)
+    for number, path in enumerate(layout.arrays):
+        target, parent = out.target(path), out.target(path[:-1])
+        if target is not None:
+            missing[number] &= ~out.valid(target)
+        if parent is not None:
+            missing[number] &= out.valid(parent)
+    offsets = np.zeros(out.rows[0] + 1, np.int32)
+    np.cumsum(missing.sum(axis=0), out=offsets[1:])
+    names = [".".join(path) for path in layout.arrays]
+    paths = pa.array([names[one] for one in np.nonzero(missing.T)[1]], pa.string())
+    return pa.ListArray.from_arrays(offsets, paths)
 
 
 class _Output:
     """Runs the program and turns what the machine has written into Arrow arrays."""
 
-    def __init__(self, program: Program, data: Array, starts: Array, stops: Array) -> None:
-        self._program, self._data = program, data
-        room = np.full(program.levels, len(starts) * _ITEMS_PER_PACKET, np.int64)
-        room[0] = len(starts)
-        while True:
-            sizes = room[program.slot_levels]
-            self._bases = np.cumsum(sizes) - sizes
-            self._values = np.zeros(int(sizes.sum()), np.int64)
-            self._valid = np.zeros(int(sizes.sum()), np.uint8)
-            self._rows = np.zeros(program.levels, np.int64)
-            self.fine = np.zeros(len(starts), np.uint8)
+    def __init__(self, program: Program, packets: Sequence[Packet]) -> None:
+        self._program = program
+        # The machine reads the packets where they lie, and so do we until the last string is copied.
+        self._packets = packets
+        addresses = np.array([pa.py_buffer(one.data).address + one.start for one in packets], np.int64)
+        lengths = np.array([one.stop - one.start for one in packets], np.int64)
+        room = np.full(len(program.level_slots), len(packets) * _ITEMS_PER_PACKET, np.int64)
+        room[0] = len(packets)
+        done = machine.FULL
+        while done == machine.FULL:
+            sizes = program.level_slots * room
+            starts = np.cumsum(sizes) - sizes
+            values, valid = np.zeros(int(sizes.sum()), np.int64), np.zeros(int(sizes.sum()), np.uint8)
+            rows, fine = np.zeros(len(room), np.int64), np.zeros(len(packets), np.uint8)
+            bases = starts[program.slot_levels] + program.slot_ranks * room[program.slot_levels]
             done = machine.run(
-                data,
-                starts,
-                stops,
+                addresses,
+                lengths,
                 program.instructions,
+                program.skipped_arrays,
                 program.slot_levels,
-                self._bases,
+                bases,
                 room,
-                self._values,
-                self._valid,
-                self._rows,
-                self.fine,
+                values,
+                valid,
+                rows,
+                fine,
             )
-            if done != machine.FULL:
-                return
-            room[1:] = np.where(self._rows[1:] == room[1:], room[1:] * 4, room[1:])
-
-    def rows(self, level: int) -> int:
-        return int(self._rows[level])
+            room[1:] = np.where(rows[1:] == room[1:], room[1:] * 4, room[1:])
+        self.fine = fine.astype(np.bool_)
+        self.rows: list[int] = rows.tolist()
+        self._levels = [
+            _Level(values[start:stop].reshape(slots, -1)[:, :used], valid[start:stop].reshape(slots, -1)[:, :used])
+            for start, stop, slots, used in zip(starts, starts + sizes, program.level_slots, self.rows, strict=True)
+        ]
 
     def target(self, path: Path) -> Target | None:
         """The target at a path; None where the schema lacks it."""
@@ -107,77 +127,63 @@ class _Output:
             found = found.parts.get(name) if found else None
         return found
 
+    def valid(self, target: Target) -> Array:
+        """Whether each value of a target is there."""
+        return np.asarray(self._levels[target.level].valid[target.rank], np.bool_)
+
     def at(self, path: Path | None) -> pa.Array:
         """The bytes at a path of level 0, NULL where the packet has none."""
         target = self.target(path) if path else None
         if target is None:
-            return pa.nulls(self.rows(0), pa.binary())
+            return pa.nulls(self.rows[0], pa.binary())
         if target.kind not in ("bytes", "string"):
             raise NotSupported(f"{target.name} is a stamp of type {target.kind}")
         return self._bytes(target, pa.binary())
 
-    def values(self, target: Target, further: int = 0) -> Array:
-        base = self._bases[target.slot + further]
-        return np.asarray(self._values[base : base + self._rows[target.level]])
-
-    def valid(self, target: Target) -> Array:
-        base = self._bases[target.slot]
-        return np.asarray(self._valid[base : base + self._rows[target.level]])
-
-    def _bitmap(self, target: Target) -> pa.Buffer | None:
-        valid = self.valid(target)
-        return None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-
-    def record(self, target: Target, columns: Sequence[Column]) -> pa.StructArray:
-        children = [self.column(target.parts.get(column.name), column, target.level) for column in columns]
-        fields = [column.arrow for column in columns]
-        rows = self.rows(target.level)
-        return pa.StructArray.from_buffers(pa.struct(fields), rows, [self._bitmap(target)], children=children)
-
     def column(self, target: Target | None, column: Column, level: int) -> pa.Array:
         """The array of a column; all NULL (or empty lists) where the schema lacks the field."""
-        kind = column.arrow.type
         if target is None:
-            return _absent(self.rows(level), kind, column)
+            return _absent(self.rows[level], column)
         if target.kind == "array":
-            return self._list(target, column, kind)
-        return self._value(target, column, kind)
+            return self._list(target, column)
+        return self._value(target, column)
 
-    def _list(self, target: Target, column: Column, kind: pa.DataType) -> pa.Array:
-        offsets = np.zeros(self.rows(target.level) + 1, np.int32)
-        np.cumsum(self.values(target), out=offsets[1:])
-        items = target.parts["[]"]
-        values = self._value(items, column, kind.value_type)
-        return pa.ListArray.from_buffers(kind, len(offsets) - 1, [None, pa.py_buffer(offsets)], children=[values])
+    def _list(self, target: Target, column: Column) -> pa.Array:
+        lengths = self._levels[target.level].values[target.rank]
+        offsets = np.zeros(len(lengths) + 1, np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        values = self._value(target.parts["[]"], column)
+        return pa.ListArray.from_buffers(column.arrow.type, len(lengths), [None, pa.py_buffer(offsets)], children=[values])
 
-    def _value(self, target: Target, column: Column, kind: pa.DataType) -> pa.Array:
-        rows = self.rows(target.level)
+    def _value(self, target: Target, column: Column) -> pa.Array:
+        """The array of a column, or of the items of a REPEATED one."""
+        level, rank = self._levels[target.level], target.rank
+        if target.kind in _NUMBERS:
+            if target.kind == "timestamp":
+                times = level.values[rank]
+                if not ((times >= EARLIEST_MICROS) & (times <= LATEST_MICROS)).all():
+                    raise NotSupported(f"{target.name} holds a time beyond the year 9999")
+            return level.numbers(target.kind, rank)
+        kind = column.arrow.type.value_type if column.mode == "REPEATED" else column.arrow.type
         if target.kind == "record":
-            return self.record(target, column.fields)
+            parts = [self.column(target.parts.get(one.name), one, target.level) for one in column.fields]
+            return pa.StructArray.from_buffers(kind, level.rows, [level.bitmap(rank)], children=parts)
         if target.kind in ("string", "bytes"):
             return self._bytes(target, kind)
-        values = self.values(target)
-        if target.kind == "float":
-            values = values.astype(np.uint32).view(np.float32).astype(np.float64)
-        elif target.kind == "boolean":
-            values = np.packbits(values.astype(np.uint8), bitorder="little")
-        else:
-            if target.kind == "timestamp" and not ((values >= _EARLIEST_MICROS) & (values <= _LATEST_MICROS)).all():
-                raise NotSupported(f"{target.name} holds a time beyond the year 9999")
-            # A copy, so that a row group kept for later does not keep all of the machine's room.
-            values = values.copy()
-        return pa.Array.from_buffers(kind, rows, [self._bitmap(target), pa.py_buffer(values)])
+        bits = pa.py_buffer(np.packbits(level.values[rank].astype(np.uint8), bitorder="little"))
+        return pa.Array.from_buffers(kind, level.rows, [level.bitmap(rank), bits])
 
     def _bytes(self, target: Target, kind: pa.DataType) -> pa.Array:
-        rows = self.rows(target.level)
-        lengths = self.values(target, 1)
+        level, rank = self._levels[target.level], target.rank
+        addresses, lengths = level.values[rank], level.values[rank + 1]
         total = int(lengths.sum())
         if total > np.iinfo(np.int32).max:
             raise NotSupported(f"{target.name} holds more than 2 GB at once")
-        offsets, out = np.empty(rows + 1, np.int32), np.empty(total, np.uint8)
-        machine.gather(self._data, self.values(target), lengths, offsets, out)
-        array = pa.Array.from_buffers(kind, rows, [self._bitmap(target), pa.py_buffer(offsets), pa.py_buffer(out)])
-        if kind == pa.string() and total and out.max() > 127:
+        # Arrow keeps the memory of batches that are gone; fresh memory from the system costs more than the copying.
+        offsets, out = np.empty(level.rows + 1, np.int32), pa.allocate_buffer(total)
+        machine.gather(addresses, lengths, offsets, out.address)
+        array = pa.Array.from_buffers(kind, level.rows, [level.bitmap(rank), pa.py_buffer(offsets), out])
+        if target.kind == "string" and total and np.frombuffer(out, np.uint8).max() > 127:
             try:
                 array.validate(full=True)
             except pa.ArrowInvalid as error:
@@ -185,7 +191,33 @@ class _Output:
         return array
 
 
-def _absent(rows: int, kind: pa.DataType, column: Column) -> pa.Array:
+class _Level:
+    """The rows of a level, slot by slot: numbers of 64 bits, and whether they are there.
+
+    Columns share the memory by slices of buffers. Slices of arrays would take less time, but pickle sends each with all of it.
+    """
+
+    def __init__(self, values: Array, valid: Array) -> None:
+        # A copy, so that a row group kept for later does not keep all of the machine's room.
+        self.values, self.valid = values.copy(), valid
+        self.rows = values.shape[1]
+        self._full = np.atleast_1d(valid.all(axis=1)).tolist()
+        bits = np.packbits(valid, axis=1, bitorder="little")
+        self._bits, self._bitmap_bytes = pa.py_buffer(bits), bits.shape[1]
+        self._numbers, self._numbers_bytes = pa.py_buffer(self.values), 8 * self.rows
+
+    def numbers(self, kind: str, rank: int) -> pa.Array:
+        """The numbers of a slot."""
+        values = self._numbers.slice(rank * self._numbers_bytes, self._numbers_bytes)
+        return pa.Array.from_buffers(_NUMBERS[kind], self.rows, [self.bitmap(rank), values])
+
+    def bitmap(self, rank: int) -> pa.Buffer | None:
+        """Which values of a slot are there; None: all."""
+        return None if self._full[rank] else self._bits.slice(rank * self._bitmap_bytes, self._bitmap_bytes)
+
+
+def _absent(rows: int, column: Column) -> pa.Array:
+    kind = column.arrow.type
     if column.mode == "REPEATED":
         offsets = pa.py_buffer(np.zeros(rows + 1, np.int32))
         return pa.ListArray.from_buffers(kind, rows, [None, offsets], children=[pa.array([], kind.value_type)])

@@ -7,6 +7,8 @@ that has something unusual, go through fastavro one record at a time (``alerts.r
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,18 +16,18 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from alerts.columns import Columns, decode_columns
 from alerts.envelope import RunStamp, envelope
 from alerts.errors import AlertError, DeadLetter, UndecodablePacket
 from alerts.inputs import in_batches
-from alerts.layout import Layout, Path, layout_of, pluck
+from alerts.layout import EVERYTHING, Layout, Path, Projection, layout_of, pluck
 from alerts.packets import Packet
 from alerts.program import NotSupported
 from alerts.records import Record, read_datum, stamps_of, take_null_arrays, take_unknown
 from alerts.surveys import Survey
 from alerts.wire_schemas import WriterSchema
+from schemas import Column
 from schemas.tables import CUTOUTS, ENVELOPE
 
 _RECORDS_BYTES = 2 * 2**20
@@ -37,7 +39,7 @@ class Decoded:
     """What became of a list of packets."""
 
     rows: dict[str, pa.RecordBatch]
-    """By survey: the columns of ``{survey}_alerts``, then ``science, template, difference`` (the stamps' bytes)."""
+    """By survey: the columns of ``{survey}_alerts``, then ``science, template, difference`` (the stamps' bytes), as wanted."""
     failures: list[DeadLetter] = field(default_factory=list)
     unknown_fields: Counter[str] = field(default_factory=Counter)
     """``survey: dotted path`` of the fields that went into ``extra``, with the number of alerts that have them."""
@@ -48,12 +50,18 @@ class Decoded:
 
 
 def decode(
-    packets: Sequence[Packet], *, survey: Survey | None = None, run_id: str = "", ingested_at: datetime | None = None
+    packets: Sequence[Packet],
+    *,
+    survey: Survey | None = None,
+    run_id: str = "",
+    ingested_at: datetime | None = None,
+    want: Projection = EVERYTHING,
 ) -> Decoded:
     """Rows for the packets, each a row or a dead letter; never raises for what a packet holds.
 
     ``survey`` takes every packet as that survey's; without it each packet's schema tells. The rows of a survey stand in
-    the order of the packets, schema by schema; those that had to be read one by one come last.
+    the order of the packets, schema by schema; those that had to be read one by one come last. What is not wanted has no
+    columns; whatever is wanted, the same packets are rows and dead letters, and the columns that are there read the same.
     """
     decoded = Decoded(rows={})
     stamp = RunStamp(run_id, ingested_at or datetime.now(timezone.utc))
@@ -64,7 +72,7 @@ def decode(
         except Exception as error:  # whatever a schema holds, the packets of other schemas are not concerned
             decoded.failures.extend(_dead_letter(error, packet, survey, "the schema cannot be understood") for packet in group)
             continue
-        batches.setdefault(layout.survey.name, []).extend(_decode_group(group, layout, stamp, decoded))
+        batches.setdefault(layout.survey.name, []).extend(_decode_group(group, layout, want, stamp, decoded))
     for name, parts in batches.items():
         full = [rows for rows in parts if rows.num_rows]
         if full:
@@ -74,8 +82,8 @@ def decode(
 
 def _by_schema(packets: Sequence[Packet]) -> dict[WriterSchema, list[Packet]]:
     groups: dict[WriterSchema, list[Packet]] = {}
-    for packet in packets:
-        groups.setdefault(packet.schema, []).append(packet)
+    for schema, run in itertools.groupby(packets, operator.attrgetter("schema")):
+        groups.setdefault(schema, []).extend(run)
     return groups
 
 
@@ -86,21 +94,25 @@ def _dead_letter(error: Exception, packet: Packet, survey: Survey | None, what: 
     return DeadLetter.of("decode", error, packet.source, packet.as_sent(), survey=name, attributes=packet.attributes)
 
 
-def _decode_group(packets: list[Packet], layout: Layout, stamp: RunStamp, decoded: Decoded) -> Iterator[pa.RecordBatch]:
+def _decode_group(
+    packets: list[Packet], layout: Layout, want: Projection, stamp: RunStamp, decoded: Decoded
+) -> Iterator[pa.RecordBatch]:
     """Rows of packets of one schema: all that can be at once, then the others one by one."""
     try:
-        columns = decode_columns(packets, layout)
+        columns = decode_columns(packets, layout, want)
     except NotSupported:
         left = packets
     else:
-        left = [packet for packet, good in zip(packets, columns.good, strict=True) if not good]
-        yield _rows(_of_columns(packets, columns), layout, stamp, decoded)
+        left = list(itertools.compress(packets, ~columns.good))
+        yield _rows(_of_columns(packets, columns), layout, want, stamp, decoded)
     decoded.one_by_one[layout.survey.name] += len(left)
     for chunk in in_batches(left, len(left), _RECORDS_BYTES):
-        yield from _decode_records(chunk, layout, stamp, decoded)
+        yield from _decode_records(chunk, layout, want, stamp, decoded)
 
 
-def _decode_records(packets: list[Packet], layout: Layout, stamp: RunStamp, decoded: Decoded) -> Iterator[pa.RecordBatch]:
+def _decode_records(
+    packets: list[Packet], layout: Layout, want: Projection, stamp: RunStamp, decoded: Decoded
+) -> Iterator[pa.RecordBatch]:
     good: list[Packet] = []
     records: list[Record] = []
     for packet in packets:
@@ -111,7 +123,7 @@ def _decode_records(packets: list[Packet], layout: Layout, stamp: RunStamp, deco
             decoded.failures.append(_dead_letter(error, packet, layout.survey, "the datum does not fit its schema"))
     part = Decoded(rows={})
     try:
-        rows = _rows(_of_records(good, records, layout, part.unknown_fields), layout, stamp, part)
+        rows = _rows(_of_records(good, records, layout, want, part.unknown_fields), layout, want, stamp, part)
     except Exception as error:  # a value of a kind that its column does not take
         if len(good) == 1:
             what = f"the alert does not fit into {layout.survey.alerts_table.name}"
@@ -119,7 +131,7 @@ def _decode_records(packets: list[Packet], layout: Layout, stamp: RunStamp, deco
             return
         # One by one, so that it does not take its neighbours along.
         for packet in good:
-            yield from _decode_records([packet], layout, stamp, decoded)
+            yield from _decode_records([packet], layout, want, stamp, decoded)
         return
     decoded.failures.extend(part.failures)
     decoded.unknown_fields.update(part.unknown_fields)
@@ -129,29 +141,23 @@ def _decode_records(packets: list[Packet], layout: Layout, stamp: RunStamp, deco
 
 @dataclass(frozen=True)
 class _Part:
-    """Packets with their columns, whichever way they were decoded."""
+    """Packets with their wanted columns, whichever way they were decoded."""
 
     packets: list[Packet]
-    columns: pa.StructArray
-    stamps: list[pa.Array]
-    null_arrays: list[list[str]]
-    extra: list[str | None]
-    values: Callable[[Path], list[Any]]
+    columns: list[pa.Array]
+    """Those of the packet, then its stamps."""
+    null_arrays: pa.Array | list[list[str]]
+    extra: pa.Array | list[str | None]
+    values: Callable[[Path], pa.Array | list[Any]]
 
 
 def _of_columns(packets: list[Packet], columns: Columns) -> _Part:
-    good = [packet for packet, fine in zip(packets, columns.good, strict=True) if fine]
-
-    def values(path: Path) -> list[Any]:
-        array: pa.Array = columns.packet
-        for name in path:
-            array = pc.struct_field(array, name)
-        return list(array.to_pylist())
-
-    return _Part(good, columns.packet, columns.stamps, columns.null_arrays, [None] * len(good), values)
+    good = list(itertools.compress(packets, columns.good))
+    arrays = [columns.packet.field(number) for number in range(columns.packet.type.num_fields)]
+    return _Part(good, [*arrays, *columns.stamps], columns.null_arrays, pa.nulls(len(good), pa.string()), columns.at)
 
 
-def _of_records(packets: list[Packet], records: list[Record], layout: Layout, unknown: Counter[str]) -> _Part:
+def _of_records(packets: list[Packet], records: list[Record], layout: Layout, want: Projection, unknown: Counter[str]) -> _Part:
     paths = {layout.alert_id, layout.time, layout.ra_deg, layout.dec_deg, *(path for path, _ in layout.object_ids)}
     if layout.version:
         paths.add(layout.version)
@@ -160,15 +166,18 @@ def _of_records(packets: list[Packet], records: list[Record], layout: Layout, un
     stamps = stamps_of(records, layout)
     extra = take_unknown(records, layout, unknown)
     null_arrays = take_null_arrays(records, layout)
-    return _Part(packets, pa.array(records, layout.packet_type), stamps, null_arrays, extra, facts.__getitem__)
+    # All of it, also what is not wanted: whether the alert fits into its table must not depend on that.
+    packet = pa.array(records, layout.packet_type)
+    columns = [packet.field(column.name) for column in want.packet_columns(layout.survey)]
+    return _Part(packets, [*columns, *(stamps if want.stamps else [])], null_arrays, extra, facts.__getitem__)
 
 
-def _rows(part: _Part, layout: Layout, stamp: RunStamp, decoded: Decoded) -> pa.RecordBatch:
+def _rows(part: _Part, layout: Layout, want: Projection, stamp: RunStamp, decoded: Decoded) -> pa.RecordBatch:
     """The rows of a part, without those that lack an id or a time, which become dead letters."""
     made = envelope(part.packets, part.values, layout, stamp)
     columns = {**made.columns, "extra": part.extra, "null_arrays": part.null_arrays}
-    arrays = [pa.array(columns[column.name], column.arrow.type) for column in ENVELOPE]
-    rows = pa.RecordBatch.from_arrays([*arrays, *part.columns.flatten(), *part.stamps], schema=_rows_schema(layout.survey))
+    arrays = [_array(columns[column.name], column) for column in ENVELOPE]
+    rows = pa.RecordBatch.from_arrays([*arrays, *part.columns], schema=_rows_schema(layout.survey, want))
     for number, fault in sorted(made.faults.items()):
         decoded.failures.append(_dead_letter(UndecodablePacket(fault), part.packets[number], layout.survey))
     if made.faults:
@@ -179,7 +188,11 @@ def _rows(part: _Part, layout: Layout, stamp: RunStamp, decoded: Decoded) -> pa.
     return rows
 
 
+def _array(values: Any, column: Column) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, column.arrow.type)
+
+
 @functools.cache
-def _rows_schema(survey: Survey) -> pa.Schema:
-    stamps = [survey.cutouts_table.by_name[role].arrow for role in CUTOUTS]
-    return pa.schema([*survey.alerts_table.arrow_schema, *stamps])
+def _rows_schema(survey: Survey, want: Projection) -> pa.Schema:
+    stamps = [survey.cutouts_table.by_name[role].arrow for role in CUTOUTS] if want.stamps else []
+    return pa.schema([*want.alerts_table(survey).arrow_schema, *stamps])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,15 +10,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import xxhash
+from xxhash import xxh3_128_digest
 
 from alerts.layout import Layout, Path, dotted
 from alerts.packets import Packet
 from alerts.positions import healpix29, on_the_sky
+from alerts.surveys import Survey
 from alerts.times import night_of, to_utc
 
-Values = Callable[[Path], list[Any]]
-"""The values at a path, one per packet."""
+_KNOWN_TIMES = 100_000
+Values = Callable[[Path], Any]
+"""The values at a path, one per packet: an Arrow array, or a list where they may be of any kind."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,17 @@ def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: R
     """The envelope of packets whose fields ``values`` knows."""
     survey, count = layout.survey, len(packets)
     sent, times = values(layout.alert_id), values(layout.time)
-    # An id in a float is rounded: no id at all.
-    alert_ids = [alert_id if type(alert_id) is int else None for alert_id in sent]
-    observed_at = to_utc(_floats(times), survey.time_format, survey.time_scale, survey.time_in_seconds_from)
+    observed_at = _to_utc(_floats(times), survey)
     ra, dec = values(layout.ra_deg), values(layout.dec_deg)
-    objects = _objects(values, layout, count)
+    object_id, object_kind = _objects(values, layout, count)
     indices, outside = _healpix(_floats(ra), _floats(dec))
     columns = {
-        "alert_id": alert_ids,
-        "object_id": [name for name, _ in objects],
-        "object_kind": [kind for _, kind in objects],
-        "packet_digest": [xxhash.xxh3_128_digest(packet.datum) for packet in packets],
-        "run_id": [stamp.run_id] * count,
-        "survey": [survey.name] * count,
+        "alert_id": _integers(sent),
+        "object_id": object_id,
+        "object_kind": object_kind,
+        "packet_digest": _digests(packets),
+        "run_id": pa.repeat(stamp.run_id, count),
+        "survey": pa.repeat(survey.name, count),
         "schema_version": _versions(values, layout, count),
         "observed_at": observed_at,
         "night": night_of(observed_at, survey.night_starts_utc_hours),
@@ -64,39 +65,87 @@ def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: R
         "healpix29": indices,
         "source": [packet.source for packet in packets],
         "published_at": [packet.published_at for packet in packets],
-        "ingested_at": [stamp.ingested_at] * count,
+        "ingested_at": pa.repeat(pa.scalar(stamp.ingested_at, pa.timestamp("us", tz="UTC")), count),
     }
     return Envelope(columns, _faults(sent, times, observed_at, layout), outside)
 
 
-def _floats(values: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+@functools.cache
+def _known_times(survey: Survey) -> dict[float, int]:
+    """Times met lately, as us from 1970: all alerts of an exposure have the same."""
+    return {}
+
+
+def _to_utc(values: np.ndarray[Any, Any], survey: Survey) -> Any:
+    """UTC (``datetime64[us]``) of a survey's times; NaT where there is none. Astropy is asked for each time once."""
+    known = _known_times(survey)
+    different, places = np.unique(values, return_inverse=True)
+    times = {value: known.get(value) for value in different.tolist()}
+    new = [value for value, micros in times.items() if micros is None]
+    if new:
+        utc = to_utc(np.array(new), survey.time_format, survey.time_scale, survey.time_in_seconds_from)
+        found = dict(zip(new, utc.astype(np.int64).tolist(), strict=True))
+        times.update(found)
+        if len(known) > _KNOWN_TIMES:
+            known.clear()
+        known.update(found)
+    return np.array(list(times.values()), np.int64).view("datetime64[us]")[places]
+
+
+def _digests(packets: Sequence[Packet]) -> pa.Array:
+    digests = [xxh3_128_digest(memoryview(packet.data)[packet.start : packet.stop]) for packet in packets]
+    return pa.array(digests, pa.binary())
+
+
+def _floats(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Numbers, NULL as NaN."""
+    if isinstance(values, pa.Array):
+        return np.asarray(values.to_numpy(zero_copy_only=False))
     return np.array(values, np.float64)
 
 
-def _faults(alert_ids: list[Any], times: list[Any], observed_at: Any, layout: Layout) -> dict[int, str]:
+def _integers(values: Any) -> Any:
+    """Integers, and None for what is none: an id in a float is rounded, no id at all."""
+    return values if isinstance(values, pa.Array) else [one if type(one) is int else None for one in values]
+
+
+def _faults(alert_ids: Any, times: Any, observed_at: Any, layout: Layout) -> dict[int, str]:
     faults = {}
     for number in np.flatnonzero(np.isnat(observed_at)).tolist():
         expected = f"{layout.survey.time_format.upper()} ({layout.survey.time_scale.upper()}) between 1960 and 2100"
-        faults[number] = f"the observation time {dotted(layout.time)} is {times[number]!r}, not a {expected}"
-    for number, alert_id in enumerate(alert_ids):
+        faults[number] = f"the observation time {dotted(layout.time)} is {_plain(times[number])!r}, not a {expected}"
+    if isinstance(alert_ids, pa.Array) and not alert_ids.null_count:
+        return faults
+    for number, alert_id in enumerate(map(_plain, alert_ids)):
         if type(alert_id) is not int:
             shown = "null" if alert_id is None else f"{alert_id!r}, not an integer"
             faults[number] = f"the alert id {dotted(layout.alert_id)} is {shown}"
     return faults
 
 
-def _objects(values: Values, layout: Layout, count: int) -> list[tuple[str | None, str | None]]:
-    found: list[tuple[str | None, str | None]] = [(None, None)] * count
+def _plain(value: Any) -> Any:
+    return value.as_py() if isinstance(value, pa.Scalar) else value
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values.to_pylist() if isinstance(values, pa.Array) else values)
+
+
+def _objects(values: Values, layout: Layout, count: int) -> tuple[list[str | None], list[str | None]]:
+    """Id and kind of the object: the first that is neither null, nor 0, nor empty."""
+    names: list[str | None] = [None] * count
+    kinds: list[str | None] = [None] * count
     for path, kind in reversed(layout.object_ids):
-        named = ((value, kind) if value and isinstance(value, (int, str)) else None for value in values(path))
-        found = [(str(one[0]), one[1]) if one else other for one, other in zip(named, found, strict=True)]
-    return found
+        for number, value in enumerate(_listed(values(path))):
+            if value and isinstance(value, (int, str)):
+                names[number], kinds[number] = str(value), kind
+    return names, kinds
 
 
 def _versions(values: Values, layout: Layout, count: int) -> list[str | None]:
     if layout.version is None:
         return [layout.schema_version] * count
-    return [layout.schema_version if sent is None else str(sent) for sent in values(layout.version)]
+    return [layout.schema_version if sent is None else str(sent) for sent in _listed(values(layout.version))]
 
 
 def _healpix(ra_deg: Any, dec_deg: Any) -> tuple[pa.Array, int]:

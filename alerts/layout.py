@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +13,41 @@ from alerts.errors import UndecodablePacket
 from alerts.surveys import Survey, identify
 from alerts.surveys.survey import has_path, type_at
 from alerts.wire_schemas import WriterSchema
-from schemas import Column
+from schemas import Column, Table
 from schemas.avro_files import AvroSchema, named_types, resolve, without_null
 from schemas.table import avro_type
+from schemas.tables import ENVELOPE
 
 Path = tuple[str, ...]
 """Names of nested fields; ``[]`` stands for every item of the array before it."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What is wanted of an alert besides its own measurements: by default all of it."""
+
+    history: bool = True
+    """Whether the packet's arrays of records (prv_candidates, prvDiaSources, ...) are wanted."""
+    stamps: bool = True
+
+    @functools.cache  # noqa: B019 - there are four projections and a handful of surveys
+    def alerts_table(self, survey: Survey) -> Table:
+        """``{survey}_alerts`` with its wanted columns."""
+        table = survey.alerts_table
+        return replace(table, columns=tuple(one for one in table.columns if self.history or not is_history(one)))
+
+    @functools.cache  # noqa: B019
+    def packet_columns(self, survey: Survey) -> tuple[Column, ...]:
+        """Those of its columns that are the packet's own."""
+        return self.alerts_table(survey).columns[len(ENVELOPE) :]
+
+
+EVERYTHING = Projection()
+
+
+def is_history(column: Column) -> bool:
+    """Whether a column of a packet is an array of records: earlier detections, forced photometry, limits."""
+    return column.mode == "REPEATED" and column.type == "RECORD"
 
 
 @dataclass(frozen=True)

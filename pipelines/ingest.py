@@ -38,7 +38,7 @@ _EXAMPLES = (
 def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     """Build the pipeline of ``job``, archive and stream alike."""
     read = pipeline | "Read" >> job.read
-    decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder)
+    decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder, job.want)
     rows = {"alerts": decoded.alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
     written = rows | "Write" >> job.write
     if job.crossmatch:

@@ -23,6 +23,7 @@ from apache_beam.options.pipeline_options import (
 
 from alerts.catalogs.open import CatalogSettings
 from alerts.errors import UnknownSurvey
+from alerts.layout import Projection
 from alerts.surveys import SURVEYS, Survey, survey
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.options import BrokerOptions, OptionsError
@@ -58,6 +59,8 @@ class Job:
     skipped: tuple[str, ...]
     """Files of a folder or glob that are no alerts by their name."""
     survey: Survey | None
+    want: Projection
+    """What of the packets is decoded and written."""
     warehouse: str
     bounded: bool
     """Whether the run ends by itself, and so gives an account."""
@@ -128,6 +131,7 @@ class Job:
             inputs=sum(len(unit.inputs) for unit in units),
             skipped=tuple(skipped),
             survey=named,
+            want=_want(broker),
             warehouse=warehouse,
             bounded=not stream,
             stop_after_secs=broker.stop_after_secs,
@@ -174,6 +178,10 @@ def _messages(broker: BrokerOptions, schemas: str | None, local: bool) -> ReadMe
     return ReadMessages(broker.subscription, broker.topic, id_label, broker.timestamp_attribute, schemas)
 
 
+def _want(broker: BrokerOptions) -> Projection:
+    return Projection(history=broker.history, stamps=broker.cutouts)
+
+
 def _write(
     options: PipelineOptions,
     *,
@@ -189,7 +197,7 @@ def _write(
             raise OptionsError(f"--write_method is for BigQuery; {warehouse} is a folder")
         _check_writable(warehouse)
         together = EverySecs(every_secs) if every_secs else AtTheEnd()
-        return WriteParquet(warehouse, run_id, units, broker.cutouts, together)
+        return WriteParquet(warehouse, run_id, units, _want(broker), together)
     parts = warehouse.removeprefix(BIGQUERY).split("/")
     if len(parts) != 2 or not all(parts):
         raise OptionsError(f"--warehouse {warehouse} is not of the form bigquery://PROJECT/DATASET")
@@ -199,7 +207,7 @@ def _write(
         raise OptionsError("--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load")
     surveys = (named.name,) if named else tuple(SURVEYS)
     rows = broker.alerts_per_write or REQUEST_ROWS
-    return WriteBigQuery(parts[0], parts[1], run_id, method, broker.cutouts, every_secs, surveys, rows)
+    return WriteBigQuery(parts[0], parts[1], run_id, method, _want(broker), every_secs, surveys, rows)
 
 
 def _given(options: PipelineOptions, catalogs: CatalogSettings | None) -> dict[str, object]:

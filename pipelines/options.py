@@ -183,7 +183,16 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--cutouts", action="store_true", default=True, help="write the image stamps to {survey}_cutouts (default)"
     )
-    group.add_argument("--no_cutouts", dest="cutouts", action="store_false", help="leave the image stamps out")
+    group.add_argument(
+        "--no_cutouts", dest="cutouts", action="store_false", help="leave the image stamps out; they are not decoded either"
+    )
+    group.add_argument(
+        "--no_history",
+        dest="history",
+        action="store_false",
+        help="leave out the packets' arrays of records (prv_candidates, fp_hists, prvDiaSources, ...), which are not decoded "
+        "either; Parquet files then lack these columns, in BigQuery they are empty (default: all is written)",
+    )
 
 
 class ReplayOptions(PipelineOptions):

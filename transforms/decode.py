@@ -10,7 +10,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from alerts.decode import Decoded, decode
+from alerts.layout import EVERYTHING, Projection
 from alerts.surveys import Survey
+from transforms import coders  # noqa: F401 - those of the batches
 from transforms.elements import AlertBatch, PacketBatch, UnitLetter
 from transforms.progress import Progress
 from transforms.read import DEAD_LETTERS
@@ -22,27 +24,34 @@ OFF_THE_SKY = "off_the_sky "
 
 @dataclass
 class DecodeAlerts(beam.PTransform):
-    """``PacketBatch``es to the outputs ``alerts`` (``AlertBatch``, one survey each) and ``dead_letters``."""
+    """``PacketBatch``es to the outputs ``alerts`` (``AlertBatch``, one survey each) and ``dead_letters``.
+
+    The rows have the columns that are wanted; the rest of the packets is gone over, and as strictly.
+    """
 
     run_id: str
     survey: Survey | None = None
     progress_folder: str | None = None
+    want: Projection = EVERYTHING
 
     def expand(self, packets: beam.PCollection[PacketBatch]) -> beam.pvalue.DoOutputsTuple:
         """From batches of packets to the outputs ``alerts`` and ``dead_letters``."""
-        return packets | "Decode" >> beam.ParDo(_Decode(self)).with_outputs(DEAD_LETTERS, main="alerts")
+        # Whoever reads them has not told Beam what they are, by which it finds their coder.
+        packets.element_type = PacketBatch
+        decode = beam.ParDo(_Decode(self)).with_output_types(AlertBatch)
+        return packets | "Decode" >> decode.with_outputs(DEAD_LETTERS, main="alerts")
 
 
 class _Decode(beam.DoFn):
     def __init__(self, settings: DecodeAlerts) -> None:
-        self._run_id, self._survey = settings.run_id, settings.survey
+        self._run_id, self._survey, self._want = settings.run_id, settings.survey, settings.want
         self._progress_folder = settings.progress_folder
 
     def setup(self) -> None:
         self._progress = Progress(self._progress_folder)
 
     def process(self, batch: PacketBatch) -> Iterator[AlertBatch | TaggedOutput]:
-        decoded = decode(batch.packets, survey=self._survey, run_id=self._run_id)
+        decoded = decode(batch.packets, survey=self._survey, run_id=self._run_id, want=self._want)
         _count(decoded)
         for survey, rows in decoded.rows.items():
             yield AlertBatch(batch.unit, survey, rows)

@@ -15,6 +15,7 @@ from google.cloud import bigquery
 
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import MAX_PAYLOAD_BYTES, DeadLetter
+from alerts.layout import EVERYTHING, Projection
 from alerts.rows import json_rows, typed_rows
 from alerts.surveys import SURVEYS, survey
 from schemas import Table
@@ -53,7 +54,8 @@ class WriteBigQuery(beam.PTransform):
     dataset: str
     run_id: str
     method: str
-    cutouts: bool = True
+    want: Projection = EVERYTHING
+    """Which columns are filled: tables have all of them, and an array that is not wanted is empty there."""
     load_every_secs: float | None = None
     surveys: tuple[str, ...] = tuple(SURVEYS)
     rows_per_request: int = REQUEST_ROWS
@@ -115,7 +117,7 @@ class WriteBigQuery(beam.PTransform):
 
     def _tables(self) -> list[Table]:
         written = [table for table in tables_of(self.surveys) if table not in (RUNS, CROSSMATCHES)]
-        return [table for table in written if self.cutouts or not table.name.endswith("_cutouts")]
+        return [table for table in written if self.want.stamps or not table.name.endswith("_cutouts")]
 
     def _sink(self, table: str | Callable[[TableRow], str], schema: dict[str, Any] | None = None) -> WriteToBigQuery:
         # Inserts need no schema, the tables are there; Beam would ask for it anew with every row.
@@ -159,10 +161,14 @@ def _table_of(row: TableRow) -> str:
 
 
 def _alert_rows(batch: AlertBatch, settings: WriteBigQuery) -> Iterator[TableRow]:
-    facts = survey(batch.survey)
-    for table in (facts.alerts_table, facts.cutouts_table) if settings.cutouts else (facts.alerts_table,):
-        for row in settings.rows_of(batch.rows.select(table.arrow_schema.names)):
-            yield TableRow(row, settings.table(table.name))
+    facts, want = survey(batch.survey), settings.want
+    tables = (want.alerts_table(facts), *([facts.cutouts_table] if want.stamps else []))
+    for table in tables:
+        names = table.arrow_schema.names
+        # Load files have no row without a value for every array.
+        left_out = [one.name for one in facts.alerts_table.columns if table is tables[0] and one.name not in table.by_name]
+        for row in settings.rows_of(batch.rows.select(names)):
+            yield TableRow({**row, **{name: [] for name in left_out}}, settings.table(table.name))
 
 
 class _LetterRows(beam.DoFn):

@@ -13,6 +13,7 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from alerts.dead_letters import dead_letter_rows
+from alerts.layout import EVERYTHING, Projection
 from alerts.surveys import survey
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS
@@ -34,7 +35,8 @@ class WriteParquet(beam.PTransform):
     warehouse: str
     run_id: str
     units: Sequence[Unit] = ()
-    cutouts: bool = True
+    want: Projection = EVERYTHING
+    """Which columns there are to be."""
     together: beam.PTransform = field(default_factory=AtTheEnd)
     """When files are put in place: gathers them to lists."""
 
@@ -90,7 +92,7 @@ class _WriteUnits(beam.DoFn):
     """Writes elements unit by unit: a worker's elements of one unit come one after another."""
 
     def __init__(self, settings: WriteParquet) -> None:
-        self._warehouse, self._run_id, self._cutouts = settings.warehouse, settings.run_id, settings.cutouts
+        self._warehouse, self._run_id, self._want = settings.warehouse, settings.run_id, settings.want
         self._writer: UnitWriter | None = None
 
     def start_bundle(self) -> None:
@@ -135,9 +137,8 @@ class _WriteUnits(beam.DoFn):
 class _WriteAlerts(_WriteUnits):
     def _write(self, element: AlertBatch) -> Iterator[WrittenFile]:
         facts = survey(element.survey)
-        yield from self._put(facts.alerts_table, element.rows.select(facts.alerts_table.arrow_schema.names))
-        if self._cutouts:
-            yield from self._put(facts.cutouts_table, element.rows.select(facts.cutouts_table.arrow_schema.names))
+        for table in (self._want.alerts_table(facts), *([facts.cutouts_table] if self._want.stamps else [])):
+            yield from self._put(table, element.rows.select(table.arrow_schema.names))
 
 
 class _WriteMatchRows(_WriteUnits):
