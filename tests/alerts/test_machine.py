@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import math
 import struct
+import subprocess
+import sys
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -61,6 +64,7 @@ SCHEMA: Any = {
 WRITER = writer_schema(as_text(SCHEMA))
 ITEM = struct.pack("<d", 2458450.5) + b"\4"
 NO_HISTORY = b"\0"
+ROOT = Path(__file__).parents[2]
 
 
 def alert(candid: int = 7, **values: Any) -> dict[str, Any]:
@@ -193,6 +197,46 @@ def test_a_batch_of_nothing_but_damage_is_nothing_but_dead_letters():
     assert not outcome.rows
     assert len(outcome.letters) == 3
     assert all(letter.stage == "decode" and letter.survey == "ztf" for letter in outcome.letters)
+
+
+_AT_THE_EDGE = """
+import ctypes, mmap, sys
+from alerts.columns import decode_columns
+from alerts.layout import Projection, layout_of
+from alerts.packets import Packet
+from tests.alerts import test_machine, test_projection
+
+memory = mmap.mmap(-1, 3 * mmap.PAGESIZE)
+address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mprotect(ctypes.c_void_p(address + 2 * mmap.PAGESIZE), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+
+good = 0
+entries = [test_projection.entry(fid=n % 2, isdiffpos="t" * (n % 3)) for n in range(12)]
+last = test_projection.packets_of([test_projection.ztf_datum(1, entries, test_projection.LAST)], test_projection.LAST)[0]
+short = test_machine.with_history(b"\\6" + 3 * test_machine.ITEM + b"\\0")
+for schema, whole in ((test_machine.WRITER, short), (last.schema, last.data)):
+    for length in range(len(whole) + 1):
+        # The datum's last byte is the last that this process may read.
+        start = 2 * mmap.PAGESIZE - length
+        memory[start : 2 * mmap.PAGESIZE] = whole[:length]
+        packet = Packet(memoryview(memory)[: 2 * mmap.PAGESIZE], start, 2 * mmap.PAGESIZE, schema, "s")
+        for want in (Projection(), Projection(history=False, stamps=False)):
+            good += int(decode_columns([packet, packet], layout_of(schema), want).good.sum())
+print(good)
+if sys.argv[1:]:
+    memory[: 2 * mmap.PAGESIZE], beyond = bytes(2 * mmap.PAGESIZE), ctypes.string_at(address + 2 * mmap.PAGESIZE, 1)
+"""
+
+
+def test_no_byte_beyond_the_end_of_a_packet_is_read():
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-c", _AT_THE_EDGE, *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+    done = run()
+    assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr
+    assert run("read on").returncode < 0, "this test would not notice"
 
 
 def test_the_built_in_schemas_need_no_fastavro():
