@@ -2,11 +2,12 @@
 # make cloud-demo   the same through Google Cloud, on emulators
 # make test   the tests that need neither network nor cloud
 # make check  format, lint, types
+# make bench  how fast it is beside the naive ways and other people's clients (an hour; BENCH="--alerts 1024" for a first look)
 PYTHON ?= python3
 BIN := .venv/bin
 NIGHT := demo/night
 
-.PHONY: demo cloud-demo test check format clean
+.PHONY: demo cloud-demo test check format clean bench
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -36,12 +37,22 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# With an environment of its own: the peers bring a hundred packages that the broker does not know.
+.venv-bench/installed: setup.py pyproject.toml constraints.txt
+	@echo "== making .venv-bench and installing"
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cloud,bench]'
+	@touch $@
+
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m benchmarks.bench $(BENCH)
+
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv warehouse demo build dist *.egg-info
+	rm -rf .venv .venv-bench warehouse demo build dist *.egg-info
 
 cloud-demo: .venv/installed
 	@echo "== a night through Pub/Sub and load files into BigQuery, on emulators (some minutes)"

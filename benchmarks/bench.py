@@ -25,7 +25,7 @@ from benchmarks.goals import goals
 from benchmarks.instructions import CannotCount, counted
 from benchmarks.machine_facts import facts, sentence
 from benchmarks.resources import memory, scaling
-from benchmarks.samples import real, simulated
+from benchmarks.samples import WHOLE_RUNS, real, simulated
 from benchmarks.stages import stages
 from benchmarks.tables import Table
 
@@ -80,12 +80,11 @@ def _tables(alerts: int, folder: Path, full: bool) -> Iterator[Table]:
     nights = [simulated(folder, survey, min(alerts, _DISTINCT)) for survey in ("ztf", "lsst")]
     catalog = write_catalog(nights[0].archive.parent / "catalog.parquet", folder / "catalog.parquet")
     samples = [*nights, *real()]
-    ztf = [sample for sample in samples if sample.survey == "ztf"]
     yield (decoded := decoding(samples))
     yield _instructions()
     yield (staged := stages(samples, catalog, folder))
     runs: dict[str, Table] = {}
-    for sample in ztf:
+    for sample in [one for one in samples if one.name in WHOLE_RUNS]:
         runs[sample.name] = end_to_end(sample, catalog, alerts, folder)
         yield runs[sample.name]
     yield (measured := memory(nights[0], catalog, folder, full))

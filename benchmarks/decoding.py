@@ -14,8 +14,8 @@ from benchmarks.samples import Sample
 from benchmarks.tables import Table
 from benchmarks.timing import ROUNDS, Timing, taking_turns
 
-AT_MOST = 512
-"""Packets of a sample: two batches of ZTF's."""
+AT_MOST = 256
+"""Packets of a sample: a batch of ZTF's, which the processor's third cache may hold, as it may what was just read."""
 _SLOW_SECS = 1.0
 _SLOW_PACKETS = 64
 """Who takes longer than that for all of them gets only so many."""

@@ -15,10 +15,16 @@ from zlib_ng import gzip_ng
 from alerts.archives import is_alert_name
 from broker.simulate import Night, write_night
 
-REAL_ZTF = "ztf/nightly/ztf_public_20181129.tar.gz"
-REAL_LSST = "lsst/nightly/lsst_20260310_v10_0.tar.gz"
-ZTF, ZTF_REAL, LSST, LSST_REAL = "ZTF simulated", "ZTF 20181129", "LSST simulated", "LSST 20260310"
+ZTF, ZTF_OLD, ZTF_RECENT = "ZTF simulated", "ZTF 20181129", "ZTF 20231018"
+LSST, LSST_REAL = "LSST simulated", "LSST 20260310"
 """Names of the samples."""
+WHOLE_RUNS = (ZTF, ZTF_RECENT)
+"""Those that are run from the archive to tables; others are only decoded, and measured stage by stage."""
+_REAL = {
+    ZTF_OLD: ("ztf", "ztf/nightly/ztf_public_20181129.tar.gz"),
+    ZTF_RECENT: ("ztf", "ztf/nightly/ztf_public_20231018.tar.gz"),
+    LSST_REAL: ("lsst", "lsst/nightly/lsst_20260310_v10_0.tar.gz"),
+}
 _LEVEL = 6  # gzip's own; of what is on disk
 
 
@@ -52,7 +58,7 @@ def real() -> list[Sample]:
     folder = real_data()
     if folder is None:
         return []
-    found = [Sample(ZTF_REAL, "ztf", folder / REAL_ZTF), Sample(LSST_REAL, "lsst", folder / REAL_LSST)]
+    found = [Sample(name, survey, folder / archive) for name, (survey, archive) in _REAL.items()]
     return [one for one in found if one.archive.is_file()]
 
 

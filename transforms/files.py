@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
@@ -40,6 +41,10 @@ def open_file(uri: str) -> BinaryIO:
 
 def create_file(uri: str) -> BinaryIO:
     """A new file to write, its folders made where they are missing."""
+    if "://" not in uri:
+        # Arrow writes to its own files without copying, a quarter of what stamps cost.
+        os.makedirs(os.path.dirname(uri), exist_ok=True)
+        return cast(BinaryIO, pa.OSFile(uri, "wb"))
     return cast(BinaryIO, FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED))
 
 

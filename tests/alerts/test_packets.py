@@ -8,6 +8,8 @@ import json
 import fastavro
 import pytest
 import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alerts import packets
 from alerts.errors import MAX_PAYLOAD_BYTES, DeadLetter
@@ -21,6 +23,7 @@ from tests.alerts.making import (
     container,
     cut_lengths,
     datum,
+    examples,
     filled,
     ingest,
     lsst_record,
@@ -286,3 +289,60 @@ def test_every_kind_of_avro_value_survives_the_framing():
     assert isinstance(packet, Packet)
     assert fastavro.schemaless_reader(io.BytesIO(packet.datum), packet.schema.parsed, None) == record
     assert json.loads(packet.schema.text)["name"] == "things"
+
+
+ONE = ztf_packet(7)
+TWO_HEADERS = [ONE, container([lsst_record(8)], LSST_SCHEMA)]
+
+
+def in_words(data: bytes) -> list[tuple]:
+    return [
+        (one.datum.tobytes(), one.schema, one.alone, one.as_sent()) if isinstance(one, Packet) else (one.message, one.payload)
+        for one in open_packets(data, "source", WireSchemas())
+    ]
+
+
+def assert_opened_alike(data: bytes) -> None:
+    """With its header known and with no header known, when it is read step by step."""
+    for known in TWO_HEADERS:
+        list(open_packets(known, "", WireSchemas()))
+    quickly = in_words(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packets, "_usual_container", lambda *_: None)
+        assert quickly == in_words(data)
+
+
+@examples(500)
+@given(
+    st.sampled_from([ONE, *TWO_HEADERS, container(NIGHT), container(NIGHT[:1], codec="deflate"), container([])]),
+    st.lists(st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=6), st.booleans()), max_size=2),
+    st.integers(0, 40),
+    st.sampled_from([b"", b"\0", SYNC, ONE]),
+)
+def test_a_usual_container_is_opened_as_any_other(packet, damages, cut, behind):
+    data = bytearray(packet)
+    for place, damage, inserted in damages:
+        # Around the block's header, where the two ways differ.
+        at = packet.index(SYNC) + place
+        data[at : at + (0 if inserted else len(damage))] = damage
+    assert_opened_alike(bytes(data[: len(data) - cut]) + behind)
+
+
+@pytest.mark.parametrize("count", [b"\2", b"\1", b"\4", b"\0"])
+@pytest.mark.parametrize("more", range(-3, 4))
+@pytest.mark.parametrize("width", range(1, 7))
+def test_sizes_that_nearly_fit_and_are_longer_than_they_need_be(count, more, width):
+    begin = block_header_at(ONE)
+    datum = ONE[begin + 3 : -len(SYNC)]
+    assert ONE[begin : begin + 3] == b"\2" + ONE[begin + 1 : begin + 3]
+    size = 2 * (len(datum) + more)
+    bytes_of = [(size >> 7 * place & 0x7F) | (0x80 if place < width - 1 else 0) for place in range(width)]
+    assert_opened_alike(ONE[:begin] + count + bytes(bytes_of) + datum + SYNC)
+
+
+def test_a_usual_container_is_opened_in_one_step(monkeypatch):
+    list(open_packets(ONE, "", WireSchemas()))
+    monkeypatch.setattr(packets, "_container", lambda *_: pytest.fail("it was read step by step"))
+    (packet,) = open_packets(ztf_packet(8), "1.avro", WireSchemas())
+    assert isinstance(packet, Packet)
+    assert (packet.source, packet.alone, packet.as_sent()) == ("1.avro", True, ztf_packet(8))

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from astropy.coordinates import SkyCoord
-from cdshealpix.nested import healpix_to_lonlat
+from astropy.coordinates import Latitude, Longitude, SkyCoord
+from cdshealpix.nested import healpix_to_lonlat, lonlat_to_healpix
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +52,20 @@ def within(ra: float, dec: float, radius_arcsec: float, count: int) -> tuple[np.
 
 def is_in(ranges: list[tuple[int, int]], indices: np.ndarray) -> np.ndarray:
     return np.any([(first <= indices) & (indices <= last) for first, last in ranges], axis=0)
+
+
+def test_two_libraries_agree_about_cells():
+    ra, dec = everywhere(100_000)
+    corners = np.array(
+        [*CENTERS, *itertools.product((0, 45, 90, 180, 270, 359.999999999), (-90, -41.8103148957786, 0, 41.8, 90))]
+    )
+    ra, dec = np.concatenate([ra, corners[:, 0]]), np.concatenate([dec, corners[:, 1]])
+    theirs = lonlat_to_healpix(Longitude(ra, "deg"), Latitude(dec, "deg"), 29).astype(np.int64)
+    ours = healpix29(ra, dec)
+    # Where cells meet either may be right.
+    lon, lat = healpix_to_lonlat(ours, 29)
+    assert SkyCoord(ra, dec, unit="deg").separation(SkyCoord(lon, lat)).arcsec.max() < CELL_ARCSEC
+    assert (theirs == ours)[:100_000].all()
 
 
 def test_the_cell_of_a_position_is_where_the_position_is():
