@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from alerts.secrets import redact, redacted
+
 
 class AlertError(ValueError):
     """Base of the errors by which a packet becomes a dead letter."""
@@ -46,7 +48,10 @@ def shortened(text: str) -> str:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """An input that did not become a row, and why. ``payload`` is the input as it came, None where too large to keep."""
+    """An input that did not become a row, and why. ``payload`` is the input as it came, None where too large to keep.
+
+    No credential stays in ``message`` and ``attributes``, whoever wrote them; ``payload`` and ``source`` are as they are.
+    """
 
     stage: str
     error_type: str
@@ -56,6 +61,11 @@ class DeadLetter:
     survey: str | None = None
     attributes: Mapping[str, str | int] = field(default_factory=dict)
     failed_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    def __post_init__(self) -> None:
+        # Before a message is shortened: half a URL hides its password from whoever looks for it.
+        object.__setattr__(self, "message", shortened(redact(self.message)))
+        object.__setattr__(self, "attributes", redacted(self.attributes))
 
     @classmethod
     def of(
@@ -76,4 +86,4 @@ class DeadLetter:
             payload = None
         name = type(error).__name__
         message = str(error) if isinstance(error, AlertError) else f"{name}: {error}"
-        return cls(stage, name, shortened(message), source, payload, survey, attributes or {})
+        return cls(stage, name, message, source, payload, survey, attributes or {})

@@ -6,6 +6,7 @@ import functools
 import http.client
 import json
 import math
+import os
 import re
 import time
 import urllib.error
@@ -17,11 +18,14 @@ from typing import Any
 import fastavro.schema
 
 from alerts.errors import UnknownSchema, UnreadableInput
+from alerts.secrets import basic_authorization, holds_credential
 from alerts.surveys import SURVEYS
 from alerts.surveys.survey import record_name
 from schemas import known_schemas, parse_text
 from schemas.avro_files import AvroSchema
 
+REGISTRY_USER, REGISTRY_PASSWORD = "PITT_BROKER_REGISTRY_USER", "PITT_BROKER_REGISTRY_PASSWORD"
+"""Environment variables with what a registry asks for (of Confluent Cloud: an API key and its secret)."""
 _REGISTRY_TIMEOUT_SECS = 10
 _ASK_AGAIN_SECS = 30
 """How long a refusal is remembered."""
@@ -90,6 +94,15 @@ def writer_schema(text: bytes, wire_id: int | None = None) -> WriterSchema:
     return schema
 
 
+def check_registry(url: str) -> None:
+    """Refuse a registry's URL that would carry a secret wherever options go. Raises ``ValueError``, in one sentence."""
+    if holds_credential(url):
+        raise ValueError(
+            "the registry's URL holds a credential, which would be stored with the run; "
+            f"give it in the environment variables {REGISTRY_USER} and {REGISTRY_PASSWORD}"
+        )
+
+
 class WireSchemas:
     """Writer schemas of wire messages by their id: those of ``location`` first, then the built-in ones.
 
@@ -136,7 +149,7 @@ class WireSchemas:
                 raise UnknownSchema(f"no schema for wire schema id {wire_id} from {file}: {error}") from error
         url = f"{self.location.rstrip('/')}/schemas/ids/{wire_id}"
         try:
-            with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_SECS) as answer:  # noqa: S310 - scheme checked above
+            with urllib.request.urlopen(_request(url), timeout=_REGISTRY_TIMEOUT_SECS) as answer:  # noqa: S310 - scheme checked above
                 return str(json.load(answer)["schema"]).encode()
         except urllib.error.HTTPError as error:
             if error.code == 404:
@@ -147,6 +160,14 @@ class WireSchemas:
 
     def __reduce__(self) -> tuple[object, tuple[str | None]]:
         return WireSchemas, (self.location,)
+
+
+def _request(url: str) -> urllib.request.Request:
+    request = urllib.request.Request(url)  # noqa: S310 - of a scheme that was checked
+    if password := os.environ.get(REGISTRY_PASSWORD):
+        # For this host alone: a redirect may lead anywhere.
+        request.add_unredirected_header("Authorization", basic_authorization(os.environ.get(REGISTRY_USER, ""), password))
+    return request
 
 
 @functools.cache

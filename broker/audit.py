@@ -11,7 +11,9 @@ from tqdm import tqdm
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.spec import parse_spec
 from alerts.errors import UnknownSurvey
+from alerts.secrets import redact
 from alerts.surveys import SURVEYS, Survey, survey
+from alerts.wire_schemas import check_registry
 from pipelines.audit import Settings, audit
 from pipelines.audit_messages import MessagesTruth
 from pipelines.audit_report import Report
@@ -104,11 +106,11 @@ def main(arguments: argparse.Namespace) -> int:
                 _show(report, arguments)
                 return 0 if report.accounted_for else 1
     except (AuditError, OptionsError, OSError) as error:
-        print(f"broker audit: {error}", file=sys.stderr)
+        print(f"broker audit: {redact(str(error))}", file=sys.stderr)
         return 2
     except duckdb.Error as error:
         # The disk is full, or the memory.
-        print(f"broker audit: the comparison failed: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"broker audit: the comparison failed: {redact(str(error)).splitlines()[0]}", file=sys.stderr)
         return 2
 
 
@@ -120,6 +122,11 @@ def _show(report: Report, arguments: argparse.Namespace) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
+    if arguments.schemas:
+        try:
+            check_registry(arguments.schemas)
+        except ValueError as error:
+            raise AuditError(f"--schemas: {error}") from error
     return Settings(
         between=nights(arguments.night) if arguments.night else None,
         survey=_survey(arguments.survey),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from alerts.secrets import redact
 from broker import ztf_archive
 from broker.archive.index import index_of
 from broker.archive.local import data_folder, release_of
@@ -46,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
         print("broker download: stopped; the same command goes on where it stopped", file=sys.stderr)
         return 130
     except (ztf_archive.ArchiveError, ValueError, OSError) as error:
-        print(f"broker download: {error}", file=sys.stderr)
+        print(f"broker download: {redact(str(error))}", file=sys.stderr)
         return 2
     return 0
 

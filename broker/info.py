@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from alerts.json_text import to_json
+from alerts.secrets import redact
 from alerts.surveys import SURVEYS
 from broker import warehouse
 from broker.warehouse import QueryError, Warehouse
@@ -28,7 +29,7 @@ def main(arguments: argparse.Namespace) -> int:
         with warehouse.open(arguments.warehouse) as opened:
             found = info(opened, arguments.alert_id)
     except QueryError as error:
-        print(f"broker info: {error}", file=sys.stderr)
+        print(f"broker info: {redact(str(error))}", file=sys.stderr)
         return 2
     if not found:
         print(f"broker info: {arguments.warehouse} holds no alert {arguments.alert_id}", file=sys.stderr)

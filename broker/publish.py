@@ -14,6 +14,7 @@ from google.cloud import pubsub_v1  # type: ignore[attr-defined]
 
 from alerts.inputs import Skipped
 from alerts.packets import Packet
+from alerts.secrets import redact
 from alerts.wire_schemas import WireSchemas
 from transforms.elements import ReadTask
 from transforms.files import find_inputs
@@ -161,10 +162,10 @@ def main(arguments: argparse.Namespace) -> int:
         data = (one for _ in range(arguments.repeat) for one in messages(arguments.input))
         count, size = publish(data, arguments.topic, pace(arguments.rate, arguments.cadence), show=True)
     except PublishError as error:
-        print(f"broker publish: {error}", file=sys.stderr)
+        print(f"broker publish: {redact(str(error))}", file=sys.stderr)
         return 2
     except Exception as error:
-        print(f"broker publish: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"broker publish: {type(error).__name__}: {redact(str(error))}", file=sys.stderr)
         return 1
     seconds = time.monotonic() - begin
     print(

@@ -8,6 +8,7 @@ from alerts.catalogs.asking import OBSERVED_EPOCH
 from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
 from alerts.catalogs.open import CatalogSettings, check
 from alerts.catalogs.spec import FILE, PROPER_MOTION_REACH_ARCSEC, CatalogSpec, parse_spec
+from alerts.secrets import holds_credential
 from pipelines.options import BrokerOptions, OptionsError
 from transforms.files import absolute, open_file
 
@@ -28,6 +29,11 @@ def catalog_settings(broker: BrokerOptions, run_id: str) -> CatalogSettings | No
             raise OptionsError(f"--{name} is {getattr(broker, name):g}; give {rule}")
     if not _is_url(broker.crossmatch_url):
         raise OptionsError(f"--crossmatch_url {broker.crossmatch_url} is no http:// or https:// address")
+    if holds_credential(broker.crossmatch_url):
+        raise OptionsError(
+            "--crossmatch_url holds a credential, which would be stored with the run; "
+            "leave it out and give user and password in ~/.netrc, or in the file that the environment variable NETRC names"
+        )
     specs = tuple(catalog_spec(text, broker) for text in broker.crossmatch or [])
     names = [spec.name for spec in specs]
     if twice := sorted({name for name in names if names.count(name) > 1}):

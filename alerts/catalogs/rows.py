@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from alerts.catalogs.catalog import Floats
 from alerts.catalogs.matching import Answer
 from alerts.json_text import to_json
+from alerts.secrets import redact
 from schemas.tables import CROSSMATCHES, FAILED, MATCHED, NO_MATCH
 
 POSITION_COLUMNS = ("survey", "alert_id", "object_id", "night", "ra_deg", "dec_deg")
@@ -53,10 +54,10 @@ def answered(positions: pa.RecordBatch, question: Question, answer: Answer) -> p
 
 
 def failed(positions: pa.RecordBatch, question: Question, error: str) -> pa.RecordBatch:
-    """The rows of alerts of which the catalog has told nothing."""
+    """The rows of alerts of which the catalog has told nothing; ``error`` says why, without credentials."""
     count = positions.num_rows
     matches = pa.array([[]] * count, CROSSMATCHES.arrow_schema.field("matches").type)
-    status, why = (pa.array([text] * count, pa.string()) for text in (FAILED, error))
+    status, why = (pa.array([text] * count, pa.string()) for text in (FAILED, redact(error)))
     return _rows(positions, question, status, why, matches)
 
 
