@@ -44,6 +44,7 @@ setup(
         "pillow>=10.3",
         "platformdirs>=4.2",
         "pyarrow>=19",
+        "python-json-logger>=3.3",
         "pytz",
         "requests>=2.32",
         "scipy>=1.13",

@@ -8,6 +8,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from pipelines import logs
+
 # Command: what it is for, and its module. Imported where it is needed: a query need not wait for Beam.
 _WHOLE = {
     "ingest": ("alert packets to the tables of a warehouse", "pipelines.ingest", "run"),
@@ -60,7 +62,11 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    with logs.to_stderr(logs.TEXT):
+        return _main(words)
+
+
+def _main(words: list[str]) -> int:
     # Beam warns about things nobody here can act on; what it cannot do, it raises.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     if not words or words[0] in ("-h", "--help"):

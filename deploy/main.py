@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines import logs
 from pipelines.ingest import run
 
 _YES, _NO = ("true", "yes", "1", ""), ("false", "no", "0")
@@ -71,13 +72,14 @@ def _flag(name: str, value: str, known: dict[str, argparse.Action]) -> Iterator[
 
 def main() -> int:
     """Submit the job; gives the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        words = arguments(sys.argv[1:])
-    except ValueError as error:
-        sys.stderr.write(f"template: {error}\n")
-        return 2
-    return run(words)
+    form = logs.form_of(sys.argv[1:])
+    with logs.to_stderr(form, verbose=True):
+        try:
+            words = arguments(sys.argv[1:])
+        except ValueError as error:
+            logs.failed("template", str(error))
+            return 2
+        return run(words)
 
 
 if __name__ == "__main__":

@@ -11,20 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
-from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import summary
+from pipelines import logs, summary
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, OptionsError, help_text, parse
 from pipelines.progress import progress_line
 from pipelines.run_folder import run_folder
 from transforms.crossmatch import Positions
 from transforms.decode import DecodeAlerts
+from transforms.metrics import totals
 from transforms.read import DEAD_LETTERS
 
 DONE, FAILED, WRONG_OPTIONS = 0, 1, 2
+_LOG = logging.getLogger(__name__)
 _ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."
 
 _EXAMPLES = (
@@ -53,21 +54,26 @@ def run(argv: Sequence[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(help_text("broker ingest", _ABOUT, _EXAMPLES, BrokerOptions))
         return DONE
+    with logs.to_stderr(logs.form_of(argv)):
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
         job = Job.from_options(options)
         _check_for_dataflow(job, options)
     except OptionsError as error:
-        print(f"broker ingest: {error}", file=sys.stderr)
+        logs.failed("broker ingest", str(error))
         return WRONG_OPTIONS
-    try:
-        return run_job(job, options)
-    except Exception as error:
-        logging.getLogger(__name__).debug("the run failed", exc_info=True)
-        print(f"broker ingest: the run failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return FAILED
-    finally:
-        job.clean_up()
+    with logs.of_run(job.run_id):
+        try:
+            return run_job(job, options)
+        except Exception as error:
+            logs.failed("broker ingest", f"the run failed: {type(error).__name__}: {error}", exc_info=True)
+            return FAILED
+        finally:
+            job.clean_up()
 
 
 def run_job(job: Job, options: PipelineOptions) -> int:
@@ -120,18 +126,20 @@ def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
 
 def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summary]:
     """Run a job that ends by itself, write its account and print it; gives the exit status and the account."""
-    counts = summary.count(job, counters(run_to_its_end(job, options)))
+    counts = summary.count(job, totals(run_to_its_end(job, options)))
     problem = counts.problem(job.max_dead_letters)
     summary.write_run(job, counts, failed=problem is not None)
     print(summary.text(counts))
+    summary.log(counts)
     if problem:
-        print(f"broker: {problem}", file=sys.stderr)
+        logs.failed("broker", problem)
         return FAILED, counts
     return DONE, counts
 
 
 def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Job], None] = ingest) -> PipelineResult:
     """Run the pipeline that ``build`` makes of ``job``, and wait for its end."""
+    _LOG.info("the run begins", extra={"warehouse": job.warehouse, "inputs": job.inputs})
     job.write.prepare()
     with run_folder(job), progress_line(job):
         result = start(job, options, build)
@@ -164,18 +172,8 @@ def wait(result: PipelineResult, job: Job) -> None:
         result.cancel()
 
 
-def counters(result: PipelineResult) -> dict[str, int]:
-    """The broker's counters by name: committed ones where the runner has them."""
-    found = result.metrics().query(MetricsFilter().with_namespace("broker"))["counters"]
-    totals: dict[str, int] = {}
-    for one in found:
-        totals[one.key.metric.name] = totals.get(one.key.metric.name, 0) + (one.result or 0)
-    return totals
-
-
 def main() -> None:
     """Entry point of ``python -m pipelines.ingest``."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     sys.exit(run(sys.argv[1:]))
 
 

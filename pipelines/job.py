@@ -24,7 +24,9 @@ from apache_beam.options.pipeline_options import (
 from alerts.catalogs.open import CatalogSettings
 from alerts.errors import UnknownSurvey
 from alerts.layout import Projection
+from alerts.secrets import redacted
 from alerts.surveys import SURVEYS, Survey, survey
+from alerts.wire_schemas import check_registry
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.options import BrokerOptions, OptionsError
 from transforms.crossmatch import CrossMatch
@@ -66,9 +68,10 @@ class Job:
     """Whether the run ends by itself, and so gives an account."""
     stop_after_secs: float | None
     max_dead_letters: float
+    log_format: str
     progress_folder: str | None
     options: dict[str, object]
-    """The options that were given, for the ``runs`` table."""
+    """The options that were given, without credentials, for the ``runs`` table."""
 
     @classmethod
     def from_options(cls, options: PipelineOptions) -> Job:
@@ -136,6 +139,7 @@ class Job:
             bounded=not stream,
             stop_after_secs=broker.stop_after_secs,
             max_dead_letters=broker.max_dead_letters,
+            log_format=broker.log_format,
             progress_folder=progress_folder,
             options=_given(options, catalogs),
         )
@@ -215,7 +219,9 @@ def _given(options: PipelineOptions, catalogs: CatalogSettings | None) -> dict[s
     if catalogs:
         # As a rematch can use them, from another folder too.
         given["crossmatch"] = [full_name(spec) for spec in catalogs.specs]
-    return given
+    # Some of Beam's options are keys (--s3_secret_access_key).
+    without: dict[str, object] = redacted(given)
+    return without
 
 
 def _stop_file(options: PipelineOptions, run_id: str, progress_folder: str | None) -> str | None:
@@ -244,7 +250,13 @@ def _survey(name: str) -> Survey | None:
 
 
 def _schemas(location: str | None) -> str | None:
-    if location is None or location.startswith(("http://", "https://")):
+    if location is None:
+        return None
+    if location.startswith(("http://", "https://")):
+        try:
+            check_registry(location)
+        except ValueError as error:
+            raise OptionsError(f"--schemas: {error}") from error
         return location
     if not os.path.isdir(location):
         raise OptionsError(f"--schemas {location} is neither a folder with files {{id}}.avsc nor the URL of a schema registry")

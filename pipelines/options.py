@@ -13,6 +13,7 @@ from alerts.catalogs.asking import CATALOG_EPOCH, OBSERVED_EPOCH
 from alerts.catalogs.cds import DEADLINE_SECS
 from alerts.catalogs.cds import URL as CROSSMATCH_URL
 from alerts.surveys import SURVEYS
+from pipelines.logs import FORMATS, TEXT
 
 WRITE_METHODS = ("file_loads", "streaming_inserts")
 
@@ -43,6 +44,7 @@ class WithoutSource:
         _add_packets(parser.add_argument_group("how to read it"))
         _add_crossmatch(parser.add_argument_group("which catalogs to ask what is known at each alert's position"))
         _add_sink(parser.add_argument_group("where to write"))
+        _add_logs(parser.add_argument_group("what to say"))
         parser.add_argument(
             "--max_dead_letters",
             type=float,
@@ -192,6 +194,16 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
         action="store_false",
         help="leave out the packets' arrays of records (prv_candidates, fp_hists, prvDiaSources, ...), which are not decoded "
         "either; Parquet files then lack these columns, in BigQuery they are empty (default: all is written)",
+    )
+
+
+def _add_logs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--log_format",
+        choices=FORMATS,
+        default=TEXT,
+        help="stderr has lines for a person (text, default), or one JSON object a line with severity, message, time and run_id, "
+        "as Cloud Logging reads them (json); stdout has the account in both",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from pipelines.job import Job
+from pipelines.logs import JSON
 from transforms.progress import total
 
 _TERMINAL_EVERY_SECS = 1.0
 _LOG_EVERY_SECS = 30.0
+_LOG = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -34,11 +37,14 @@ def progress_line(job: Job, stream: TextIO | None = None) -> Iterator[None]:
 
 
 def _show(job: Job, stream: TextIO, done: threading.Event) -> None:
-    terminal = stream.isatty()
+    terminal = stream.isatty() and job.log_format != JSON
     begin = time.monotonic()
     shown = False
     while not done.wait(_TERMINAL_EVERY_SECS if terminal else _LOG_EVERY_SECS):
         alerts, seconds = total(job.progress_folder or ""), time.monotonic() - begin
+        if job.log_format == JSON:
+            _LOG.info("%d alerts are done", alerts, extra={"alerts": alerts, "inputs": job.inputs, "seconds": round(seconds, 1)})
+            continue
         line = f"{alerts:,} alerts{_of(job.inputs)}, {alerts / seconds:,.0f}/s, {seconds:,.0f} s"
         stream.write(f"\r{line:<70}" if terminal else f"{line}\n")
         stream.flush()

@@ -9,7 +9,6 @@ Doing it again changes nothing: what has an answer is not asked, and the newest 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -18,13 +17,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.catalogs.known import KNOWN
-from pipelines import ingest, summary
+from pipelines import ingest, logs, summary
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.job import BIGQUERY, Job
 from pipelines.local_warehouse import tables
 from pipelines.options import BrokerOptions, OptionsError, RematchOptions, WithoutSource, help_text, parse
 from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
 from transforms.crossmatch import CrossMatch
+from transforms.metrics import totals
 from transforms.read_positions import ReadPositions
 
 _ABOUT = (
@@ -44,19 +44,25 @@ def run(argv: Sequence[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(help_text("broker rematch", _ABOUT, _EXAMPLES, RematchOptions, WithoutSource))
         return ingest.DONE
+    with logs.to_stderr(logs.form_of(argv)):
+        return _from_argv(argv)
+
+
+def _from_argv(argv: Sequence[str]) -> int:
     try:
         options = parse(argv, "broker rematch")
         job, rounds = plan(options)
     except OptionsError as error:
-        print(f"broker rematch: {error}", file=sys.stderr)
+        logs.failed("broker rematch", str(error))
         return ingest.WRONG_OPTIONS
-    try:
-        return _run(job, rounds, options)
-    except Exception as error:
-        print(f"broker rematch: the run failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return ingest.FAILED
-    finally:
-        job.clean_up()
+    with logs.of_run(job.run_id):
+        try:
+            return _run(job, rounds, options)
+        except Exception as error:
+            logs.failed("broker rematch", f"the run failed: {type(error).__name__}: {error}", exc_info=True)
+            return ingest.FAILED
+        finally:
+            job.clean_up()
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,8 @@ def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
         # Each is counted by itself, and opens its own catalogs.
         run_id = f"{job.run_id}-{number + 1}" if number else job.run_id
         crossmatch = replace(one.crossmatch, settings=replace(one.crossmatch.settings, run_id=run_id))
-        said = _ask(job, crossmatch, one.wanted, options) or said
+        with logs.of_run(run_id):
+            said = _ask(job, crossmatch, one.wanted, options) or said
     if not said:
         print(_NOTHING)
     return ingest.DONE
@@ -168,11 +175,12 @@ def _ask(job: Job, crossmatch: CrossMatch, wanted: list[Wanted], options: Pipeli
     asked = {**job.options, "crossmatch": [full_name(spec) for spec in settings.specs], "crossmatch_epoch": settings.epoch}
     result = ingest.run_to_its_end(job, options, build)
     job = replace(job, run_id=settings.run_id, options=asked)
-    counts = summary.count(job, ingest.counters(result))
+    counts = summary.count(job, totals(result))
     if not counts.catalogs:
         return False
     summary.write_run(job, counts, failed=False)
     print("\n".join([f"run {job.run_id}", *summary.crossmatch_lines(counts)]))
     for warning in summary.warnings(counts):
-        print(f"  warning: {warning}")
+        print(f"  warning: {warning.text}")
+    summary.log(counts)
     return True

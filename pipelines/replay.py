@@ -9,7 +9,6 @@ in ``dead_letters``. ``dead_letters_open`` shows the newest row of those that ar
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -19,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.dead_letters import REPLAYED
 from alerts.json_text import to_json
-from pipelines import ingest
+from pipelines import ingest, logs
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
 from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, WithoutSource, help_text, parse
@@ -38,19 +37,25 @@ def run(argv: Sequence[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(help_text("broker replay", _ABOUT, _EXAMPLES, ReplayOptions, WithoutSource))
         return ingest.DONE
+    with logs.to_stderr(logs.form_of(argv)):
+        return _from_argv(argv)
+
+
+def _from_argv(argv: Sequence[str]) -> int:
     try:
         options = parse(argv, "broker replay")
         letters, job = plan(options)
     except OptionsError as error:
-        print(f"broker replay: {error}", file=sys.stderr)
+        logs.failed("broker replay", str(error))
         return ingest.WRONG_OPTIONS
-    try:
-        return _run(letters, job, options)
-    except Exception as error:
-        print(f"broker replay: the run failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return ingest.FAILED
-    finally:
-        job.clean_up()
+    with logs.of_run(job.run_id):
+        try:
+            return _run(letters, job, options)
+        except Exception as error:
+            logs.failed("broker replay", f"the run failed: {type(error).__name__}: {error}", exc_info=True)
+            return ingest.FAILED
+        finally:
+            job.clean_up()
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def _saved(row: dict[str, Any]) -> SavedLetter:
 
 def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
     for source in sorted({*letters.without_payload, *letters.refused}):
-        print(f"broker replay: {source} kept no packet; read it again with broker ingest", file=sys.stderr)
+        logs.warn("broker replay", f"{source} kept no packet; read it again with broker ingest", source=source)
     packets = letters.packets
     job = replace(job, read=ReadLetters(packets, options.view_as(BrokerOptions).schemas), inputs=len(packets))
     status, counts = ingest.run_counted(job, options)

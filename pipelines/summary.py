@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from google.cloud import bigquery
@@ -16,10 +17,11 @@ from alerts.rows import json_rows
 from pipelines.counts import SurveyCounts, count_bigquery, count_folder
 from pipelines.job import Job
 from schemas.tables import RUNS
-from transforms.crossmatch import CROSSMATCH
-from transforms.decode import OFF_THE_SKY, UNKNOWN_FIELD
+from transforms import metrics
 from transforms.files import create_file, rename
 from transforms.parquet_files import TEMPORARY, open_parquet
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Summary:
         return None
 
 
-def count(job: Job, counters: Mapping[str, int]) -> Summary:
-    """The summary of a run that has ended, from Beam's counters at the source and from the tables it wrote."""
+def count(job: Job, totals: metrics.Totals) -> Summary:
+    """The summary of a run that has ended, from its metrics and from the tables it wrote."""
     if job.folder is None:
         sink = job.write
         counts = count_bigquery(sink.project, sink.dataset, job.run_id, sink.surveys)
@@ -94,26 +96,32 @@ def count(job: Job, counters: Mapping[str, int]) -> Summary:
         run_id=job.run_id,
         started_at=job.started_at,
         ended_at=datetime.now(timezone.utc),
-        records_read=counters.get("records_read", 0),
-        inputs_skipped=counters.get("inputs_skipped", 0) + len(job.skipped),
+        records_read=totals.total(metrics.RECORDS_READ),
+        inputs_skipped=totals.total(metrics.INPUTS_SKIPPED) + len(job.skipped),
         surveys=counts.surveys,
         dead_letters=counts.dead_letters,
-        unknown_fields=_prefixed(counters, UNKNOWN_FIELD),
-        off_the_sky=_prefixed(counters, OFF_THE_SKY),
-        catalogs=_catalogs(_prefixed(counters, CROSSMATCH)),
+        unknown_fields=totals.by_label(metrics.UNKNOWN_FIELD),
+        off_the_sky=totals.by_label(metrics.OFF_THE_SKY),
+        catalogs=_catalogs(totals),
     )
 
 
-def _catalogs(counters: Mapping[str, int]) -> dict[str, CatalogCounts]:
+def _catalogs(totals: metrics.Totals) -> dict[str, CatalogCounts]:
     by_catalog: dict[str, dict[str, int]] = {}
-    for name, number in counters.items():
-        catalog, _, what = name.rpartition(" ")
-        by_catalog.setdefault(catalog, {})[what] = number
-    return {catalog: CatalogCounts(**counts) for catalog, counts in by_catalog.items()}
-
-
-def _prefixed(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
-    return {name.removeprefix(prefix): value for name, value in sorted(counters.items()) if name.startswith(prefix)}
+    for what, metric in (
+        ("matched", metrics.MATCHED),
+        ("no_match", metrics.NO_MATCH),
+        ("failed", metrics.FAILED),
+        ("unproven", metrics.UNPROVEN),
+        ("cache_hits", metrics.CACHE_HITS),
+    ):
+        for catalog, number in totals.by_label(metric).items():
+            by_catalog.setdefault(catalog, {})[what] = number
+    for catalog, spread in totals.spreads(metrics.CALL_POSITIONS).items():
+        by_catalog.setdefault(catalog, {})["positions"] = spread.sum
+    for catalog, spread in totals.spreads(metrics.CALL_MS).items():
+        by_catalog.setdefault(catalog, {}).update(calls=spread.count, call_milliseconds=spread.sum)
+    return {catalog: CatalogCounts(**by_catalog[catalog]) for catalog in sorted(by_catalog)}
 
 
 def write_run(job: Job, summary: Summary, failed: bool) -> None:
@@ -131,15 +139,7 @@ def write_run(job: Job, summary: Summary, failed: bool) -> None:
         "copies": sum(one.copies for one in summary.surveys.values()),
         "conflicts": sum(one.conflicts for one in summary.surveys.values()),
         "dead_letters": summary.letters,
-        "counts": to_json(
-            {
-                "surveys": {name: vars(counts) for name, counts in summary.surveys.items()},
-                "dead_letters": summary.dead_letters,
-                "unknown_fields": summary.unknown_fields,
-                "off_the_sky": summary.off_the_sky,
-                "catalogs": {name: vars(counts) for name, counts in summary.catalogs.items()},
-            }
-        ),
+        "counts": to_json(_details(summary)),
     }
     rows = pa.RecordBatch.from_pylist([row], schema=RUNS.arrow_schema)
     if job.folder is None:
@@ -149,6 +149,16 @@ def write_run(job: Job, summary: Summary, failed: bool) -> None:
     with create_file(temporary) as file, open_parquet(file, RUNS.arrow_schema) as writer:
         writer.write_batch(rows)
     rename([(temporary, f"{job.folder}/runs/{job.run_id}.parquet")])
+
+
+def _details(summary: Summary) -> dict[str, Any]:
+    return {
+        "surveys": {name: vars(counts) for name, counts in summary.surveys.items()},
+        "dead_letters": summary.dead_letters,
+        "unknown_fields": summary.unknown_fields,
+        "off_the_sky": summary.off_the_sky,
+        "catalogs": {name: vars(counts) for name, counts in summary.catalogs.items()},
+    }
 
 
 def insert_run(project: str, dataset: str, rows: pa.RecordBatch) -> None:
@@ -176,7 +186,21 @@ def text(summary: Summary) -> str:
     lines += [f"    {stage:<14} {number:>10,}" for stage, number in summary.dead_letters.items()]
     lines += crossmatch_lines(summary)
     lines.append(f"  seconds          {seconds:>10.1f}")
-    return "\n".join(lines + [f"  warning: {warning}" for warning in warnings(summary)])
+    return "\n".join(lines + [f"  warning: {warning.text}" for warning in warnings(summary)])
+
+
+def log(summary: Summary) -> None:
+    """The summary for who reads logs: each warning, and the counts."""
+    for warning in warnings(summary):
+        _LOG.warning("%s", warning.text, extra={**warning.about, "in_account": True})
+    account = {
+        "records_read": summary.records_read,
+        "inputs_skipped": summary.inputs_skipped,
+        "alerts_written": summary.alerts,
+        "seconds": round((summary.ended_at - summary.started_at).total_seconds(), 1),
+        **_details(summary),
+    }
+    _LOG.info("the run has ended", extra={"account": account})
 
 
 def crossmatch_lines(summary: Summary) -> list[str]:
@@ -192,32 +216,52 @@ def crossmatch_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def warnings(summary: Summary) -> list[str]:
+class Warned(NamedTuple):
+    """A sentence, and what it is about: survey, catalog, stage."""
+
+    text: str
+    about: dict[str, str]
+
+
+def warnings(summary: Summary) -> list[Warned]:
     """What an operator should know, one sentence each."""
     found = [
-        f"{number:,} {survey} alerts have a position that is no place on the sky; their healpix29 is NULL"
+        Warned(
+            f"{number:,} {survey} alerts have a position that is no place on the sky; their healpix29 is NULL",
+            {"stage": "decode", "survey": survey},
+        )
         for survey, number in summary.off_the_sky.items()
     ]
     found += [
-        f"{counts.conflicts:,} {name} packets came under an alert id that another packet of the run has, with other contents"
+        Warned(
+            f"{counts.conflicts:,} {name} packets came under an alert id that another packet of the run has, with other contents",
+            {"stage": "write", "survey": name},
+        )
         for name, counts in summary.surveys.items()
         if counts.conflicts
     ]
     found += [
-        f"{counts.failed:,} alerts have no answer from {name} (crossmatches.error says why); ask again with: broker rematch"
+        Warned(
+            f"{counts.failed:,} alerts have no answer from {name} (crossmatches.error says why); ask again with: broker rematch",
+            {"stage": "crossmatch", "catalog": name},
+        )
         for name, counts in summary.catalogs.items()
         if counts.failed
     ]
     found += [
-        f"{name} has no canary: that nothing is at {counts.unproven:,} alerts is only the service's word; "
-        f"say where it has a source: {name}?canary=RA,DEC"
+        Warned(
+            f"{name} has no canary: that nothing is at {counts.unproven:,} alerts is only the service's word; "
+            f"say where it has a source: {name}?canary=RA,DEC",
+            {"stage": "crossmatch", "catalog": name},
+        )
         for name, counts in summary.catalogs.items()
         if counts.unproven
     ]
     if summary.unknown_fields:
         shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]
         more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
-        found.append(f"fields that no known schema version has went into extra: {', '.join(shown[:12])}{more}")
+        text = f"fields that no known schema version has went into extra: {', '.join(shown[:12])}{more}"
+        found.append(Warned(text, {"stage": "decode"}))
     return found
 
 

@@ -14,18 +14,26 @@ from dataclasses import dataclass, field
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.metrics import Metrics
 
 from alerts.catalogs.asking import Asker, in_calls
 from alerts.catalogs.cds import MAX_POSITIONS
 from alerts.catalogs.open import Askers, CatalogSettings, open_askers
 from alerts.catalogs.rows import positions_of
+from transforms import metrics
 from transforms.elements import AlertBatch, MatchBatch, PositionBatch
 from transforms.files import create_file, open_file
+from transforms.notes import name_run
 from transforms.together import AtTheEnd
 
-CROSSMATCH = "crossmatch "
-"""Names of counters begin with it; the catalog follows, and what is counted."""
+_COUNTERS = {
+    "matched": metrics.MATCHED,
+    "no_match": metrics.NO_MATCH,
+    "failed": metrics.FAILED,
+    "unproven": metrics.UNPROVEN,
+    "cache_hits": metrics.CACHE_HITS,
+}
+_DISTRIBUTIONS = {"positions": metrics.CALL_POSITIONS, "call_milliseconds": metrics.CALL_MS}
+"""What catalogs tell of themselves; of their calls a distribution has the number, too."""
 _HELD_POSITIONS = 50_000
 _LOG = logging.getLogger(__name__)
 
@@ -85,6 +93,7 @@ class _Ask(beam.DoFn):
         self._settings = settings
 
     def setup(self) -> None:
+        name_run(self._settings.run_id)
         self._askers = _askers(self._settings)
 
     def _rows(self, asker: Asker, positions: pa.RecordBatch) -> MatchBatch:
@@ -110,7 +119,10 @@ class _AskServices(_Ask):
 
 
 def _count(catalog: str, what: str, number: int) -> None:
-    Metrics.counter("broker", f"{CROSSMATCH}{catalog} {what}").inc(number)
+    if what in _COUNTERS:
+        _COUNTERS[what].inc(number, catalog)
+    elif what in _DISTRIBUTIONS:
+        _DISTRIBUTIONS[what].take(number, catalog)
 
 
 def _askers(settings: CatalogSettings) -> Askers:

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
 from alerts.decode import Decoded, decode
 from alerts.layout import EVERYTHING, Projection
 from alerts.surveys import Survey
-from transforms import coders  # noqa: F401 - those of the batches
+from transforms import (
+    coders,  # noqa: F401 - those of the batches
+    metrics,
+)
 from transforms.elements import AlertBatch, PacketBatch, UnitLetter
+from transforms.notes import name_run
 from transforms.progress import Progress
 from transforms.read import DEAD_LETTERS
-
-UNKNOWN_FIELD = "unknown_field "
-OFF_THE_SKY = "off_the_sky "
-"""Names of counters begin with these; the field or the survey follows."""
 
 
 @dataclass
@@ -48,6 +49,7 @@ class _Decode(beam.DoFn):
         self._progress_folder = settings.progress_folder
 
     def setup(self) -> None:
+        name_run(self._run_id)
         self._progress = Progress(self._progress_folder)
 
     def process(self, batch: PacketBatch) -> Iterator[AlertBatch | TaggedOutput]:
@@ -64,7 +66,20 @@ class _Decode(beam.DoFn):
 
 
 def _count(decoded: Decoded) -> None:
-    for name, count in decoded.unknown_fields.items():
-        Metrics.counter("broker", UNKNOWN_FIELD + name).inc(count)
-    for survey, count in decoded.off_the_sky.items():
-        Metrics.counter("broker", OFF_THE_SKY + survey).inc(count)
+    for metric, counts in (
+        (metrics.UNKNOWN_FIELD, decoded.unknown_fields),
+        (metrics.OFF_THE_SKY, decoded.off_the_sky),
+        (metrics.ONE_BY_ONE, decoded.one_by_one),
+    ):
+        for label, count in counts.items():
+            metric.inc(count, label)
+    for survey, rows in decoded.rows.items():
+        metrics.ALERTS_DECODED.inc(rows.num_rows, survey)
+        metrics.OBSERVED_AGE_SECS.take(_oldest_secs(rows, "observed_at"), survey)
+        metrics.PUBLISHED_AGE_SECS.take(_oldest_secs(rows, "published_at"), survey)
+
+
+def _oldest_secs(rows: pa.RecordBatch, since: str) -> float | None:
+    """Age of the oldest alert when it is ingested, from a column of times on; None where no alert has such a time."""
+    oldest, ingested = (pc.min(rows.column(name)).cast(pa.int64()).as_py() for name in (since, "ingested_at"))
+    return None if oldest is None else (ingested - oldest) / 1e6

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from alerts.archives import READ_ERRORS, is_alert_name
@@ -15,6 +14,7 @@ from alerts.errors import DeadLetter, UnreadableInput
 from alerts.inputs import Item, Skipped, in_batches, read_input, read_slice, slice_tar
 from alerts.packets import Packet
 from alerts.wire_schemas import WireSchemas
+from transforms import metrics
 from transforms.elements import PacketBatch, ReadTask, Unit, UnitLetter
 from transforms.files import FoundFile, open_file, printable
 
@@ -105,13 +105,17 @@ def read_task(task: ReadTask, wire_schemas: WireSchemas) -> Iterator[Item]:
             yield DeadLetter.of("read", cause, source)
 
 
+def count_packets(batch: Sequence[Packet]) -> None:
+    """Tell the metrics of packets that go on to be decoded together."""
+    metrics.RECORDS_READ.inc(len(batch))
+    metrics.BYTES_READ.inc(sum(packet.stop - packet.start for packet in batch))
+    metrics.BATCH_PACKETS.take(len(batch))
+
+
 class _Read(beam.DoFn):
     def __init__(self, settings: ReadPackets) -> None:
         self._wire_schemas = WireSchemas(settings.schemas)
         self._batch_packets, self._max_records = settings.batch_packets, settings.max_records
-        self._read = Metrics.counter("broker", "records_read")
-        self._bytes = Metrics.counter("broker", "bytes_read")
-        self._skipped = Metrics.counter("broker", "inputs_skipped")
 
     def process(self, tasks: ReadTask | list[ReadTask]) -> Iterator[PacketBatch | TaggedOutput]:
         self._left = self._max_records
@@ -121,7 +125,7 @@ class _Read(beam.DoFn):
     def _process(self, task: ReadTask) -> Iterator[PacketBatch | TaggedOutput]:
         letters: list[DeadLetter] = []
         for batch in in_batches(self._packets(task, letters), self._batch_packets, BATCH_BYTES):
-            self._bytes.inc(sum(packet.stop - packet.start for packet in batch))
+            count_packets(batch)
             yield PacketBatch(task.unit.key, batch)
             yield from self._dead_letters(task, letters)
         yield from self._dead_letters(task, letters)
@@ -131,16 +135,16 @@ class _Read(beam.DoFn):
             if self._left == 0:
                 return
             if isinstance(item, Skipped):
-                self._skipped.inc()
+                metrics.INPUTS_SKIPPED.inc(1)
                 continue
             if self._left is not None:
                 self._left -= 1
-            self._read.inc()
             if isinstance(item, Packet):
                 yield item
             else:
                 letters.append(item)
 
     def _dead_letters(self, task: ReadTask, letters: list[DeadLetter]) -> Iterator[TaggedOutput]:
+        metrics.RECORDS_READ.inc(len(letters))
         while letters:
             yield TaggedOutput(DEAD_LETTERS, UnitLetter(task.unit.key, letters.pop(0)))

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from alerts.packets import Packet, open_packets
 from alerts.wire_schemas import WireSchemas
+from transforms import metrics
 from transforms.elements import STREAM, PacketBatch, UnitLetter
-from transforms.read import DEAD_LETTERS
+from transforms.read import DEAD_LETTERS, count_packets
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class ReadLetters(beam.PTransform):
 class _Open(beam.DoFn):
     def __init__(self, schemas: str | None) -> None:
         self._wire_schemas = WireSchemas(schemas)
-        self._read = Metrics.counter("broker", "records_read")
 
     def process(self, saved: SavedLetter) -> Iterator[PacketBatch | TaggedOutput]:
         items = open_packets(
             saved.payload, saved.source, self._wire_schemas, published_at=saved.published_at, attributes=saved.attributes
         )
         for item in items:
-            self._read.inc()
             if isinstance(item, Packet):
+                count_packets([item])
                 yield PacketBatch(STREAM, [item])
             else:
+                metrics.RECORDS_READ.inc(1)
                 yield TaggedOutput(DEAD_LETTERS, UnitLetter(STREAM, item))

@@ -8,7 +8,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
-from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
@@ -16,8 +15,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from alerts.packets import Packet, open_packets
 from alerts.wire_schemas import WireSchemas
+from transforms import metrics
 from transforms.elements import STREAM, PacketBatch, UnitLetter
-from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS
+from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS, count_packets
 
 
 @dataclass
@@ -50,7 +50,6 @@ class _Open(beam.DoFn):
 
     def __init__(self, schemas: str | None) -> None:
         self._wire_schemas = WireSchemas(schemas)
-        self._read = Metrics.counter("broker", "records_read")
 
     def start_bundle(self) -> None:
         self._packets: list[Packet] = []
@@ -61,11 +60,11 @@ class _Open(beam.DoFn):
     ) -> Iterator[PacketBatch | TaggedOutput]:
         self._timestamp = timestamp
         for item in open_message(message, self._wire_schemas):
-            self._read.inc()
             if isinstance(item, Packet):
                 self._packets.append(item)
                 self._bytes += item.stop - item.start
             else:
+                metrics.RECORDS_READ.inc(1)
                 yield TaggedOutput(DEAD_LETTERS, UnitLetter(STREAM, item))
         if len(self._packets) >= BATCH_PACKETS or self._bytes >= BATCH_BYTES:
             yield self._take()
@@ -75,6 +74,7 @@ class _Open(beam.DoFn):
             yield WindowedValue(self._take(), self._timestamp, [GlobalWindow()])
 
     def _take(self) -> PacketBatch:
+        count_packets(self._packets)
         batch = PacketBatch(STREAM, self._packets)
         self._packets, self._bytes = [], 0
         return batch

@@ -20,8 +20,10 @@ from alerts.rows import json_rows, typed_rows
 from alerts.surveys import SURVEYS, survey
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
+from transforms import metrics
 from transforms.bigquery_tables import prepare, tables_of
 from transforms.elements import STREAM, AlertBatch, MatchBatch, UnitLetter
+from transforms.notes import name_run, note
 
 _METHODS = {
     "file_loads": WriteToBigQuery.Method.FILE_LOADS,
@@ -147,6 +149,7 @@ class WriteMatches(beam.PTransform):
 
 
 def _match_rows(batch: MatchBatch, settings: WriteBigQuery) -> Iterator[TableRow]:
+    metrics.ROWS_WRITTEN.inc(batch.rows.num_rows, CROSSMATCHES.name)
     for row in settings.rows_of(batch.rows):
         yield TableRow(row, settings.table(CROSSMATCHES.name))
 
@@ -164,6 +167,7 @@ def _alert_rows(batch: AlertBatch, settings: WriteBigQuery) -> Iterator[TableRow
     facts, want = survey(batch.survey), settings.want
     tables = (want.alerts_table(facts), *([facts.cutouts_table] if want.stamps else []))
     for table in tables:
+        metrics.ROWS_WRITTEN.inc(batch.rows.num_rows, table.name)
         names = table.arrow_schema.names
         # Load files have no row without a value for every array.
         left_out = [one.name for one in facts.alerts_table.columns if table is tables[0] and one.name not in table.by_name]
@@ -175,7 +179,12 @@ class _LetterRows(beam.DoFn):
     def __init__(self, settings: WriteBigQuery) -> None:
         self._settings = settings
 
+    def setup(self) -> None:
+        name_run(self._settings.run_id)
+
     def process(self, element: UnitLetter) -> Iterator[TableRow]:
+        note(element.letter)
+        metrics.ROWS_WRITTEN.inc(1, DEAD_LETTERS.name)
         rows = self._settings.rows_of(dead_letter_rows([element.letter], self._settings.run_id))
         yield TableRow(rows[0], self._settings.table(DEAD_LETTERS.name))
 
@@ -185,6 +194,7 @@ def _refused(failure: tuple[str, dict[str, Any], Any]) -> UnitLetter:
     table, row, errors = failure
     first = errors[0] if isinstance(errors, list) and errors else {"reason": "refused", "message": str(errors)}
     name = str(table).rsplit(".", 1)[-1]
+    metrics.ROWS_REFUSED.inc(1, name)
     payload = json.dumps(row).encode()
     return UnitLetter(
         STREAM,

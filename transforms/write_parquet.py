@@ -17,8 +17,10 @@ from alerts.layout import EVERYTHING, Projection
 from alerts.surveys import survey
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS
+from transforms import metrics
 from transforms.commit import commit
 from transforms.elements import AlertBatch, MatchBatch, Unit, UnitLetter, WrittenFile
+from transforms.notes import name_run, note
 from transforms.parquet_files import UnitWriter
 from transforms.together import AtTheEnd
 
@@ -85,7 +87,10 @@ class WriteMatches(beam.PTransform):
 
 
 def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit]) -> int:
-    return commit(warehouse, run_id, units, files)
+    rows = commit(warehouse, run_id, units, files)
+    for file in files:
+        metrics.ROWS_WRITTEN.inc(file.rows, file.final.removeprefix(f"{warehouse}/").partition("/")[0])
+    return rows
 
 
 class _WriteUnits(beam.DoFn):
@@ -94,6 +99,9 @@ class _WriteUnits(beam.DoFn):
     def __init__(self, settings: WriteParquet) -> None:
         self._warehouse, self._run_id, self._want = settings.warehouse, settings.run_id, settings.want
         self._writer: UnitWriter | None = None
+
+    def setup(self) -> None:
+        name_run(self._run_id)
 
     def start_bundle(self) -> None:
         self._unit = ""
@@ -152,6 +160,7 @@ class _WriteDeadLetters(_WriteUnits):
         self._letters: list[UnitLetter] = []
 
     def _write(self, element: UnitLetter) -> Iterator[WrittenFile]:
+        note(element.letter)
         self._letters.append(element)
         if len(self._letters) >= _LETTERS_AT_ONCE:
             yield from self._flush()

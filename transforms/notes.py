@@ -1,0 +1,51 @@
+"""What workers say of their work, with the run's id: on Dataflow through Beam's own handler, here through ours."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+from apache_beam.runners.worker.log_handler import FnApiLogRecordHandler
+
+from alerts.errors import DeadLetter
+from alerts.secrets import redact
+from transforms import metrics
+
+_LOG = logging.getLogger(__name__)
+_LETTER_EVERY_SECS = 10.0
+_said_at: dict[str, float] = {}
+
+
+def note(letter: DeadLetter) -> None:
+    """Count a dead letter, and log it, but not more than one of a stage every ten seconds: a night may have thousands."""
+    metrics.LETTERS.inc(1, letter.stage)
+    now = time.monotonic()
+    if now - _said_at.get(letter.stage, -math.inf) >= _LETTER_EVERY_SECS:
+        _said_at[letter.stage] = now
+        about = {"stage": letter.stage, "survey": letter.survey, "source": letter.source}
+        _LOG.info("dead letter of stage %s: %s (%s)", letter.stage, letter.message, letter.source, extra=about)
+
+
+def name_run(run_id: str) -> None:
+    """Let every line that this process logs through Beam begin with the run's id, and hold no credential."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, FnApiLogRecordHandler):
+            for other in [one for one in handler.filters if isinstance(one, _OfRun)]:
+                handler.removeFilter(other)
+            handler.addFilter(_OfRun(run_id))
+
+
+class _OfRun(logging.Filter):
+    """Beam's entries have no fields of ours: what belongs to a line must stand in its message."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self._run_id = run_id
+        self._plain = logging.Formatter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # With the traceback: Beam would copy it as it is.
+        record.msg = f"run {self._run_id}: {redact(self._plain.format(record))}"
+        record.args, record.exc_info, record.exc_text, record.stack_info = (), None, None, None
+        return True
