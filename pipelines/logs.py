@@ -7,6 +7,7 @@ other fields become its ``jsonPayload``: ``run_id``, and where they are known ``
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -68,7 +69,7 @@ def _formatter(form: str) -> logging.Formatter:
 
 def form_of(argv: Sequence[str]) -> str:
     """The ``--log_format`` of a command line, before anything is known of its other words."""
-    given = [after for word, after in zip(argv, [*argv[1:], ""], strict=True) if word == "--log_format"]
+    given = [after for word, after in itertools.pairwise(argv) if word == "--log_format"]
     given += [word.partition("=")[2] for word in argv if word.startswith("--log_format=")]
     return JSON if JSON in given[-1:] else TEXT
 
