@@ -48,6 +48,9 @@ def _from_argv(argv: Sequence[str]) -> int:
     except OptionsError as error:
         logs.failed("broker replay", str(error))
         return ingest.WRONG_OPTIONS
+    except Exception as error:  # the warehouse cannot be read
+        logs.failed("broker replay", f"the warehouse cannot be read: {type(error).__name__}: {error}", exc_info=True)
+        return ingest.FAILED
     with logs.of_run(job.run_id):
         try:
             return _run(letters, job, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from google.api_core.exceptions import Conflict
+from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
 from alerts.surveys import SURVEYS
@@ -24,7 +24,7 @@ def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> No
 
     Raises ``google.api_core.exceptions.GoogleAPICallError`` where BigQuery refuses.
     """
-    client.create_dataset(f"{client.project}.{dataset}", exists_ok=True)
+    _make_dataset(client, f"{client.project}.{dataset}")
     existing = {item.table_id for item in client.list_tables(f"{client.project}.{dataset}")}
     for table in tables_of(surveys):
         if table.name in existing:
@@ -39,6 +39,14 @@ def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> No
     for name, sql in views.items():
         if name not in existing:
             _create_view(client, dataset, name, sql)
+
+
+def _make_dataset(client: bigquery.Client, dataset: str) -> None:
+    try:
+        client.get_dataset(dataset)
+    except NotFound:
+        # Only then: whoever may write to a dataset need not be let make others.
+        client.create_dataset(dataset, exists_ok=True)
 
 
 def _fields(table: Table) -> list[bigquery.SchemaField]:
