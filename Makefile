@@ -3,11 +3,12 @@
 # make test   the tests that need neither network nor cloud
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (an hour; BENCH="--alerts 1024" for a first look)
+# make audit-dependencies   known vulnerabilities of what constraints.txt pins
 PYTHON ?= python3
 BIN := .venv/bin
 NIGHT := demo/night
 
-.PHONY: demo cloud-demo test check format clean bench
+.PHONY: demo cloud-demo test check audit-dependencies bench format clean
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -46,6 +47,10 @@ check: .venv/installed
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.bench $(BENCH)
+
+audit-dependencies: .venv/installed
+	@echo "== known vulnerabilities"
+	$(BIN)/python -m deploy.audit_dependencies
 
 format: .venv/installed
 	$(BIN)/ruff format .

