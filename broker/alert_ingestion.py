@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 
 from broker.archive.local import chosen_archives, data_folder
+from pipelines import logs
 from pipelines.ingest import DONE, run_counted
 from pipelines.job import BIGQUERY, Job
 from pipelines.options import parse
@@ -77,7 +78,8 @@ def _ingest(  # noqa: PLR0917  (what both functions take)
     options = parse(words, "alert_ingestion")
     job = Job.from_options(options)
     try:
-        status, summary = run_counted(job, options)
+        with logs.to_stderr(job.log_format), logs.of_run(job.run_id):
+            status, summary = run_counted(job, options)
     finally:
         job.clean_up()
     if status != DONE:
