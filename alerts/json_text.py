@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 _EXACT_IN_A_FLOAT = 2**53
 
@@ -17,7 +18,7 @@ def to_json(value: Any) -> str:
     Integers above 2^53 become strings, NaN and infinities "NaN", "Infinity" and "-Infinity", bytes base64, dates and times
     ISO 8601.
     """
-    return json.dumps(plain(value), allow_nan=False, ensure_ascii=False)
+    return orjson.dumps(plain(value)).decode()
 
 
 def plain(value: Any) -> Any:

@@ -143,7 +143,7 @@ def test_matches_come_nearest_first_with_every_column(server):
     assert len(separations) > 50
     assert separations == sorted(separations)
     assert separations[-1] <= 20
-    assert row["matches"][0]["columns"].startswith('{"RAJ2000": 150.')
+    assert row["matches"][0]["columns"].startswith('{"RAJ2000":150.')
     assert counts["matched"] == 1
 
 
