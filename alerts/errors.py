@@ -41,9 +41,21 @@ MAX_PAYLOAD_BYTES = 6 * 2**20
 _MAX_MESSAGE = 400
 
 
+_MOST_LOOKED_THROUGH = 20_000
+"""Characters: far more than are kept, so that what is cut off here is half of no credential that stays."""
+
+
 def shortened(text: str) -> str:
     """A message without its middle where it is long: libraries like to quote a whole schema in an error."""
     return text if len(text) <= _MAX_MESSAGE else f"{text[:250]} ... {text[-140:]}"
+
+
+def _kept(message: str) -> str:
+    """What a dead letter keeps of a message: its ends, without credentials."""
+    half = _MOST_LOOKED_THROUGH // 2
+    looked_through = message if len(message) <= 2 * half else f"{message[:half]} ... {message[-half:]}"
+    # Before it is shortened: half a URL hides its password from whoever looks for it.
+    return shortened(redact(looked_through))
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,7 @@ class DeadLetter:
     failed_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     def __post_init__(self) -> None:
-        # Before a message is shortened: half a URL hides its password from whoever looks for it.
-        object.__setattr__(self, "message", shortened(redact(self.message)))
+        object.__setattr__(self, "message", _kept(self.message))
         object.__setattr__(self, "attributes", redacted(self.attributes))
 
     @classmethod

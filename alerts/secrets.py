@@ -25,35 +25,46 @@ _PUBLIC_NAME = re.compile(r"file$|path$|_id$", re.IGNORECASE)
 """Variables that say where a secret is: GOOGLE_APPLICATION_CREDENTIALS_FILE, VAULT_TOKEN_PATH."""
 _PATTERNS = (
     # user:password@ of a URL, a password that holds / or @ too; a user alone (a token, often) as well.
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)(?:[^\s/?#@'\"]*:[^\s'\"]*@|[^\s/?#'\"]+@)", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (
-        re.compile(
-            r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-            re.DOTALL,
-        ),
+        re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)(?:[^\s/?#@'\"]{0,300}:[^\s'\"]{0,600}@|[^\s/?#'\"]{1,300}@)", re.IGNORECASE),
+        rf"\1{HIDDEN}@",
+    ),
+    (
+        re.compile(r"-----BEGIN ([A-Z ]{0,30}PRIVATE KEY)-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)", re.DOTALL),
         rf"-----BEGIN \1-----{HIDDEN}",
     ),
     # Authorization: Basic dXNlcjpwYXNz, in a header's words or in a dictionary's.
     (
-        re.compile(r"(\bauthorization['\"]?\s*[:=]\s*['\"]?)(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s'\",}]+", re.IGNORECASE),
+        re.compile(
+            r"(\bauthorization['\"]?\s{0,9}[:=]\s{0,9}['\"]?)(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s'\",}]+", re.IGNORECASE
+        ),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"(\bbasic\s+)(?=\S*[0-9=+/])[\w+/-]{8,}={0,2}", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(r"(\bbearer\s+)[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"(\bbasic\s{1,9})(?=\S{0,600}[0-9=+/])[\w+/-]{8,600}={0,2}", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"(\bbearer\s{1,9})[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1{HIDDEN}"),
     # ?key=..., and other names that are a secret's only where a URL has parameters.
-    (re.compile(r"([?&;](?:key|sig|auth|code|pwd|[\w-]*signature)=)[^\s&;#'\"<>)]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"([?&;](?:key|sig|auth|code|pwd|[\w-]{0,60}signature)=)[^\s&;#'\"<>)]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     # password=..., "token": "...", --s3_secret_access_key VALUE
-    (re.compile(rf"([\w.-]*(?:{_NAMED})[\w.-]*=)['\"]?[^\s&;#,'\"<>)]+", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(rf"((['\"])[\w.-]*(?:{_NAMED})[\w.-]*\2\s*:\s*b?)(['\"]).*?\3", re.IGNORECASE), rf"\1\3{HIDDEN}\3"),
-    (re.compile(rf"(--[\w-]*(?:{_NAMED})[\w-]*\s+)[^\s-]\S*", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(rf"((?:{_NAMED})[\w.-]{{0,60}}=)['\"]?[^\s&;#,'\"<>)]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (
+        re.compile(
+            rf"((?:{_NAMED})[\w.-]{{0,60}}['\"]\s{{0,9}}:\s{{0,9}}b?)(['\"]).{{0,4000}}?(?:\2|\Z)", re.IGNORECASE | re.DOTALL
+        ),
+        rf"\1\2{HIDDEN}\2",
+    ),
+    (re.compile(rf"(--[\w-]{{0,60}}(?:{_NAMED})[\w-]{{0,60}}\s{{1,9}})[^\s-]\S*", re.IGNORECASE), rf"\1{HIDDEN}"),
     # Where user:password@ stands in no URL any more: how http.client complains of one.
     (re.compile(r"(nonnumeric port: )'[^']*'"), rf"\1'{HIDDEN}'"),
     # By their form: Google's access tokens, keys and client secrets, AWS's key ids, JSON web tokens.
     (
-        re.compile(r"\bya29\.[\w.-]+|\bAIza[\w-]{35}|\bGOCSPX-[\w-]+|\bA(?:KI|SI)A[0-9A-Z]{16}\b|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"),
+        re.compile(
+            r"\bya29\.[\w.-]+|\bAIza[\w-]{35}|\bGOCSPX-[\w-]+|\bA(?:KI|SI)A[0-9A-Z]{16}\b"
+            r"|\beyJ[\w-]{8,2000}\.[\w-]{1,4000}\.[\w-]*"
+        ),
         HIDDEN,
     ),
 )
+"""Lengths are bounded, so that no text takes longer than its own length allows: what is in a message, others have written."""
 _MAY_HOLD_ONE = re.compile(rf"@|[?&;]|-----|nonnumeric|basic|bearer|ya29|AIza|GOCSPX|A(?:KI|SI)A|eyJ|{_NAMED}", re.IGNORECASE)
 
 

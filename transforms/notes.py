@@ -8,7 +8,7 @@ import time
 
 from apache_beam.runners.worker.log_handler import FnApiLogRecordHandler
 
-from alerts.errors import DeadLetter
+from alerts.errors import DeadLetter, shortened
 from alerts.secrets import redact
 from transforms import metrics
 
@@ -23,8 +23,8 @@ def note(letter: DeadLetter) -> None:
     now = time.monotonic()
     if now - _said_at.get(letter.stage, -math.inf) >= _LETTER_EVERY_SECS:
         _said_at[letter.stage] = now
-        about = {"stage": letter.stage, "survey": letter.survey, "source": letter.source}
-        _LOG.info("dead letter of stage %s: %s (%s)", letter.stage, letter.message, letter.source, extra=about)
+        about = {"stage": letter.stage, "survey": letter.survey, "source": shortened(letter.source)}
+        _LOG.info("dead letter of stage %s: %s (%s)", letter.stage, letter.message, about["source"], extra=about)
 
 
 def name_run(run_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import timeit
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -131,3 +132,32 @@ def test_a_dead_letter_keeps_its_input_and_no_credential() -> None:
     assert "dor@host" not in letter.message
     assert letter.attributes == {"candid": "5", "authorization": HIDDEN, "note": f"token={HIDDEN}", "offset_bytes": 7}
     assert (letter.payload, letter.source) == (b"payload", "gs://b/a.avro")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a.",
+        "a-",
+        "a://",
+        "a://b:",
+        "token",
+        "'token':'",
+        "--token",
+        "eyJaaaaaaaa-",
+        "?key",
+        "basic ",
+        "?a_",
+        "x@",
+        "-----BEGIN PRIVATE KEY-----",
+    ],
+)
+def test_no_text_takes_longer_than_its_length_allows(piece: str) -> None:
+    """Messages quote what packets hold: one made for the purpose must not stop a worker."""
+
+    def seconds(length: int) -> float:
+        text = (piece * length)[:length]
+        return min(timeit.repeat(lambda: redact(text), number=1, repeat=3))
+
+    # Four times the text: four times as long, not sixteen times.
+    assert seconds(80_000) < 9 * seconds(20_000) + 0.01
