@@ -153,6 +153,10 @@ def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Jo
     if setup.save_main_session is None:
         # Workers import all they need. On Dataflow Beam would also send them our __main__, whatever that is.
         setup.save_main_session = False
+    if _on_dataflow(options):
+        cloud = options.view_as(GoogleCloudOptions)
+        # By which a job is found that belongs to rows, and to lines of a log; labels have no capitals.
+        cloud.labels = [*(cloud.labels or []), f"run_id={job.run_id.lower()}"]
     pipeline = beam.Pipeline(options=options)
     build(pipeline, job)
     return pipeline.run()

@@ -251,7 +251,9 @@ def test_a_stream_to_a_folder_is_submitted_too(store: storage.Client, service: J
     assert delays == {30_000}
 
 
-def test_an_update_replaces_the_running_job_and_finds_its_steps(store: storage.Client, service: JobsService) -> None:
+def test_an_update_replaces_the_running_job_and_finds_its_steps(
+    store: storage.Client, service: JobsService, capsys: pytest.CaptureFixture[str]
+) -> None:
     service.running = ["other", "alerts"]
     argv = [*STREAM, f"--warehouse=bigquery://{PROJECT}/stream", f"--dataflow_endpoint={service.endpoint}", "--job_name=alerts"]
     assert ingest.run([*flags("first"), *argv]) == 0
@@ -263,6 +265,9 @@ def test_an_update_replaces_the_running_job_and_finds_its_steps(store: storage.C
     assert second.job["transformNameMapping"] == {"Read/Old": "Read/Open"}
     # What a run has of its own (its id, its time) is in no name: by these the service carries state over.
     assert second.names == first.names
+    told = re.findall(r"run (\S+) is Dataflow job", capsys.readouterr().out)
+    assert [one.job["labels"]["run_id"] for one in (first, second)] == [run_id.lower() for run_id in told]
+    assert len({*told}) == 2
 
 
 def test_a_batch_job_is_waited_for_and_accounts_by_the_services_counters(
