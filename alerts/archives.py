@@ -18,13 +18,13 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from zlib_ng import gzip_ng, zlib_ng
 
 from alerts.errors import UnreadableInput
+from alerts.limits import MAX_CLAIMED_BYTES, MAX_MEMBER_NAME_BYTES, MAX_PADDING_BYTES
 
 GZIP_MAGIC = b"\x1f\x8b"
-MAX_MEMBER_BYTES = 256 * 2**20
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _FIELD_ENDS = (b"\0", b" ")
-_MAX_NAME_BYTES = 64 * 2**10
-_MAX_SIZE_BYTES = 2**50
+_GNU_MAP_GOES_ON, _GNU_NEXT_MAP_GOES_ON = 482, 504
+"""Bytes of GNU tar's header of a sparse member, and of a block of its map, that tell of a further block."""
 _GUNZIP_BYTES = 16 * 2**10
 _GUNZIPPED_BYTES = 256 * 2**10
 """So that what was just decompressed is still in the processor's cache when it is read."""
@@ -49,12 +49,16 @@ READ_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, cast(
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a tar archive: where its bytes are. ``is_file`` is false for folders, links and devices."""
+    """A member of a tar archive: where its bytes are. ``is_file`` is false for folders, links and devices.
+
+    The bytes of one that ``is_sparse`` are not its contents: its zeros are left out, however many it claims.
+    """
 
     name: str
     offset_bytes: int
     size_bytes: int
     is_file: bool
+    is_sparse: bool = False
 
 
 def buffered(raw: BinaryIO, pieces_bytes: int = 2**20) -> io.BufferedReader:
@@ -91,6 +95,7 @@ def walk_tar(stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True)
     long_name: str | None = None
     pax: dict[str, str] = {}
     ended = not end_mark
+    padding = 0
     while True:
         block = stream.read(_BLOCK_BYTES)
         if not block and ended and not (pax or long_name):
@@ -102,6 +107,9 @@ def walk_tar(stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True)
             # members of an archive put behind another, and lets a gzip stream check its sum.
             ended = True
             offset += _BLOCK_BYTES
+            padding += _BLOCK_BYTES
+            if padding > MAX_PADDING_BYTES:
+                raise UnreadableInput(f"the tar archive has more than {MAX_PADDING_BYTES} zeros before byte {offset}") from None
             continue
         except tarfile.HeaderError as error:
             what = (
@@ -109,9 +117,10 @@ def walk_tar(stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True)
             )
             raise UnreadableInput(f"the tar archive {what}") from error
         size = int(pax.get("size", info.size))
-        if not 0 <= size <= _MAX_SIZE_BYTES:
+        if not 0 <= size <= MAX_CLAIMED_BYTES:
             raise UnreadableInput(f"the tar archive has a damaged header at byte {offset}: a size of {size} bytes")
         offset += _BLOCK_BYTES
+        padding = 0
         if info.type in _EXTENSIONS:
             content = _extension(stream, size, offset)
             if info.type == tarfile.GNUTYPE_LONGNAME:
@@ -121,11 +130,14 @@ def walk_tar(stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True)
             _skip(stream, offset + size, offset + _padded(size), seekable)
             offset += _padded(size)
             continue
-        name = pax.get("path") or long_name or info.name
+        name = pax.get("GNU.sparse.name") or pax.get("path") or long_name or info.name
+        if info.type == tarfile.GNUTYPE_SPARSE:
+            offset = _behind_the_map(stream, block, offset)
+        is_sparse = info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse.") for key in pax)
         # Folders, links and devices have no contents, whatever size their header claims.
         size = 0 if info.type in _WITHOUT_CONTENTS else size
         counted = _Counted(stream, size)
-        yield Member(name, offset, size, info.type in tarfile.REGULAR_TYPES), cast(BinaryIO, counted)
+        yield Member(name, offset, size, info.type in tarfile.REGULAR_TYPES, is_sparse), cast(BinaryIO, counted)
         _skip(stream, offset + counted.used, offset + _padded(size), seekable)
         offset += _padded(size)
         long_name, pax = None, {}
@@ -257,10 +269,22 @@ def _padded(size: int) -> int:
     return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
+def _behind_the_map(stream: BinaryIO, block: bytes, offset: int) -> int:
+    """Read the blocks in which GNU tar goes on with the map of a sparse member; gives the offset behind them."""
+    goes_on = block[_GNU_MAP_GOES_ON]
+    while goes_on:
+        block = stream.read(_BLOCK_BYTES)
+        if len(block) < _BLOCK_BYTES:
+            raise UnreadableInput(f"the tar archive is cut short in the map of a sparse member at byte {offset}")
+        offset += _BLOCK_BYTES
+        goes_on = block[_GNU_NEXT_MAP_GOES_ON]
+    return offset
+
+
 def _extension(stream: BinaryIO, size: int, offset: int) -> bytes:
-    if size > _MAX_NAME_BYTES:
+    if size > MAX_MEMBER_NAME_BYTES:
         raise UnreadableInput(
-            f"the tar archive has a header extension of {size} bytes at byte {offset}; the limit is {_MAX_NAME_BYTES}"
+            f"the tar archive has a header extension of {size} bytes at byte {offset}; the limit is {MAX_MEMBER_NAME_BYTES}"
         )
     content = stream.read(size)
     if len(content) < size:

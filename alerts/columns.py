@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from alerts import machine
 from alerts.layout import EVERYTHING, Layout, Path, Projection
+from alerts.limits import MAX_BATCH_ROWS
 from alerts.machine import EARLIEST_MICROS, LATEST_MICROS
 from alerts.packets import Packet
-from alerts.program import NotSupported, Program, Target, compile_schema
+from alerts.program import NotSupported, Program, Target, TooManyRows, compile_schema
 from schemas import Column
 
 Array = np.ndarray[Any, Any]
@@ -113,7 +114,9 @@ class _Output:
                 rows,
                 fine,
             )
-            room[1:] = np.where(rows[1:] == room[1:], room[1:] * 4, room[1:])
+            if done == machine.FULL and rows[1:].max() >= MAX_BATCH_ROWS:
+                raise TooManyRows(f"more than {MAX_BATCH_ROWS:,} array items at once")
+            room[1:] = np.where(rows[1:] == room[1:], np.minimum(room[1:] * 4, MAX_BATCH_ROWS), room[1:])
         self.fine = fine.astype(np.bool_)
         self.rows: list[int] = rows.tolist()
         self._levels = [

@@ -20,7 +20,8 @@ from zlib_ng import zlib_ng
 
 from alerts.archives import GZIP_MAGIC
 from alerts.errors import shortened
-from alerts.fits_stamps import MAX_STAMP_BYTES, BadStamp, Buffer, Image, Place, header_of, read_fits, world_coordinates
+from alerts.fits_stamps import BadStamp, Buffer, Image, Place, header_of, read_fits, world_coordinates
+from alerts.limits import MAX_STAMP_BYTES
 
 __all__ = [
     "JPEG_SIDE",

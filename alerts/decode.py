@@ -23,8 +23,8 @@ from alerts.errors import AlertError, DeadLetter, UndecodablePacket
 from alerts.inputs import in_batches
 from alerts.layout import EVERYTHING, Layout, Path, Projection, layout_of, pluck
 from alerts.packets import Packet
-from alerts.program import NotSupported
-from alerts.records import Record, read_datum, stamps_of, take_null_arrays, take_unknown
+from alerts.program import NotSupported, TooManyRows
+from alerts.records import Record, read_datum, stamps_of, take_null_arrays, take_unknown, taken_bytes
 from alerts.surveys import Survey
 from alerts.wire_schemas import WriterSchema
 from schemas import Column
@@ -91,7 +91,7 @@ def _dead_letter(error: Exception, packet: Packet, survey: Survey | None, what: 
     if not isinstance(error, AlertError):
         error = UndecodablePacket(f"{what} ({type(error).__name__}: {error})")
     name = survey.name if survey else None
-    return DeadLetter.of("decode", error, packet.source, packet.as_sent(), survey=name, attributes=packet.attributes)
+    return DeadLetter.of("decode", error, packet.source, packet.to_keep(), survey=name, attributes=packet.attributes)
 
 
 def _decode_group(
@@ -100,13 +100,17 @@ def _decode_group(
     """Rows of packets of one schema: all that can be at once, then the others one by one."""
     try:
         columns = decode_columns(packets, layout, want)
-    except NotSupported:
+    except NotSupported as error:
+        if isinstance(error, TooManyRows) and len(packets) > 1:
+            for half in (packets[: len(packets) // 2], packets[len(packets) // 2 :]):
+                yield from _decode_group(half, layout, want, stamp, decoded)
+            return
         left = packets
     else:
         left = list(itertools.compress(packets, ~columns.good))
         yield _rows(_of_columns(packets, columns), layout, want, stamp, decoded)
     decoded.one_by_one[layout.survey.name] += len(left)
-    for chunk in in_batches(left, len(left), _RECORDS_BYTES):
+    for chunk in in_batches(left, len(left), _RECORDS_BYTES, taken_bytes):
         yield from _decode_records(chunk, layout, want, stamp, decoded)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from alerts.limits import MAX_PAYLOAD_BYTES
 from alerts.secrets import redact, redacted
 
 
@@ -36,8 +37,6 @@ class UndecodablePacket(AlertError):
     """A datum that does not fit its schema, or lacks its id or its time."""
 
 
-MAX_PAYLOAD_BYTES = 6 * 2**20
-"""A dead letter keeps its input up to this size (BigQuery takes rows of 10 MB, and the payload in base64)."""
 _MAX_MESSAGE = 400
 
 

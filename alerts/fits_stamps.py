@@ -21,13 +21,12 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from alerts.errors import AlertError
+from alerts.limits import MAX_STAMP_BYTES
 
 Image = np.ndarray[Any, np.dtype[np.float32]]
 Place = tuple[float, float]
 Buffer = bytes | memoryview
 
-MAX_STAMP_BYTES = 4 * 2**20
-"""The largest image that is taken for a stamp: no packet's picture comes near it, and damage may claim any size."""
 _BLOCK_BYTES = 2880
 _CARD_BYTES = 80
 _MANDATORY = ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from alerts.archives import (
     GZIP_MAGIC,
-    MAX_MEMBER_BYTES,
     READ_ERRORS,
     Member,
     buffered,
@@ -19,11 +18,11 @@ from alerts.archives import (
     walk_tar,
 )
 from alerts.errors import DeadLetter, UnreadableInput
-from alerts.packets import CONTAINER_MAGIC, Packet, open_container, open_packets
+from alerts.limits import MAX_ALERT_BYTES, MAX_MEMBER_BYTES
+from alerts.packets import CONTAINER_MAGIC, WIRE_HEADER_BYTES, Packet, open_container, open_packets
 from alerts.wire_schemas import WireSchemas
 
 _PEEK_BYTES = 1024
-_MAX_MESSAGE_BYTES = 64 * 2**20
 _DAMAGE: tuple[type[Exception], ...] = (UnreadableInput, *READ_ERRORS)
 
 
@@ -54,7 +53,8 @@ def read_input(raw: BinaryIO, uri: str, wire_schemas: WireSchemas) -> Iterator[I
         elif head.startswith(CONTAINER_MAGIC):
             yield from open_container(stream, uri)
         else:
-            yield from open_packets(stream.read(_MAX_MESSAGE_BYTES), uri, wire_schemas)
+            # One byte more than is allowed shows that there is more.
+            yield from open_packets(stream.read(WIRE_HEADER_BYTES + MAX_ALERT_BYTES + 1), uri, wire_schemas)
     except READ_ERRORS as error:
         cause = UnreadableInput(f"the rest of the file cannot be read ({type(error).__name__}: {error})")
         yield DeadLetter.of("read", cause, uri)
@@ -84,6 +84,9 @@ def _read_member(member: Member, content: BinaryIO, uri: str, wire_schemas: Wire
     if member.size_bytes > MAX_MEMBER_BYTES:
         limit = UnreadableInput(f"the member claims {member.size_bytes} bytes; the limit is {MAX_MEMBER_BYTES}")
         yield DeadLetter.of("read", limit, source)
+        return
+    if member.is_sparse:
+        yield DeadLetter.of("read", UnreadableInput("a sparse member is not read; make the archive without --sparse"), source)
         return
     data = read_member(member, content)
     if not data.startswith(CONTAINER_MAGIC) and (data.startswith(GZIP_MAGIC) or is_tar(data[:_PEEK_BYTES])):
@@ -146,12 +149,19 @@ def read_slice(raw: BinaryIO, uri: str, part: TarSlice, wire_schemas: WireSchema
         yield part.damage
 
 
-def in_batches(items: Iterable[Packet], size: int, max_bytes: int) -> Iterator[list[Packet]]:
+def datum_bytes(packet: Packet) -> int:
+    """The length of a packet's datum."""
+    return packet.stop - packet.start
+
+
+def in_batches(
+    items: Iterable[Packet], size: int, max_bytes: int, measure: Callable[[Packet], int] = datum_bytes
+) -> Iterator[list[Packet]]:
     """Lists of up to ``size`` packets whose datums are together no longer than ``max_bytes`` (or one packet)."""
     batch: list[Packet] = []
     held = 0
     for packet in items:
-        length = packet.stop - packet.start
+        length = measure(packet)
         if batch and (len(batch) == size or held + length > max_bytes):
             yield batch
             batch, held = [], 0

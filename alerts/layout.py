@@ -71,7 +71,7 @@ class Layout:
     schema_version: str | None
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
     """The layout of packets of ``schema``, taken as ``survey``'s if one is named.
 

@@ -7,28 +7,34 @@ Formats: Avro 1.11 specification, "Object Container Files"; Confluent wire forma
 from __future__ import annotations
 
 import io
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-import cramjam
 import fastavro
 
-from alerts.errors import MAX_PAYLOAD_BYTES, AlertError, DeadLetter, UnreadableInput
+from alerts.decompress import CODECS, decompress
+from alerts.errors import AlertError, DeadLetter, UnreadableInput
+from alerts.limits import (
+    MAX_ALERT_BYTES,
+    MAX_BLOCK_BYTES,
+    MAX_CONTAINER_HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MAX_SCHEMA_TIMES_DATUM,
+    MIN_ALERT_BYTES,
+)
+from alerts.weigh import weigh
 from alerts.wire_schemas import WireSchemas, WriterSchema, writer_schema
 
 CONTAINER_MAGIC = b"Obj\x01"
 WIRE_MAGIC = b"\x00"
 WIRE_HEADER_BYTES = 5
-_MAX_HEADER_BYTES = 16 * 2**20
-_MAX_BLOCK_BYTES = 256 * 2**20
 _CHUNK_BYTES = 4 * 2**20
 _SYNC_BYTES = 16
 _ONE_RECORD = b"\x02"
 _SIZE_BYTES = 4
-"""Of the size of a usual block, a varint: up to 128 MB."""
+"""Of the size of a usual block, a varint."""
 _NO_ATTRIBUTES: Mapping[str, str | int] = {}
 _HEADER_SCHEMA = fastavro.parse_schema(
     {
@@ -65,8 +71,16 @@ class Packet(NamedTuple):
         return memoryview(self.data)[self.start : self.stop]
 
     def as_sent(self) -> bytes:
-        """The bytes to keep in a dead letter: the input, or a container of its own for a record among others."""
+        """The packet by itself: the input, or a container of its own for a record among others."""
         return self.data if self.alone else wrap_in_container(self.schema, self.datum)
+
+    def to_keep(self) -> bytes | None:
+        """The packet for a dead letter; None where it would be nearly all schema.
+
+        A megabyte of tiny records would become terabytes of dead letters.
+        """
+        nearly_all_schema = len(self.schema.text) > MAX_SCHEMA_TIMES_DATUM * (self.stop - self.start)
+        return None if nearly_all_schema and not self.alone else self.as_sent()
 
 
 def wrap_in_container(schema: WriterSchema, block: bytes | memoryview, count: int = 1, codec: str = "null") -> bytes:
@@ -132,6 +146,7 @@ def _wire(
 ) -> Packet:
     if len(data) <= WIRE_HEADER_BYTES:
         raise UnreadableInput(f"a wire message of {len(data)} bytes holds no alert (header is {WIRE_HEADER_BYTES} bytes)")
+    _check_length(len(data) - WIRE_HEADER_BYTES)
     schema = wire_schemas.get(int.from_bytes(data[1:WIRE_HEADER_BYTES], "big"))
     return Packet(data, WIRE_HEADER_BYTES, len(data), schema, source, True, published_at, attributes)
 
@@ -228,7 +243,7 @@ def _usual_container(
     else:
         return None
     # Twice, as zigzag has it.
-    if size != 2 * (stop - start) or not data.endswith(data[begin - _SYNC_BYTES : begin]):
+    if size != 2 * (stop - start) or stop - start > MAX_ALERT_BYTES or not data.endswith(data[begin - _SYNC_BYTES : begin]):
         return None
     return Packet(data, start, stop, header.schema, source, True, published_at, attributes)
 
@@ -246,23 +261,23 @@ def _take_header(window: _Window) -> tuple[_Header, bytes]:
 
 def _parse_header(window: _Window) -> tuple[_Header, bytes]:
     while True:
-        file = io.BytesIO(window.data)
-        file.seek(window.position)
+        # No more than a header may have: it may claim any number of entries, and the bytes behind it look like some.
+        file = io.BytesIO(window.data[window.position : window.position + MAX_CONTAINER_HEADER_BYTES])
         try:
             fields: Any = fastavro.schemaless_reader(file, _HEADER_SCHEMA, None)
             break
         except Exception as error:  # fastavro has no base class for what damaged bytes make it raise
             held = len(window.data) - window.position
-            if held > _MAX_HEADER_BYTES or not window.fill(held + 1):
+            if held >= MAX_CONTAINER_HEADER_BYTES or not window.fill(held + 1):
                 raise UnreadableInput(f"the container's header is damaged or cut ({type(error).__name__}: {error})") from error
-    size = file.tell() - window.position
+    size = file.tell()
     prefix = window.data[window.take(size - _SYNC_BYTES, "header")]
     window.take(_SYNC_BYTES, "sync marker")
     if "avro.schema" not in fields["meta"]:
         raise UnreadableInput("the container's header holds no avro.schema")
     codec = fields["meta"].get("avro.codec", b"null").decode("utf-8", "replace")
-    if codec not in _CODECS:
-        raise UnreadableInput(f"codec {codec!r} is not one of {', '.join(_CODECS)}")
+    if codec not in CODECS:
+        raise UnreadableInput(f"codec {codec[:40]!r} is not one of {', '.join(CODECS)}")
     return _Header(prefix, writer_schema(fields["meta"]["avro.schema"]), codec), fields["sync"]
 
 
@@ -275,7 +290,7 @@ def _container(
     while not window.at_end():
         count = window.take_long("the number of records in a block")
         size = window.take_long("the size of a block")
-        if count < 0 or not 0 <= size <= _MAX_BLOCK_BYTES:
+        if count < 0 or not 0 <= size <= MAX_BLOCK_BYTES:
             raise UnreadableInput(f"the block header before byte {window.offset} is damaged: {count} records in {size} bytes")
         block = window.take(size + _SYNC_BYTES, "a block with its sync marker")
         # From here on the window may move on; ``data`` keeps the bytes of this block.
@@ -286,17 +301,18 @@ def _container(
         first = False
         if header.codec != "null":
             try:
-                plain = _decompress(header.codec, data[start:stop], window.offset)
+                plain = decompress(header.codec, data[start:stop], window.offset)
             except UnreadableInput as error:
                 # The sync marker was found, so the blocks behind this one can be read.
-                payload = wrap_in_container(header.schema, data[start:stop], count, header.codec)
-                lost = {**attributes, "records_lost": count}
+                payload = _payload(header.schema, memoryview(data)[start:stop], count, header.codec)
+                lost = {**attributes, "records_lost": _believed(count, MAX_BLOCK_BYTES)}
                 yield DeadLetter.of("read", error, source, payload, attributes=lost)
                 empty = False
                 continue
             data, start, stop = plain, 0, len(plain)
         empty = empty and count == 0 and start == stop
         if count == 1:
+            _check_length(stop - start)
             yield Packet(data, start, stop, header.schema, source, alone, published_at, attributes)
         else:
             yield from _records(
@@ -324,46 +340,46 @@ def _records(
     published_at: datetime | None,
     attributes: Mapping[str, str | int],
 ) -> Iterator[Packet | DeadLetter]:
-    """The datums of a block of several records. Nothing marks where one ends, so each is decoded once to find out."""
-    file = io.BytesIO(data)
-    file.seek(start)
-    for number in range(count):
-        begin = file.tell()
-        try:
-            # A value that is damaged, and not the lengths, is for alerts.decode to find, one record at a time.
-            fastavro.schemaless_reader(file, schema.unjudged, None, handle_unicode_errors="replace")
-            if file.tell() > stop:
-                raise EOFError("the record goes beyond its block")
-        except Exception as error:  # see _parse_header
-            rest = UnreadableInput(f"record {number + 1} of {count} in a block is damaged ({type(error).__name__}: {error})")
-            lost = {**attributes, "records_lost": count - number}
-            payload = wrap_in_container(schema, data[begin:stop], count - number)
-            yield DeadLetter.of("read", rest, source, payload, attributes=lost)
-            return
-        yield Packet(data, begin, file.tell(), schema, source, False, published_at, attributes)
-    if left := stop - file.tell():
-        behind = UnreadableInput(f"{left} bytes are left behind the {count} records of a block")
-        payload = wrap_in_container(schema, data[file.tell() : stop])
-        yield DeadLetter.of("read", behind, source, payload, attributes=attributes)
-
-
-def _snappy(data: bytes) -> bytes:
-    plain = bytes(cramjam.snappy.decompress_raw(data[:-4]))
-    if zlib.crc32(plain) != int.from_bytes(data[-4:], "big"):
-        raise ValueError("its checksum is wrong")
-    return plain
-
-
-_CODECS: dict[str, Callable[[bytes], bytes]] = {
-    "null": bytes,
-    "deflate": lambda data: zlib.decompress(data, -15),
-    "snappy": _snappy,
-    "zstandard": lambda data: bytes(cramjam.zstd.decompress(data)),
-}
-
-
-def _decompress(codec: str, data: bytes, offset: int) -> bytes:
+    """The datums of a block of several records. Nothing marks where one ends, so each is walked over to find out."""
+    begin, number = start, 0
     try:
-        return _CODECS[codec](data)
-    except (ValueError, zlib.error, cramjam.DecompressionError) as error:
-        raise UnreadableInput(f"the {codec} block before byte {offset} does not decompress: {error}") from error
+        if count * MIN_ALERT_BYTES > stop - start:
+            raise UnreadableInput(f"a block of {stop - start} bytes claims {count} records; no alert is so short")
+        while number < count:
+            # A value that is damaged, and not the lengths, is for alerts.decode to find, one record at a time.
+            end = weigh(data, begin, schema.nodes).stop
+            if end is None or end > stop:
+                _say_why(data[begin:stop], schema)
+            _check_length(end - begin)
+            yield Packet(data, begin, end, schema, source, False, published_at, attributes)
+            begin, number = end, number + 1
+    except Exception as error:  # see _parse_header
+        reason = str(error) if isinstance(error, AlertError) else f"{type(error).__name__}: {error}"
+        rest = UnreadableInput(f"record {number + 1} of {count} in a block is damaged ({reason})")
+        lost = {**attributes, "records_lost": _believed(count - number, stop - begin)}
+        yield DeadLetter.of("read", rest, source, _payload(schema, memoryview(data)[begin:stop], count - number), attributes=lost)
+        return
+    if left := stop - begin:
+        behind = UnreadableInput(f"{left} bytes are left behind the {count} records of a block")
+        yield DeadLetter.of("read", behind, source, _payload(schema, memoryview(data)[begin:stop]), attributes=attributes)
+
+
+def _say_why(datum: bytes, schema: WriterSchema) -> NoReturn:
+    """Raise what fastavro says of a datum that does not end."""
+    fastavro.schemaless_reader(io.BytesIO(datum), schema.parsed, None, handle_unicode_errors="replace")
+    raise EOFError("the record goes beyond its block")
+
+
+def _payload(schema: WriterSchema, block: memoryview, count: int = 1, codec: str = "null") -> bytes | None:
+    """A part of a block in a container of its own; None where it is too large to keep, before it is copied."""
+    return wrap_in_container(schema, block, count, codec) if len(block) <= MAX_PAYLOAD_BYTES else None
+
+
+def _believed(count: int, size: int) -> int:
+    """How many of the records that are claimed there can have been in so many bytes."""
+    return min(count, max(1, size // MIN_ALERT_BYTES))
+
+
+def _check_length(size: int) -> None:
+    if size > MAX_ALERT_BYTES:
+        raise UnreadableInput(f"an alert of {size} bytes; the limit is {MAX_ALERT_BYTES}")

@@ -59,6 +59,10 @@ class NotSupported(ValueError):
     """The schema has something the machine does not know; its packets are read by fastavro."""
 
 
+class TooManyRows(NotSupported):
+    """An array has more items in these packets than are decoded at once."""
+
+
 @dataclass
 class Target:
     """Where the values of one field are, and the targets of its parts."""
@@ -91,7 +95,7 @@ class Program:
     root: Target
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def compile_schema(schema: WriterSchema, survey: Survey, want: Projection = EVERYTHING) -> Program:
     """The program for packets of ``schema``, whose every field must be a stamp or have a column in the survey's table.
 
@@ -197,6 +201,9 @@ class _Compiler:
         # The instruction after ARRAY only holds where the array ends.
         end = self.emit(END)
         target.parts["[]"] = self.field(schema["items"], column, inner, (*path, "[]"))
+        if all(one[0] == PRESENT for one in self.instructions[begin + 2 :]):
+            # The machine trusts that there are no more items than bytes.
+            raise NotSupported(f"{'.'.join(path)} has items of no bytes")
         self.emit(NEXT, target.slot, inner, begin)
         end[3] = len(self.instructions)
         return target

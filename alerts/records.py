@@ -11,18 +11,35 @@ import fastavro
 import pyarrow as pa
 
 from alerts.errors import UndecodablePacket
+from alerts.inputs import datum_bytes
 from alerts.json_text import to_json
 from alerts.layout import Layout, dotted, fill_arrays, pluck, take_values
 from alerts.packets import Packet
+from alerts.weigh import weigh
 
 Record = dict[str, Any]
+
+
+_VALUE_BYTES = 12
+"""Objects take some twenty times the bytes of numbers and texts; a value that has none takes as much as so many."""
+
+
+def taken_bytes(packet: Packet) -> int:
+    """What a packet's record takes, as the length of a datum of numbers and texts that takes as much."""
+    try:
+        values = weigh(packet.data, packet.start, packet.schema.nodes).values
+    except UndecodablePacket:
+        values = 0  # it will not become a record
+    return max(datum_bytes(packet), _VALUE_BYTES * values)
 
 
 def read_datum(packet: Packet) -> Record:
     """The packet's record as fastavro gives it.
 
-    Raises ``UndecodablePacket`` when it does not end where the datum ends, or whatever fastavro raises for damaged bytes.
+    Raises ``UndecodablePacket`` when it does not end where the datum ends or is beyond the limits of ``alerts.limits``, or
+    whatever fastavro raises for damaged bytes.
     """
+    weigh(packet.data, packet.start, packet.schema.nodes)  # before fastavro believes what the datum says of itself
     file = io.BytesIO(packet.data)
     file.seek(packet.start)
     record: Any = fastavro.schemaless_reader(file, packet.schema.parsed, None)

@@ -6,7 +6,6 @@ values of environment variables that are secrets by their name. It costs a messa
 
 from __future__ import annotations
 
-import base64
 import functools
 import os
 import re
@@ -110,8 +109,3 @@ def _of_environment() -> Iterator[str]:
 @functools.lru_cache(maxsize=4096)
 def _is_secret(name: str) -> bool:
     return bool(_NAME.search(name)) and not _PUBLIC_NAME.search(name)
-
-
-def basic_authorization(user: str, password: str) -> str:
-    """The value of an ``Authorization`` header (RFC 7617)."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

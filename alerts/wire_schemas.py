@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import functools
-import http.client
 import json
 import math
 import os
 import re
+import threading
 import time
-import urllib.error
-import urllib.request
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fastavro.schema
 
-from alerts.errors import UnknownSchema, UnreadableInput
-from alerts.secrets import basic_authorization, holds_credential
+from alerts.errors import AlertError, UnknownSchema, UnreadableInput
+from alerts.limits import (
+    MAX_KEPT_SCHEMAS_BYTES,
+    MAX_REGISTRY_ANSWER_BYTES,
+    MAX_SCHEMA_BYTES,
+    MAX_WIRE_REFUSALS,
+    REGISTRY_DEADLINE_SECS,
+)
+from alerts.schema_limits import load_schema
+from alerts.secrets import holds_credential
 from alerts.surveys import SURVEYS
 from alerts.surveys.survey import record_name
+from alerts.weigh import Nodes, nodes_of
 from schemas import known_schemas, parse_text
 from schemas.avro_files import AvroSchema
 
 REGISTRY_USER, REGISTRY_PASSWORD = "PITT_BROKER_REGISTRY_USER", "PITT_BROKER_REGISTRY_PASSWORD"
 """Environment variables with what a registry asks for (of Confluent Cloud: an API key and its secret)."""
-_REGISTRY_TIMEOUT_SECS = 10
 _ASK_AGAIN_SECS = 30
 """How long a refusal is remembered."""
 
@@ -49,9 +56,9 @@ class WriterSchema:
         return parse_text(self.text)
 
     @functools.cached_property
-    def unjudged(self) -> Any:
-        """The schema for finding where a datum ends: without logical types, so that no value in it is refused."""
-        return parse_text(json.dumps(_without_logical_types(self.declared)))
+    def nodes(self) -> Nodes:
+        """The schema for finding where a datum ends, ``alerts.weigh``."""
+        return nodes_of(self.parsed)
 
     @functools.cached_property
     def version(self) -> str | None:
@@ -67,20 +74,33 @@ class WriterSchema:
         return writer_schema, (self.text, self.wire_id)
 
 
-def _without_logical_types(schema: AvroSchema) -> AvroSchema:
-    if isinstance(schema, list):
-        return [_without_logical_types(one) for one in schema]
-    if isinstance(schema, dict):
-        return {key: _without_logical_types(value) for key, value in schema.items() if key != "logicalType"}
+_kept: OrderedDict[tuple[bytes, int | None], WriterSchema] = OrderedDict()
+"""Schemas met lately, latest last."""
+_kept_lock = threading.Lock()
+
+
+def writer_schema(text: bytes, wire_id: int | None = None) -> WriterSchema:
+    """The writer schema for a schema text. Raises ``UnreadableInput`` when the text is no valid Avro schema."""
+    key = text, wire_id
+    with _kept_lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    schema = _parsed(text, wire_id)
+    with _kept_lock:
+        _kept[key] = schema
+        while sum(len(one) for one, _ in _kept) > MAX_KEPT_SCHEMAS_BYTES:
+            _kept.popitem(last=False)
     return schema
 
 
-@functools.lru_cache(maxsize=256)
-def writer_schema(text: bytes, wire_id: int | None = None) -> WriterSchema:
-    """The writer schema for a schema text. Raises ``UnreadableInput`` when the text is no valid Avro schema."""
+def _parsed(text: bytes, wire_id: int | None) -> WriterSchema:
     schema = WriterSchema(text, wire_id)
     try:
-        schema.parsed  # noqa: B018 - parse now, so that a bad schema fails here
+        load_schema(text)
+        schema.nodes  # noqa: B018 - parse now, so that a bad schema fails here
+    except AlertError:
+        raise
     except (
         ValueError,
         TypeError,
@@ -112,7 +132,8 @@ class WireSchemas:
     def __init__(self, location: str | None = None) -> None:
         self.location = location
         self._found: dict[int, WriterSchema] = {}
-        self._refused: dict[int, tuple[float, str]] = {}
+        self._refused: OrderedDict[int, tuple[float, str]] = OrderedDict()
+        self._registry_failed: tuple[float, str] = (-math.inf, "")
 
     def get(self, wire_id: int) -> WriterSchema:
         """The schema of that id. Raises ``UnknownSchema``, or ``UnreadableInput`` when it is no valid schema."""
@@ -126,6 +147,8 @@ class WireSchemas:
         except UnknownSchema as error:
             # A registry must not be asked, nor waited for, for every message of a night.
             self._refused[wire_id] = time.monotonic(), str(error)
+            if len(self._refused) > MAX_WIRE_REFUSALS:
+                self._refused.popitem(last=False)
             raise
         return self._found[wire_id]
 
@@ -141,33 +164,53 @@ class WireSchemas:
     def _supplied(self, wire_id: int) -> bytes | None:
         if self.location is None:
             return None
-        if not self.location.startswith(("http://", "https://")):
-            file = Path(self.location) / f"{wire_id}.avsc"
-            try:
-                return file.read_bytes() if file.is_file() else None
-            except OSError as error:
-                raise UnknownSchema(f"no schema for wire schema id {wire_id} from {file}: {error}") from error
-        url = f"{self.location.rstrip('/')}/schemas/ids/{wire_id}"
+        if self.location.startswith(("http://", "https://")):
+            return self._registered(wire_id)
+        path = Path(self.location) / f"{wire_id}.avsc"
         try:
-            with urllib.request.urlopen(_request(url), timeout=_REGISTRY_TIMEOUT_SECS) as answer:  # noqa: S310 - scheme checked above
-                return str(json.load(answer)["schema"]).encode()
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
+            if not path.is_file():
                 return None
-            raise UnknownSchema(f"the registry answered {error.code} for wire schema id {wire_id} at {url}") from error
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            with path.open("rb") as file:
+                # One byte more than is allowed shows that there is more.
+                return file.read(MAX_SCHEMA_BYTES + 1)
+        except OSError as error:
+            raise UnknownSchema(f"no schema for wire schema id {wire_id} from {path}: {error}") from error
+
+    def _registered(self, wire_id: int) -> bytes | None:
+        """The registry's text, None where it has none."""
+        # Here, not at the top: few runs ask a registry.
+        from alerts.catalogs.catalog import Unavailable  # noqa: PLC0415
+        from alerts.catalogs.http import get  # noqa: PLC0415
+
+        failed_at, why = self._registry_failed
+        if time.monotonic() - failed_at < _ASK_AGAIN_SECS:
+            # Ids are many, and each would wait as long.
+            raise UnknownSchema(f"no schema for wire schema id {wire_id}: the registry failed a moment ago ({why})")
+        url = f"{str(self.location).rstrip('/')}/schemas/ids/{wire_id}"
+        try:
+            response, body = get(
+                url, deadline_secs=REGISTRY_DEADLINE_SECS, max_bytes=MAX_REGISTRY_ANSWER_BYTES, auth=_credentials()
+            )
+        except Unavailable as error:
+            self._registry_failed = time.monotonic(), str(error)
+            raise UnknownSchema(f"no schema for wire schema id {wire_id} from {url}: {error}") from error
+        if response.status_code == 404:
+            return None
+        if response.status_code != 200:
+            raise UnknownSchema(f"the registry answered {response.status_code} for wire schema id {wire_id} at {url}")
+        try:
+            return str(json.loads(body)["schema"]).encode()
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnknownSchema(f"no schema for wire schema id {wire_id} from {url}: {error}") from error
 
     def __reduce__(self) -> tuple[object, tuple[str | None]]:
         return WireSchemas, (self.location,)
 
 
-def _request(url: str) -> urllib.request.Request:
-    request = urllib.request.Request(url)  # noqa: S310 - of a scheme that was checked
-    if password := os.environ.get(REGISTRY_PASSWORD):
-        # For this host alone: a redirect may lead anywhere.
-        request.add_unredirected_header("Authorization", basic_authorization(os.environ.get(REGISTRY_USER, ""), password))
-    return request
+def _credentials() -> tuple[str, str] | None:
+    """User and password for a registry, where the environment has them."""
+    password = os.environ.get(REGISTRY_PASSWORD)
+    return (os.environ.get(REGISTRY_USER, ""), password) if password else None
 
 
 @functools.cache

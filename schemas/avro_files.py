@@ -53,23 +53,29 @@ def named_types(schema: AvroSchema, namespace: str = "") -> dict[str, AvroSchema
 
     Of several with one short name the first counts.
     """
+    found: dict[str, AvroSchema] = {}
+    _add_named(schema, namespace, found)
+    return found
+
+
+def _add_named(schema: AvroSchema, namespace: str, found: dict[str, AvroSchema]) -> None:
     if isinstance(schema, list):
-        parts = [(branch, namespace) for branch in schema]
+        for branch in schema:
+            _add_named(branch, namespace, found)
     elif not isinstance(schema, dict):
-        return {}
+        return
     elif schema["type"] in _NAMED:
         outside, _, short = schema["name"].rpartition(".")
         inside = outside or schema.get("namespace", namespace)
-        found = {name: schema for name in (f"{inside}.{short}" if inside else short, short) if name not in _NOT_NAMES}
+        for name in (f"{inside}.{short}" if inside else short, short):
+            if name not in _NOT_NAMES:
+                found.setdefault(name, schema)
         for field in schema.get("fields", ()):
-            found = {**named_types(field["type"], inside), **found}
-        return found
+            _add_named(field["type"], inside, found)
     else:
-        parts = [(schema[key], namespace) for key in ("type", "items", "values") if key in schema]
-    merged: dict[str, AvroSchema] = {}
-    for part, where in parts:
-        merged = {**named_types(part, where), **merged}
-    return merged
+        for key in ("type", "items", "values"):
+            if key in schema:
+                _add_named(schema[key], namespace, found)
 
 
 def resolve(schema: AvroSchema, names: Mapping[str, AvroSchema]) -> AvroSchema:

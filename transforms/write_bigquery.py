@@ -14,8 +14,9 @@ from apache_beam.pvalue import TaggedOutput
 from google.cloud import bigquery
 
 from alerts.dead_letters import dead_letter_rows
-from alerts.errors import MAX_PAYLOAD_BYTES, DeadLetter
+from alerts.errors import DeadLetter
 from alerts.layout import EVERYTHING, Projection
+from alerts.limits import MAX_PAYLOAD_BYTES
 from alerts.rows import json_rows, typed_rows
 from alerts.surveys import SURVEYS, survey
 from schemas import Table

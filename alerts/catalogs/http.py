@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,10 +17,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from alerts.catalogs.catalog import Unavailable
+from alerts.limits import MAX_ANSWER_BYTES
 
 CONNECT_SECS = 3.0
-MAX_BODY_BYTES = 256 * 2**20
 _CHUNK_BYTES = 65536
+_GZIP = 31  # zlib's word for "32 kB window, gzip format"
 
 
 class _Leash:
@@ -116,19 +118,40 @@ def _leashed(deadline_secs: float) -> Iterator[tuple[requests.Session, _Leash]]:
 
 
 def post(
-    url: str, data: dict[str, Any], files: dict[str, Any], *, headers: dict[str, str], deadline_secs: float
+    url: str,
+    data: dict[str, Any],
+    files: dict[str, Any],
+    *,
+    headers: dict[str, str],
+    deadline_secs: float,
+    max_bytes: int = MAX_ANSWER_BYTES,
 ) -> tuple[requests.Response, bytes]:
-    """The response to a POST and its whole body.
+    """The response to a POST and its whole body, decompressed.
 
-    Raises ``Unavailable`` when there is none within the deadline, no connection, a body that was cut, or one beyond 256 MB.
+    Raises ``Unavailable`` when there is none within the deadline, no connection, a body that was cut, or one that is too long.
     """
+    return _call("POST", url, deadline_secs, max_bytes, data=data, files=files, headers=headers)
+
+
+def get(
+    url: str, *, deadline_secs: float, max_bytes: int, auth: tuple[str, str] | None = None
+) -> tuple[requests.Response, bytes]:
+    """The response to a GET and its whole body; ``auth`` is user and password. Raises ``Unavailable`` as ``post`` does."""
+    return _call("GET", url, deadline_secs, max_bytes, headers={}, auth=auth)
+
+
+def _call(
+    method: str, url: str, deadline_secs: float, max_bytes: int, *, headers: dict[str, str], **sending: Any
+) -> tuple[requests.Response, bytes]:
     begun = time.monotonic()
     with _leashed(deadline_secs) as (session, leash):
         try:
             timeout = (min(CONNECT_SECS, deadline_secs), deadline_secs)
-            sent = session.post(url, data=data, files=files, headers=headers, timeout=timeout, stream=True, allow_redirects=False)
+            # Only what can be decompressed piece by piece: others grow without a limit, or are gzip of gzip.
+            asked = {**headers, "Accept-Encoding": "gzip"}
+            sent = session.request(method, url, headers=asked, timeout=timeout, stream=True, allow_redirects=False, **sending)
             with sent as response:
-                body = _body(response)
+                body = _body(response, max_bytes)
             if leash.expired:
                 # To whoever reads, a connection pulled away looks like the end of a body without a length.
                 raise Unavailable(f"{url} did not answer within {deadline_secs:g} s")
@@ -139,14 +162,32 @@ def post(
             raise Unavailable(f"{url} cannot be reached or broke off: {type(error).__name__}: {error}") from error
 
 
-def _body(response: requests.Response) -> bytes:
+def _body(response: requests.Response, max_bytes: int) -> bytes:
     if "Content-Length" not in response.headers and "chunked" not in response.headers.get("Transfer-Encoding", ""):
         raise Unavailable(f"{response.url} does not say how long its answer is, so that nobody can tell whether it is whole")
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise Unavailable(f"{response.url} answers in {encoding[:40]!r} where only gzip was allowed")
+    unpacker = None if encoding == "identity" else zlib.decompressobj(_GZIP)
     parts: list[bytes] = []
     size = 0
-    for part in response.iter_content(_CHUNK_BYTES):
+    for sent in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+        # One byte more than is allowed shows that there is more.
+        part = _unpacked(unpacker, sent, max_bytes + 1 - size, response.url) if unpacker else sent
         parts.append(part)
         size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise Unavailable(f"{response.url} answers with more than {MAX_BODY_BYTES // 2**20} MB; ask with a smaller radius")
+        if size > max_bytes:
+            raise Unavailable(f"{response.url} answers with more than {max_bytes // 2**20} MB; ask with a smaller radius")
+    if unpacker and not unpacker.eof:
+        raise Unavailable(f"{response.url} broke off: its gzip stream does not end")
     return b"".join(parts)
+
+
+def _unpacked(unpacker: Any, sent: bytes, most: int, url: str) -> bytes:
+    try:
+        part: bytes = unpacker.decompress(sent, most)
+    except zlib.error as error:
+        raise Unavailable(f"{url} answers with a damaged gzip stream: {error}") from error
+    if unpacker.unused_data:
+        raise Unavailable(f"{url} answers with bytes behind the end of its gzip stream")
+    return part

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 
 import pyarrow.compute as pc
 
-from alerts.archives import MAX_MEMBER_BYTES, READ_ERRORS, gunzip, is_alert_name, read_member, walk_tar
+from alerts.archives import READ_ERRORS, gunzip, is_alert_name, read_member, walk_tar
 from alerts.columns import decode_columns
 from alerts.errors import UndecodablePacket, UnreadableInput, shortened
 from alerts.layout import layout_of
+from alerts.limits import MAX_MEMBER_BYTES
 from alerts.packets import Packet, open_packets
 from alerts.records import Record, read_datum
 from alerts.surveys import SURVEYS

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 import pytest
 
 from alerts.dead_letters import dead_letter_rows
-from alerts.errors import MAX_PAYLOAD_BYTES, AlertError, DeadLetter, UnknownSchema, UnreadableInput
+from alerts.errors import AlertError, DeadLetter, UnknownSchema, UnreadableInput
+from alerts.limits import MAX_PAYLOAD_BYTES
 from tests.alerts.making import ingest, tar_of, ztf_packet
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts import packets
-from alerts.errors import MAX_PAYLOAD_BYTES, DeadLetter
+from alerts.errors import DeadLetter
 from alerts.inputs import read_input
+from alerts.limits import MAX_PAYLOAD_BYTES
 from alerts.packets import Packet, open_container, open_packets, wrap_in_container
 from alerts.wire_schemas import WireSchemas, writer_schema
 from tests.alerts.making import (

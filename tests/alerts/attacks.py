@@ -1,0 +1,138 @@
+"""Inputs that mean harm, and what becomes of them. Imported in the process that ``tests.within`` copies for each of them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cramjam
+
+from alerts.packets import wrap_in_container
+from alerts.wire_schemas import WriterSchema
+from tests.alerts.making import ZTF_SCHEMA, as_text, container, datum, ingest, tar_of, ztf_record
+
+MIB = 2**20
+_ZEROS = bytes(MIB)
+DATUM = datum(ztf_record(1), ZTF_SCHEMA)
+PACKET = container([ztf_record(1)])
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of an input, in a few words."""
+
+    alert_ids: list[int]
+    messages: list[str]
+    payload_bytes: int
+
+
+def told(data: bytes, uri: str = "attack") -> Told:
+    """What becomes of an input file. A memory error that was caught on its way is none the less one."""
+    outcome = ingest(data, uri)
+    messages = [letter.message for letter in outcome.letters]
+    assert not any("MemoryError" in one for one in messages), messages
+    return Told(outcome.alert_ids, messages, sum(len(letter.payload or b"") for letter in outcome.letters))
+
+
+def warm_up() -> None:
+    """Compile, and read what is read once, before memory is counted."""
+    for one in (PACKET, tar_of({"1.avro": PACKET}), container([ztf_record(1), ztf_record(2)]), with_field("int", b"\2")):
+        told(one)
+        told(one[:-30])
+
+
+def long(value: int) -> bytes:
+    """A zigzag varint."""
+    return datum({"n": value}, {"type": "record", "name": "n", "fields": [{"name": "n", "type": "long"}]})
+
+
+def schema_with(kind: Any) -> dict[str, Any]:
+    """ZTF's schema with one field more, behind the others."""
+    return {**ZTF_SCHEMA, "fields": [*ZTF_SCHEMA["fields"], {"name": "attack", "type": kind}]}
+
+
+def with_field(kind: Any, value: bytes) -> bytes:
+    """A packet with a further field of this type and these bytes."""
+    return wrap_in_container(WriterSchema(as_text(schema_with(kind))), DATUM + value)
+
+
+def history_of_nothing(blocks: int) -> bytes:
+    """A packet whose previous candidates are records without fields, each block as many as there are bytes left."""
+    fields = [one for one in ZTF_SCHEMA["fields"] if one["name"] != "prv_candidates"]
+    nothing = {"type": "array", "items": {"type": "record", "name": "ztf.alert.nothing", "fields": []}}
+    schema = {**ZTF_SCHEMA, "fields": [*fields, {"name": "prv_candidates", "type": nothing}]}
+    record = {name: value for name, value in ztf_record(1).items() if name != "prv_candidates"}
+    start = datum({**record, "prv_candidates": []}, schema)[:-1]
+    counts = b"".join(long(max(1, 3 * left - 10)) for left in range(blocks, 0, -1))
+    return wrap_in_container(WriterSchema(as_text(schema)), start + counts + b"\0")
+
+
+def laughing(levels: int) -> dict[str, Any]:
+    """A record that holds ten records, each of which holds ten, ...: 10^levels of them in no bytes at all."""
+    schema: dict[str, Any] = {"type": "record", "name": "l0", "fields": []}
+    for level in range(1, levels + 1):
+        others = [{"name": f"f{number}", "type": f"l{level - 1}"} for number in range(1, 10)]
+        schema = {"type": "record", "name": f"l{level}", "fields": [{"name": "f0", "type": schema}, *others]}
+    return schema
+
+
+def nested(depth: int, kind: Any = "int") -> Any:
+    """Arrays in arrays."""
+    for _ in range(depth):
+        kind = {"type": "array", "items": kind}
+    return kind
+
+
+def with_schema(text: bytes, block: bytes = DATUM, count: int = 1) -> bytes:
+    """A container with a schema of this text, which need not be one."""
+    return wrap_in_container(WriterSchema(text), block, count)
+
+
+def changed(**values: Any) -> bytes:
+    """ZTF's schema as text with some of its own attributes changed."""
+    return json.dumps({**ZTF_SCHEMA, **values}).encode()
+
+
+def zeros(size: int, before: bytes = b"") -> Iterator[bytes]:
+    """So many zeros, in pieces."""
+    yield before
+    for _ in range(size // MIB):
+        yield _ZEROS
+
+
+def gzipped(pieces: Iterable[bytes]) -> bytes:
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb") as file:
+        for piece in pieces:
+            file.write(piece)
+    return out.getvalue()
+
+
+def deflated(pieces: Iterable[bytes]) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return b"".join(packer.compress(piece) for piece in pieces) + packer.flush()
+
+
+def zstandard_of(pieces: Iterable[bytes]) -> bytes:
+    """One frame, which does not say how long its contents are."""
+    packer = cramjam.zstd.Compressor()
+    for piece in pieces:
+        packer.compress(piece)
+    return bytes(packer.finish())
+
+
+def varint(value: int) -> bytes:
+    """Of snappy: not zigzag."""
+    out = b""
+    while value >= 128:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+warm_up()
