@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import xxhash
 
 from alerts.errors import DeadLetter
 from alerts.json_text import to_json
+from alerts.limits import MAX_ATTRIBUTES_BYTES
 from schemas.tables import DEAD_LETTERS
 
 REPLAYED = "replayed"
 """The stage of a mark: this letter has since become rows."""
+OWN_ATTRIBUTES = frozenset({"letter", "run_id", "published_at", "records_lost", "offset_bytes", "table"})
+"""What we note of a dead letter ourselves, and believe: which letter it is, how many alerts it stands for."""
+
+
+def sent_attributes(sent: Mapping[str, str]) -> dict[str, str | int]:
+    """The attributes of a message as a dead letter keeps them: none that is called like one of ours, nor more than may be."""
+    size = sum(len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace")) for name, value in sent.items())
+    if size > MAX_ATTRIBUTES_BYTES:
+        return {"sent_attributes_bytes": size}
+    return {f"sent_{name}" if name in OWN_ATTRIBUTES else name: value for name, value in sent.items()}
 
 
 def letter_id(letter: DeadLetter) -> str:

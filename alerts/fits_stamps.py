@@ -147,7 +147,8 @@ def _opened(data: Buffer) -> Iterator[fits.HDUList]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            hdus = fits.open(io.BytesIO(data), ignore_missing_simple=True, memmap=False)
+            # No survey sends tiles of compressed pixels, which astropy unpacks to any length.
+            hdus = fits.open(io.BytesIO(data), ignore_missing_simple=True, memmap=False, disable_image_compression=True)
         except Exception as error:  # as above
             raise BadStamp(f"the stamp is no FITS file that can be read ({type(error).__name__}: {error})") from error
         with hdus:
@@ -157,7 +158,7 @@ def _opened(data: Buffer) -> Iterator[fits.HDUList]:
 def _first_image(hdus: fits.HDUList) -> Any:
     """The first HDU with an image of two axes, before its pixels are read."""
     try:
-        found = next((hdu for hdu in hdus if hdu.is_image and hdu.shape), None)
+        found = next((hdu for hdu in hdus if hdu.is_image and getattr(hdu, "shape", ())), None)
     except Exception as error:  # as above; headers are read when they are asked for
         raise BadStamp(f"the stamp's header cannot be read ({type(error).__name__}: {error})") from error
     if found is None:
@@ -165,6 +166,6 @@ def _first_image(hdus: fits.HDUList) -> Any:
     if len(found.shape) != 2:
         raise BadStamp(f"the stamp's image has {len(found.shape)} axes; a stamp has 2")
     rows, columns = found.shape
-    if 4 * rows * columns > MAX_STAMP_BYTES:
+    if rows < 1 or columns < 1 or 4 * rows * columns > MAX_STAMP_BYTES:
         raise BadStamp(f"the stamp claims {rows} x {columns} pixels; the limit is {MAX_STAMP_BYTES // 4:,} pixels")
     return found

@@ -6,7 +6,7 @@ largest that surveys and catalogs have been seen to send stand beside the limits
 
 from __future__ import annotations
 
-_KIB, _MIB, _GIB = 2**10, 2**20, 2**30
+_KIB, _MIB = 2**10, 2**20
 
 # Archives and files
 
@@ -82,5 +82,9 @@ MAX_ANSWER_BYTES = 256 * _MIB
 """A catalog service's answer, decompressed."""
 MAX_DECLARATION_BYTES = 16 * _MIB
 """The VOTable in which a service says what columns a catalog has; some hundred kB for Gaia's 150."""
+MAX_ANSWER_TABLE_BYTES = 512 * _MIB
+"""The same as columns of numbers and texts: a row of commas takes ten times its length."""
+MAX_ANSWER_COLUMNS = 2_000
+"""Columns that a service declares for a catalog. Gaia has 150."""
 MAX_ANSWER_ROWS = 200_000
 """Rows of an answer, far below the 2,000,000 at which CDS cuts without a word. It is asked for no more."""

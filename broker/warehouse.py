@@ -9,8 +9,11 @@
 from __future__ import annotations
 
 import abc
+import json
 import re
+from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -28,6 +31,28 @@ _SHOWN = (
 )
 MAX_RADIUS_ARCSEC = 180 * 3600.0
 _ONE_SELECT = "give one SELECT; a warehouse is only read"
+_BIGQUERY_TEXT = re.compile(
+    r"'{3}(?:\\.|(?!'{3}).)*'{3}" + r'|"{3}(?:\\.|(?!"{3}).)*"{3}'
+    r"|'(?:\\.|[^'\\\n])*'" + r'|"(?:\\.|[^"\\\n])*"'
+    r"|`(?:\\.|[^`\\])*`|--[^\n]*|\#[^\n]*|/\*.*?\*/",
+    re.DOTALL,
+)
+"""Texts, quoted names and comments in BigQuery's SQL ("Lexical structure and syntax")."""
+_ROW_MAKERS = {
+    "range",
+    "generate_series",
+    "repeat",
+    "unnest",
+    "json_each",
+    "json_tree",
+    "glob",
+    "parquet_metadata",
+    "parquet_schema",
+    "parquet_scan",
+    "read_parquet",
+}
+"""DuckDB's functions that stand in place of a table and do no more than give rows; duckdb_tables and its like do so too. Of
+others some write files, run SQL of their own or follow addresses."""
 
 
 class QueryError(ValueError):
@@ -102,20 +127,59 @@ class LocalWarehouse(Warehouse):
         self.tables = tables(folder)
 
     def query(self, sql: str) -> pa.Table:  # noqa: D102 - see Warehouse
+        _check_unicode(sql)
         try:
-            statements = duckdb.extract_statements(sql)
+            # First, because it does no more than parse.
+            self._refuse_functions(sql)
+            statements = self._connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError(_ONE_SELECT)
             return self._connection.execute(statements[0]).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
+    def _refuse_functions(self, sql: str) -> None:
+        [text] = self._connection.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchone() or [""]
+        parsed = json.loads(text)
+        if parsed["error"]:
+            raise QueryError(_ONE_SELECT if parsed["error_type"] == "not implemented" else parsed["error_message"])
+        for name in _functions_for_tables(parsed):
+            if name not in _ROW_MAKERS and not name.startswith("duckdb_"):
+                raise QueryError(
+                    f"the function {name} cannot stand for a table here; ask the warehouse's tables: {_listed(self)}"
+                )
+
     def _select(self, sql: str, object_id: str) -> pa.Table:
+        _check_unicode(object_id)
         named = {"object_id": object_id} if "{object_id}" in sql else {}
         return self._connection.execute(sql.format(object_id="$object_id"), named).to_arrow_table()
 
     def close(self) -> None:  # noqa: D102
         self._connection.close()
+
+
+def _functions_for_tables(parsed: Any) -> Iterator[str]:
+    """Names of the functions that stand in place of a table anywhere in a statement that DuckDB has parsed."""
+    waiting = [parsed]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if one.get("type") == "TABLE_FUNCTION":
+                yield str(one["function"]["function_name"]).lower()
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"{text[:60]!r} is no Unicode text") from error
+
+
+def _listed(opened: Warehouse) -> str:
+    return ", ".join(opened.tables)
 
 
 class BigQueryWarehouse(Warehouse):
@@ -130,12 +194,17 @@ class BigQueryWarehouse(Warehouse):
             raise QueryError(f"bigquery://{project}/{dataset} cannot be opened: {error.message}") from error
 
     def query(self, sql: str) -> pa.Table:  # noqa: D102 - see Warehouse
+        _check_unicode(sql)
         # Whoever may only read needs no more rights than that; here only the form is checked.
         if not re.match(r"\s*(SELECT|WITH)\b", sql, re.IGNORECASE):
+            raise QueryError(_ONE_SELECT)
+        # Behind a semicolon anything may follow.
+        if ";" in _BIGQUERY_TEXT.sub(" ", sql).rstrip("; \t\r\n"):
             raise QueryError(_ONE_SELECT)
         return self._ask(sql, [])
 
     def _select(self, sql: str, object_id: str) -> pa.Table:
+        _check_unicode(object_id)
         parameter = bigquery.ScalarQueryParameter("object_id", "STRING", object_id)
         return self._ask(sql.format(object_id="@object_id"), [parameter] if "{object_id}" in sql else [])
 
@@ -159,5 +228,5 @@ def open(uri: str = "./warehouse") -> Warehouse:  # noqa: A001 - read as warehou
         return BigQueryWarehouse(project, dataset)
     try:
         return LocalWarehouse(uri)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, duckdb.Error) as error:
         raise QueryError(str(error)) from error

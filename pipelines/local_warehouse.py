@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import duckdb
@@ -27,17 +28,20 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
         raise FileNotFoundError(f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}")
     connection = duckdb.connect()
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    # Queries may come from anywhere: they reach the warehouse's files and no others, and nothing on the network.
-    folder = str(Path(warehouse).absolute()).replace("'", "''")
-    connection.execute(f"SET allowed_directories = ['{folder}']")
+    # Queries may come from anywhere: they reach the warehouse's files and no others, nothing on the network, and no
+    # variable of ours. DuckDB compares a pattern as it is written.
+    place = str(Path(warehouse).absolute())
+    pattern = _as_pattern(place)
+    connection.execute(f"SET allowed_directories = [{_quoted(place)}, {_quoted(pattern)}]")
     connection.execute("SET enable_external_access = false")
+    connection.execute("SET python_enable_replacements = false")
     for name in found:
-        pattern = str(Path(warehouse).absolute() / name / "**" / "*.parquet").replace("'", "''")
         hive = "false" if name == "runs" else "true"
         # The folders' key is a column of the table, but for dead_letters, which BigQuery divides by a time.
         columns = "* EXCLUDE (failed_date)" if name == "dead_letters" else "*"
-        files = f"read_parquet('{pattern}', hive_partitioning = {hive}, union_by_name = true)"
-        connection.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {files}")
+        below = _quoted(f"{pattern}/{_as_pattern(name)}/**/*.parquet")
+        files = f"read_parquet({below}, hive_partitioning = {hive}, union_by_name = true)"
+        connection.execute(f"CREATE VIEW {_named(name)} AS SELECT {columns} FROM {files}")
     for survey in SURVEYS:
         if f"{survey}_alerts" in found:
             connection.execute(f"CREATE VIEW {survey}_alerts_unique AS {unique_alerts_sql(f'{survey}_alerts', 'duckdb')}")
@@ -47,3 +51,16 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
         connection.execute(f"CREATE VIEW dead_letters_open AS {open_letters_sql('dead_letters', 'duckdb')}")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _as_pattern(path: str) -> str:
+    """A glob for the one path, whose name may hold brackets and the like."""
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+def _named(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -13,6 +13,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from alerts.dead_letters import sent_attributes
 from alerts.packets import Packet, open_packets
 from alerts.wire_schemas import WireSchemas
 from transforms import metrics
@@ -87,5 +88,5 @@ def open_message(message: PubsubMessage, wire_schemas: WireSchemas) -> Iterator[
         message.message_id or "",
         wire_schemas,
         published_at=message.publish_time,
-        attributes={**(message.attributes or {}), "published_at": message.publish_time.isoformat()},
+        attributes={**sent_attributes(message.attributes or {}), "published_at": message.publish_time.isoformat()},
     )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv as text_csv
 import io
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from typing import NoReturn
+from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
 from alerts.catalogs.catalog import BadCatalog, Candidates, Layout, Unavailable
+from alerts.limits import MAX_ANSWER_COLUMNS, MAX_ANSWER_ROWS, MAX_ANSWER_TABLE_BYTES, MAX_NAME_CHARACTERS
 
 INDEX = "broker_index"
 _DISTANCE = "angDist"
 _LONGEST_HEADER = 65536
+_BLOCK_BYTES = 2**20
 _VOTABLE_TYPES = {
     "short": pa.int64(),
     "int": pa.int64(),
@@ -27,8 +30,10 @@ _VOTABLE_TYPES = {
 """Everything else (char, boolean, ...) is kept as the text it is."""
 
 
-def read_answer(body: bytes, columns: Mapping[str, pa.DataType], asked: int, catalog: str) -> Candidates:
-    """The pairs of an answer in CSV to a question about ``asked`` positions.
+def read_answer(
+    body: bytes, columns: Mapping[str, pa.DataType], asked: int, catalog: str, most_rows: int = MAX_ANSWER_ROWS
+) -> Candidates:
+    """The pairs of an answer in CSV to a question about ``asked`` positions, for no more than so many rows.
 
     Raises ``Unavailable`` unless it is whole, has exactly the columns that were asked for, and speaks of our positions.
     """
@@ -45,12 +50,23 @@ def read_answer(body: bytes, columns: Mapping[str, pa.DataType], asked: int, cat
         column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True, include_columns=names
     )
     try:
-        table = csv.read_csv(
+        with csv.open_csv(
             io.BytesIO(body),
-            read_options=csv.ReadOptions(use_threads=False),
+            read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=convert,
-        )
+        ) as reader:
+            # Block by block: a row of commas takes ten times its bytes.
+            batches: list[pa.RecordBatch] = []
+            rows, held_bytes = 0, 0
+            for batch in reader:
+                batches.append(batch)
+                rows, held_bytes = rows + batch.num_rows, held_bytes + batch.nbytes
+                if rows > most_rows or held_bytes > MAX_ANSWER_TABLE_BYTES:
+                    raise Unavailable(
+                        f"{catalog}: the answer has more than the {most_rows:,} rows that were asked for, or than fit"
+                    )
+            table = pa.Table.from_batches(batches, schema=reader.schema)
     except pa.ArrowException as error:
         raise Unavailable(f"{catalog}: the answer does not hold what its columns are declared to: {error}") from error
     table = table.combine_chunks()
@@ -61,8 +77,8 @@ def read_answer(body: bytes, columns: Mapping[str, pa.DataType], asked: int, cat
     if len(position) and (position.min() < 0 or position.max() >= asked):
         raise Unavailable(f"{catalog}: the answer is about position {position.max()}, where {asked} were asked")
     sources = table.select(list(columns))
-    batches = sources.to_batches()
-    batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=sources.schema)
+    whole = sources.to_batches()
+    batch = whole[0] if whole else pa.RecordBatch.from_pylist([], schema=sources.schema)
     return Candidates(position, batch, np.asarray(distance.to_numpy(), dtype=np.float64))
 
 
@@ -72,15 +88,15 @@ def read_columns(body: bytes, catalog: str, layout: Layout) -> dict[str, pa.Data
     Raises ``Unavailable`` when it is no such table, or lacks columns that ``layout`` names.
     """
     try:
-        root = ET.fromstring(body)  # noqa: S314  (expat reads no external entities, and limits how far others grow)
-    except (ET.ParseError, LookupError, ValueError) as error:
+        fields = _fields(body)
+    except (expat.ExpatError, LookupError, ValueError) as error:
         raise Unavailable(f"{catalog}: the service does not say which columns it has: {_shown(body)}") from error
-    fields = [one for one in root.iter() if one.tag.rpartition("}")[2] == "FIELD"]
     found = {
         one.get("name", ""): _VOTABLE_TYPES.get(one.get("datatype", ""), pa.string()) if _scalar(one) else pa.string()
         for one in fields
     }
-    if list(found)[:2] != [_DISTANCE, INDEX] or len(found) != len(fields):
+    too_much = len(fields) > MAX_ANSWER_COLUMNS or any(len(name) > MAX_NAME_CHARACTERS for name in found)
+    if too_much or list(found)[:2] != [_DISTANCE, INDEX] or len(found) != len(fields):
         raise Unavailable(f"{catalog}: the service does not say which columns it has: {_shown(body)}")
     del found[_DISTANCE], found[INDEX]
     named = [name for name in (layout.ra, layout.dec, layout.source_id, layout.pmra, layout.pmdec) if name]
@@ -98,7 +114,26 @@ class BadColumns(Unavailable, BadCatalog):
     """Columns were named that the catalog does not have."""
 
 
-def _scalar(field: ET.Element) -> bool:
+def _fields(body: bytes) -> list[dict[str, str]]:
+    """The attributes of all FIELD elements. Raises ``expat.ExpatError`` or ``ValueError`` for what is no VOTable."""
+    fields: list[dict[str, str]] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if tag.rpartition("}")[2] == "FIELD":
+            fields.append(attributes)
+
+    def refuse(*_: object) -> NoReturn:
+        raise ValueError("a VOTable defines no entities")
+
+    parser = expat.ParserCreate(namespace_separator="}")
+    # Nothing is kept of what else there is, and nothing grows.
+    parser.StartElementHandler = start
+    parser.EntityDeclHandler = refuse
+    parser.Parse(body, True)
+    return fields
+
+
+def _scalar(field: Mapping[str, str]) -> bool:
     return field.get("arraysize") in (None, "1")
 
 

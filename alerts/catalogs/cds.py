@@ -34,12 +34,12 @@ from alerts.catalogs.known import KNOWN, Known
 from alerts.catalogs.matching import places, separations
 from alerts.catalogs.question import request, upload, user_agent
 from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, SIMBAD, CatalogSpec, canary_position, epochs
+from alerts.limits import MAX_ANSWER_BYTES, MAX_ANSWER_ROWS, MAX_DECLARATION_BYTES
 
 URL = "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync"
 MAX_POSITIONS = 10_000
 """Positions per call: CDS advises 10,000 to 50,000."""
-MAX_ROWS = 200_000
-"""Rows per answer, far below the 2,000,000 at which the service cuts without a word."""
+MAX_ROWS = MAX_ANSWER_ROWS
 TRIES = 2
 _MARGIN_ARCSEC = 0.02
 """Positions are sent with 7 decimals and come with as few as 6: we ask for a little more than we keep."""
@@ -129,7 +129,7 @@ class CdsCatalog:
         columns = self._columns
 
         def read(body: bytes) -> Candidates | None:
-            found = read_answer(body, columns, len(ra), self.name)
+            found = read_answer(body, columns, len(ra), self.name, MAX_ROWS)
             if len(found.position) >= MAX_ROWS:
                 return None
             self._distrust(found, ra, dec, radius_arcsec)
@@ -191,12 +191,13 @@ class CdsCatalog:
     def _try(self, sent: str, radius_arcsec: float, answer_format: str, read: Callable[[bytes], _Read]) -> _Read:
         """What ``read`` makes of the answer; an answer that it does not trust is a failure of the service like any other."""
         columns = list(self._known.columns)
+        max_bytes = MAX_DECLARATION_BYTES if answer_format == "votable" else MAX_ANSWER_BYTES
         payload, files = request(self._cat2, sent, radius_arcsec, answer_format=answer_format, columns=columns, max_rows=MAX_ROWS)
         attempt = 1
         while True:
             try:
                 with self._service.gate.call(self.name):
-                    return read(self._send(payload, files))
+                    return read(self._send(payload, files, max_bytes))
             except LeftAlone:
                 raise
             except Unavailable as error:
@@ -206,12 +207,17 @@ class CdsCatalog:
                 time.sleep(pause_secs(attempt, self._service.longest_pause_secs, wait_secs))
             attempt += 1
 
-    def _send(self, payload: dict[str, Any], files: dict[str, Any]) -> bytes:
+    def _send(self, payload: dict[str, Any], files: dict[str, Any], max_bytes: int) -> bytes:
         service, begun = self._service, time.monotonic()
         service.count("calls", 1)
         try:
             response, body = post(
-                service.url, payload, files, headers={"User-Agent": user_agent()}, deadline_secs=service.deadline_secs
+                service.url,
+                payload,
+                files,
+                headers={"User-Agent": user_agent()},
+                deadline_secs=service.deadline_secs,
+                max_bytes=max_bytes,
             )
         except Unavailable as error:
             raise _AskedToWait(f"{self.name}: {error}") from error

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from alerts.catalogs.catalog import Floats
 from alerts.catalogs.matching import Answer
+from alerts.errors import shortened
 from alerts.json_text import to_json
 from alerts.secrets import redact
 from schemas.tables import CROSSMATCHES, FAILED, MATCHED, NO_MATCH
@@ -57,7 +58,7 @@ def failed(positions: pa.RecordBatch, question: Question, error: str) -> pa.Reco
     """The rows of alerts of which the catalog has told nothing; ``error`` says why, without credentials."""
     count = positions.num_rows
     matches = pa.array([[]] * count, CROSSMATCHES.arrow_schema.field("matches").type)
-    status, why = (pa.array([text] * count, pa.string()) for text in (FAILED, redact(error)))
+    status, why = (pa.array([text] * count, pa.string()) for text in (FAILED, shortened(redact(error))))
     return _rows(positions, question, status, why, matches)
 
 

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import cramjam
+import numpy as np
 
+from alerts.cutouts import to_pixels
 from alerts.packets import wrap_in_container
 from alerts.wire_schemas import WriterSchema
+from broker.simulation.stamps import ztf_stamp
 from tests.alerts.making import ZTF_SCHEMA, as_text, container, datum, ingest, tar_of, ztf_record
 
 MIB = 2**20
 _ZEROS = bytes(MIB)
 DATUM = datum(ztf_record(1), ZTF_SCHEMA)
 PACKET = container([ztf_record(1)])
+STAMP = ztf_stamp(np.zeros((63, 63), np.float32))
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,20 @@ def told(data: bytes, uri: str = "attack") -> Told:
     return Told(outcome.alert_ids, messages, sum(len(letter.payload or b"") for letter in outcome.letters))
 
 
+def stamp_fault(data: bytes) -> str:
+    """What is wrong with a stamp, whose neighbor in a batch must not notice."""
+    found = to_pixels([STAMP, data])
+    assert set(found.faults) == {1}, found.faults
+    assert "MemoryError" not in found.faults[1]
+    return found.faults[1]
+
+
 def warm_up() -> None:
     """Compile, and read what is read once, before memory is counted."""
     for one in (PACKET, tar_of({"1.avro": PACKET}), container([ztf_record(1), ztf_record(2)]), with_field("int", b"\2")):
         told(one)
         told(one[:-30])
+    stamp_fault(b"SIMPLE")
 
 
 def long(value: int) -> bytes:
