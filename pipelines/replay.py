@@ -29,7 +29,8 @@ _EXAMPLES = (
     "--warehouse ./warehouse --stage decode",
     "--warehouse bigquery://PROJECT/DATASET --schemas ./schemas",
 )
-_OWN_ATTRIBUTES = ("run_id", "letter")
+_OWN_ATTRIBUTES = ("run_id", "letter", "records_lost", "offset_bytes")
+"""What was noted of the failure, and not of the message: a replay notes it anew."""
 
 
 def run(argv: Sequence[str]) -> int:

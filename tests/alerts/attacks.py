@@ -6,23 +6,30 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import cramjam
 import numpy as np
+import pyarrow as pa
 
+from alerts.catalogs.answers import read_answer, read_columns
+from alerts.catalogs.catalog import CatalogError, Layout
+from alerts.catalogs.http import post
 from alerts.cutouts import to_pixels
+from alerts.errors import AlertError
+from alerts.inputs import read_slice, slice_tar
 from alerts.packets import wrap_in_container
-from alerts.wire_schemas import WriterSchema
+from alerts.wire_schemas import WireSchemas, WriterSchema
 from broker.simulation.stamps import ztf_stamp
-from tests.alerts.making import ZTF_SCHEMA, as_text, container, datum, ingest, tar_of, ztf_record
+from tests.alerts.making import ZTF_SCHEMA, as_text, container, datum, ingest, outcome_of, tar_of, ztf_record
 
 MIB = 2**20
 _ZEROS = bytes(MIB)
 DATUM = datum(ztf_record(1), ZTF_SCHEMA)
 PACKET = container([ztf_record(1)])
+COLUMNS = {f"c{number}": pa.float64() for number in range(10)}
 STAMP = ztf_stamp(np.zeros((63, 63), np.float32))
 
 
@@ -43,6 +50,14 @@ def told(data: bytes, uri: str = "attack") -> Told:
     return Told(outcome.alert_ids, messages, sum(len(letter.payload or b"") for letter in outcome.letters))
 
 
+def told_of_tar(path: str) -> Told:
+    """What becomes of a plain ``.tar`` on disk, which workers read in slices."""
+    with open(path, "rb") as file:
+        slices = list(slice_tar(file, path, 2) or ())
+        outcome = outcome_of(item for part in slices for item in read_slice(file, path, part, WireSchemas()))
+    return Told(outcome.alert_ids, [letter.message for letter in outcome.letters], 0)
+
+
 def stamp_fault(data: bytes) -> str:
     """What is wrong with a stamp, whose neighbor in a batch must not notice."""
     found = to_pixels([STAMP, data])
@@ -51,12 +66,43 @@ def stamp_fault(data: bytes) -> str:
     return found.faults[1]
 
 
+def refusal_of(function: Callable[..., Any], *arguments: Any) -> str:
+    """What a function refuses, in its own words."""
+    try:
+        function(*arguments)
+    except (CatalogError, AlertError) as error:
+        return str(error)
+    return "nothing was refused"
+
+
+def ask_for(url: str, deadline_secs: float = 10.0) -> bytes:
+    """The body that a service answers a question with."""
+    return post(url, {"a": "b"}, {}, headers={}, deadline_secs=deadline_secs)[1]
+
+
+def ask_registry(url: str, wire_id: int = 5) -> None:
+    """Look for a schema in a registry."""
+    WireSchemas(url).get(wire_id)
+
+
+def read_table(body: bytes) -> int:
+    """The pairs in an answer about two positions, of a catalog with ten columns of numbers."""
+    return len(read_answer(body, COLUMNS, 2, "c").position)
+
+
+def read_declaration(body: bytes) -> list[str]:
+    """The columns in a VOTable."""
+    return list(read_columns(body, "c", Layout(None, None)))
+
+
 def warm_up() -> None:
     """Compile, and read what is read once, before memory is counted."""
     for one in (PACKET, tar_of({"1.avro": PACKET}), container([ztf_record(1), ztf_record(2)]), with_field("int", b"\2")):
         told(one)
         told(one[:-30])
     stamp_fault(b"SIMPLE")
+    read_table((",".join(["angDist", "broker_index", *COLUMNS]) + "\n").encode())
+    refusal_of(ask_for, "http://127.0.0.1:9")
 
 
 def long(value: int) -> bytes:
