@@ -1,7 +1,7 @@
 """Limits on what comes from outside, each kept before memory is taken for it. ``docs/limits.md`` says what happens beyond them.
 
 Packets, archives and answers come from the network: whoever writes them may lie about lengths, or pack much into little. The
-largest that surveys and catalogs have been seen to send stand beside the limits, which leave room for some ten times that.
+largest that surveys and catalogs have been seen to send stand beside the limits.
 """
 
 from __future__ import annotations
