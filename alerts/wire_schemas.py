@@ -196,6 +196,12 @@ class WireSchemas:
             raise UnknownSchema(f"no schema for wire schema id {wire_id} from {url}: {error}") from error
         if response.status_code == 404:
             return None
+        if response.is_redirect:
+            # Not followed: it may lead anywhere, and on a machine of ours to what nobody outside may ask.
+            elsewhere = response.headers["Location"]
+            raise UnknownSchema(
+                f"the registry leads wire schema id {wire_id} on to {elsewhere}; if that is right, give that address"
+            )
         if response.status_code != 200:
             raise UnknownSchema(f"the registry answered {response.status_code} for wire schema id {wire_id} at {url}")
         try:
