@@ -29,6 +29,7 @@ from alerts.surveys import SURVEYS, Survey, survey
 from alerts.wire_schemas import check_registry
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.options import BrokerOptions, OptionsError
+from pipelines.workers import watch_workers
 from transforms.crossmatch import CrossMatch
 from transforms.elements import Unit
 from transforms.files import FoundFile, absolute, find_inputs
@@ -280,6 +281,7 @@ def _set_runner(options: PipelineOptions, stream: bool) -> bool:
     direct = options.view_as(DirectOptions)
     if direct.direct_num_workers != 1 and direct.direct_running_mode in (None, "in_memory"):
         direct.direct_running_mode = "multi_processing"
+    watch_workers()
     return True
 
 

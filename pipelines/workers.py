@@ -1,0 +1,58 @@
+"""Worker processes of a local run (``--direct_num_workers``): when one dies, the run fails and says so.
+
+Beam's own handler leaves the runner waiting for its answer, in most moments for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import SubprocessSdkWorkerHandler, WorkerHandler
+from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
+
+_LOOK_EVERY_SECS = 0.2
+
+
+class WatchedWorker(SubprocessSdkWorkerHandler):
+    """A worker process whose death is the answer to whatever it is asked: an error, as from a bundle that failed."""
+
+    def start_worker(self) -> None:
+        """Start the process, and the thread that waits for its end."""
+        self.worker = SubprocessSdkWorker(self._worker_command_line, self.control_address, self.provision_info, self.worker_id)
+        self._closed = threading.Event()
+        self._died = False
+        self.worker_thread = threading.Thread(name="run_worker", target=self._work)
+        self.worker_thread.start()
+
+    def _work(self) -> None:
+        try:
+            self.worker.run()
+        except RuntimeError as error:
+            # Not before it has been told to end: then nobody asks it any more.
+            if not self._closed.is_set():
+                self._died = True
+                self._answer_until_closed(f"a worker process has died ({error}); run the same command again")
+
+    def _answer_until_closed(self, error: str) -> None:
+        asked = self.control_conn._futures_by_id
+        while not self._closed.wait(_LOOK_EVERY_SECS):
+            for instruction in list(asked):
+                if future := asked.pop(instruction, None):
+                    future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=instruction, error=error))
+
+    def close(self) -> None:
+        """End it. Of one that has died the connections are broken already, which is no further error."""
+        self._closed.set()
+        try:
+            super().close()
+        except Exception:
+            if not self._died:
+                raise
+            self.stop_worker()
+
+
+def watch_workers() -> None:
+    """Let runners in this process start their workers so."""
+    WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(WatchedWorker)
