@@ -150,6 +150,12 @@ class Job:
         """The warehouse's folder, local or gs://; None where it is BigQuery."""
         return None if self.warehouse.startswith(BIGQUERY) else self.warehouse
 
+    @property
+    def claims(self) -> set[str]:
+        """The inputs whose rows in the warehouse this run replaces: no other may do so meanwhile."""
+        units = self.read.units if isinstance(self.read, ReadPackets) else ()
+        return {uri for unit in units for uri in unit.inputs}
+
     def clean_up(self) -> None:
         """Remove what only the run itself needed."""
         if self.progress_folder:

@@ -1,63 +1,75 @@
-"""The folder of a warehouse where a run keeps its unfinished files, and who clears it away."""
+"""The folder of a warehouse where a run keeps its unfinished files, who clears it away, and which inputs a run has claimed."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
 from pipelines.job import Job
-from transforms.parquet_files import TEMPORARY
+from transforms.locks import locked
+from transforms.parquet_files import LOCKS, TEMPORARY
 
-try:
-    import fcntl
-except ImportError:  # Windows: killed runs' files stay until someone deletes them
-    fcntl = None  # type: ignore[assignment]
+
+class InputsTaken(RuntimeError):
+    """Another run writes rows of the same inputs into the same warehouse now."""
 
 
 @contextlib.contextmanager
 def run_folder(job: Job) -> Iterator[None]:
-    """Hold the run's temporary folder while the body works, and remove it; those of killed runs go first.
+    """Hold the run's temporary folder and its inputs while the body works, and let go of them; those of killed runs go first.
 
     Only a local folder knows who lives: a run holds a lock, which the system lets go of when the run is killed.
+    Raises ``InputsTaken``.
     """
-    if job.folder is None or "://" in job.folder or fcntl is None:
+    if job.folder is None or "://" in job.folder:
         yield
         return
     place = Path(job.folder, TEMPORARY)
     place.mkdir(parents=True, exist_ok=True)
-    _sweep(place)
-    with _locked(place / f"{job.run_id}.lock"):
+    with contextlib.ExitStack() as held:
+        # Of two runs that begin at the same time, the second sees what the first has claimed.
+        with locked(Path(job.folder, LOCKS, "begin"), wait=True):
+            _sweep(place, job)
+            file = held.enter_context(locked(place / f"{job.run_id}.lock"))
+            if file is not None:
+                _claim(file, job)
         try:
             yield
         finally:
             _remove(place, job.run_id)
 
 
-def _sweep(place: Path) -> None:
+def _sweep(place: Path, job: Job) -> None:
+    """Clear away what killed runs have left; refuse to begin where one that lives has our inputs."""
     for lock in place.glob("*.lock"):
-        with _locked(lock) as held:
+        with locked(lock) as held:
             if held:
                 _remove(place, lock.stem)
+            else:
+                _check(lock, job)
+
+
+def _claim(file: IO[str], job: Job) -> None:
+    file.write(json.dumps(sorted(job.claims)))
+    file.flush()
+
+
+def _check(lock: Path, job: Job) -> None:
+    try:
+        theirs: Collection[str] = json.loads(lock.read_text())
+    except (OSError, ValueError):  # it has just ended
+        return
+    if both := sorted(job.claims.intersection(theirs)):
+        more = f" and {len(both) - 1:,} more" if len(both) > 1 else ""
+        raise InputsTaken(
+            f"run {lock.stem} is writing {both[0]}{more} into {job.folder} now; wait for its end, or give another --warehouse"
+        )
 
 
 def _remove(place: Path, run_id: str) -> None:
     shutil.rmtree(place / run_id, ignore_errors=True)
     (place / f"{run_id}.lock").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[IO[str] | None]:
-    """The file with its lock held; None when somebody else holds it."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield None
-            return
-        try:
-            yield file
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)

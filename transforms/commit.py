@@ -6,9 +6,11 @@ commit that is itself killed loses nothing, and that running the same command ag
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,16 +18,29 @@ from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import Unit, WrittenFile, unit_key
 from transforms.files import create_file, delete, files_below, open_file, printable, rename, write_file
-from transforms.parquet_files import INPUTS, PART_ROWS, TEMPORARY, open_parquet
+from transforms.locks import locked
+from transforms.parquet_files import INPUTS, LOCKS, PART_ROWS, TEMPORARY, open_parquet
 
 
 def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile]) -> int:
     """Put the files of a run in place and take away what they replace; gives the number of rows put in place.
 
-    Running it again with the same arguments, as a runner does that retries, changes nothing.
+    Running it again with the same arguments, as a runner does that retries, changes nothing. In a local folder one commit
+    waits for another; a bucket has no lock, there nothing is lost, but two at once on the same inputs may both leave rows.
     """
     if not (by_key := {unit.key: unit for unit in units}):
         return _only_add(written)
+    with _alone(warehouse):
+        return _replace_units(warehouse, run_id, by_key, written)
+
+
+def _alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
+    if "://" in warehouse:
+        return contextlib.nullcontext()
+    return locked(Path(warehouse, LOCKS, "commit"), wait=True)
+
+
+def _replace_units(warehouse: str, run_id: str, by_key: dict[str, Unit], written: Iterable[WrittenFile]) -> int:
     files = {file.final: file for file in written}
     present = _files(warehouse)
     for unit in by_key.values():

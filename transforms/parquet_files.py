@@ -3,6 +3,7 @@
     {warehouse}/{table}/{partition}=YYYY-MM-DD/{unit}-{unique}-{part}.parquet
     {warehouse}/_tmp/{run_id}/...      files of a run that is not finished
     {warehouse}/_inputs/{unit}.json    the inputs of a unit of several files
+    {warehouse}/_locks/...             empty files by which runs of one machine wait for each other
 
 The partition column stands in the folder's name, as Hive and DuckDB have it, and not in the file.
 """
@@ -24,6 +25,7 @@ from transforms.files import create_file
 
 TEMPORARY = "_tmp"
 INPUTS = "_inputs"
+LOCKS = "_locks"
 ROW_GROUP_BYTES = 32 * 2**20
 PART_ROWS = 16_384
 _INCOMPRESSIBLE = {*CUTOUTS, "payload"}

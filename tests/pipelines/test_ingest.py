@@ -19,6 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.ingest import run as ingest_run
+from pipelines.job import Job
+from pipelines.options import parse
+from pipelines.run_folder import run_folder
 from tests.nights import ask, rows, run, simulated, truth
 from transforms import write_parquet
 from transforms.elements import Unit
@@ -147,6 +150,24 @@ def test_killed_half_way_and_run_again_equals_one_whole_run(archive: Path, whole
     assert run(tmp_path, archive) == 0
     assert_same_rows(tmp_path, whole)
     assert not list(tmp_path.glob("_tmp/*")), "what killed runs left must go"
+
+
+def test_a_second_run_over_the_same_inputs_is_refused_and_one_over_others_is_not(
+    archive: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = simulated(tmp_path / "other", "--alerts", "20", "--seed", "6")
+    warehouse = tmp_path / "warehouse"
+    options = parse(["--input", str(archive), "--warehouse", str(warehouse)])
+    first = Job.from_options(options)
+    with run_folder(first):
+        assert run(warehouse, archive, other) == 1
+        said = capsys.readouterr().err
+        assert f"run {first.run_id} is writing {archive} into {warehouse} now; wait for its end" in said
+        assert said.count("\n") == 1
+        assert run(warehouse, other) == 0
+    assert run(warehouse, archive) == 0
+    assert ask(warehouse, "SELECT count(*) FROM ztf_alerts") == [(660,)]
+    assert not list(warehouse.glob("_tmp/*"))
 
 
 def test_a_reader_never_sees_a_half_written_file(archive: Path, tmp_path: Path) -> None:
