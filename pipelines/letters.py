@@ -18,7 +18,7 @@ from transforms.elements import STREAM
 from transforms.parquet_files import UnitWriter
 from transforms.write_bigquery import WriteBigQuery
 
-_COLUMNS = "stage, source, payload, attributes"
+_COLUMNS = "stage, source, payload, attributes, failed_at"
 _REQUEST_ROWS = 500
 """Rows of one insertAll request, as BigQuery advises."""
 
@@ -27,7 +27,7 @@ class Letters(Protocol):
     """What a replay needs of a warehouse."""
 
     def read(self, stage: str | None, most: int) -> list[dict[str, Any]]:
-        """Open letters, oldest first: stage, source, payload and attributes (JSON text)."""
+        """Open letters, oldest first: stage, source, payload, attributes (JSON text) and ``failed_at``."""
 
     def failed_in(self, run_id: str) -> set[str]:
         """Ids of the letters of a run."""

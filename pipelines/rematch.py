@@ -157,7 +157,8 @@ def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
     for number, one in enumerate(rounds):
         # Each is counted by itself, and opens its own catalogs.
         run_id = f"{job.run_id}-{number + 1}" if number else job.run_id
-        crossmatch = replace(one.crossmatch, settings=replace(one.crossmatch.settings, run_id=run_id))
+        last = open_unmatched(job).last_asked_at()
+        crossmatch = replace(one.crossmatch, settings=replace(one.crossmatch.settings, run_id=run_id, newer_than=last))
         with logs.of_run(run_id):
             said = _ask(job, crossmatch, one.wanted, options) or said
     if not said:

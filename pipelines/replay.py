@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.dead_letters import REPLAYED
 from alerts.json_text import to_json
+from alerts.times import now_after
 from pipelines import ingest, logs
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
@@ -91,7 +91,9 @@ def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
 def _saved(row: dict[str, Any]) -> SavedLetter:
     attributes = json.loads(row["attributes"] or "{}")
     others = {name: value for name, value in attributes.items() if name not in _OWN_ATTRIBUTES}
-    return SavedLetter(str(attributes.get("letter", "")), row["stage"], row["source"], bytes(row["payload"]), others)
+    return SavedLetter(
+        str(attributes.get("letter", "")), row["stage"], row["source"], bytes(row["payload"]), others, row["failed_at"]
+    )
 
 
 def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
@@ -119,7 +121,8 @@ def _marks(passed: Iterable[SavedLetter], run_id: str) -> list[dict[str, Any]]:
             "source": one.source,
             "payload": None,
             "attributes": to_json({"run_id": run_id, "letter": one.letter}),
-            "failed_at": datetime.now(timezone.utc),
+            # The newest row of a letter counts.
+            "failed_at": now_after(one.failed_at),
         }
         for one in passed
     ]

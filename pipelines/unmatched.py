@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -53,6 +53,9 @@ class Unmatched(Protocol):
 
     def options_of(self, catalog: str) -> dict[str, Any]:
         """The options of the newest run that asked this catalog; empty where no run says."""
+
+    def last_asked_at(self) -> datetime | None:
+        """When a catalog was asked last, by the clocks of those who asked; None if none was."""
 
     def read(self, wanted: Wanted) -> Iterator[pa.RecordBatch]:
         """The positions of the alerts (``read_positions.POSITIONS``)."""
@@ -103,6 +106,12 @@ class _InWarehouse:
                 sql = f"SELECT DISTINCT night FROM {self._table(f'{name}_alerts')} WHERE {self._between()} ORDER BY 1"
                 nights = [row[0] for row in self._rows(sql, {"first": first, "last": last})]
                 found += [Wanted(name, night, spec.name, spec.radius_arcsec, which) for night in nights for spec in specs]
+        return found
+
+    def last_asked_at(self) -> datetime | None:
+        if not self._has("crossmatches"):
+            return None
+        found: datetime | None = self._rows(f"SELECT MAX(asked_at) FROM {self._table('crossmatches')}", {})[0][0]
         return found
 
     def read(self, wanted: Wanted) -> Iterator[pa.RecordBatch]:

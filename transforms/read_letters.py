@@ -26,6 +26,7 @@ class SavedLetter:
     source: str
     payload: bytes
     attributes: Mapping[str, str | int] = field(default_factory=dict)
+    failed_at: datetime | None = None
 
     @property
     def published_at(self) -> datetime | None:

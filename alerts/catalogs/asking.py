@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog, Candidates, C
 from alerts.catalogs.matching import within
 from alerts.catalogs.rows import Question, answered, epochs_jyear, failed
 from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, CatalogSpec
+from alerts.times import now_after
 from schemas.tables import NO_MATCH
 
 CATALOG_EPOCH, OBSERVED_EPOCH = "catalog", "observed"
@@ -36,10 +37,15 @@ class Asker:
         catalog: Catalog,
         epoch: str = CATALOG_EPOCH,
         cache: AnchorCache | None = None,
+        *,
         unproven: bool = False,
+        newer_than: datetime | None = None,
     ) -> None:
-        """``cache``: for catalogs behind a service; ``unproven``: nothing shows that an answer without matches is one."""
-        self.spec, self._unproven = spec, unproven
+        """``cache``: for catalogs behind a service; ``unproven``: nothing shows that an answer without matches is one.
+
+        ``newer_than`` (UTC): see ``CatalogSettings``.
+        """
+        self.spec, self._unproven, self._newer_than = spec, unproven, newer_than
         self._catalog, self._observed, self._cache = catalog, epoch == OBSERVED_EPOCH, cache
 
     def rows(self, positions: pa.RecordBatch, count: Count = _nobody) -> pa.RecordBatch:
@@ -48,7 +54,7 @@ class Asker:
         ``count`` is told of the alerts by status, and of the cache's hits.
         """
         spec = self.spec
-        question = Question(spec.name, spec.radius_arcsec, datetime.now(timezone.utc))
+        question = Question(spec.name, spec.radius_arcsec, now_after(self._newer_than))
         ra, dec = (positions.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))
         epoch = epochs_jyear(positions) if self._observed else None
         try:

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO
 
 from alerts.catalogs.asking import CATALOG_EPOCH, Asker, delta_arcsec
@@ -40,6 +41,8 @@ class CatalogSettings:
     """How far from where it was asked an answer is used again; 0: nowhere else."""
     stop_file: str | None = None
     """Written when a service shuts us out, for the other workers of the run to see."""
+    newer_than: datetime | None = None
+    """The rows' ``asked_at`` is later: a clock that was put back must not make a new answer the older one."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class _File:
 
 
 def _file(spec: CatalogSpec, settings: CatalogSettings, opener: Opener) -> Asker:
-    return Asker(spec, _File(spec, opener), settings.epoch)
+    return Asker(spec, _File(spec, opener), settings.epoch, newer_than=settings.newer_than)
 
 
 def _service(spec: CatalogSpec, settings: CatalogSettings, gate: Gate, count: Callable[[str, str, int], None]) -> Asker:
@@ -125,4 +128,5 @@ def _service(spec: CatalogSpec, settings: CatalogSettings, gate: Gate, count: Ca
     catalog = CdsCatalog(spec, Service(gate, settings.url, settings.deadline_secs, count=told))
     delta = delta_arcsec(spec, catalog, settings.cache_arcsec)
     known = declared(spec)
-    return Asker(spec, catalog, settings.epoch, AnchorCache(delta, known.keep_secs), unproven=known.canary is None)
+    cache = AnchorCache(delta, known.keep_secs)
+    return Asker(spec, catalog, settings.epoch, cache, unproven=known.canary is None, newer_than=settings.newer_than)

@@ -6,10 +6,12 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import time_machine
 
 from alerts.catalogs import gate
 from alerts.catalogs.known import KNOWN
@@ -282,6 +284,19 @@ def test_a_rematch_asks_as_it_was_asked(
     capsys.readouterr()
     assert rematch.run(service) == ingest.WRONG_OPTIONS
     assert "no run says how it was asked" in capsys.readouterr().err
+
+
+def test_what_failed_while_the_clock_was_ahead_is_asked_again_and_answered(
+    archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path
+) -> None:
+    """The newest row of an alert counts, and the answer must be that one."""
+    server.fail(Fault("502"))
+    with time_machine.travel(datetime.now(timezone.utc) + timedelta(hours=5)):
+        assert run(tmp_path, archive, flags=flags(server, ALLWISE)) == 0
+    assert states(tmp_path) == {"failed": 2000}
+    server.heal()
+    assert rematch.run(["--warehouse", str(tmp_path), "--crossmatch_url", server.url]) == 0
+    assert ask(tmp_path, UNIQUE) == ask(undisturbed, UNIQUE)
 
 
 def test_several_radii_that_failed_are_asked_each(archive: Path, server: CatalogServer, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import time_machine
 
 from broker import cli
 from schemas import known_schemas
@@ -74,6 +76,19 @@ def test_a_stage_can_be_chosen_and_marked_letters_are_left_alone(
     capsys.readouterr()
     assert replay(warehouse, "--stage", "decode") == 0
     assert f"replayed {stages['decode']} dead letters: 0 passed" in capsys.readouterr().out
+
+
+def test_letters_from_a_clock_that_was_ahead_are_marked_too(night: Path, tmp_path: Path) -> None:
+    """The newest row of a letter counts, and the mark must be that one."""
+    warehouse = tmp_path / "warehouse"
+    with time_machine.travel(datetime.now(timezone.utc) + timedelta(hours=5)):
+        assert run(warehouse, night) == 0
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / f"{_NEWEST_ID}.avsc").write_text(json.dumps(known_schemas("lsst")["10.0"]))
+    for _ in range(2):
+        assert replay(warehouse, "--schemas", str(tmp_path / "schemas")) == 0
+        assert ask(warehouse, "SELECT count(*) FROM dead_letters_open WHERE message LIKE '%1099%'") == [(0,)]
+        assert ask(warehouse, "SELECT count(*), count(DISTINCT alert_id) FROM lsst_alerts") == [(30, 30)]
 
 
 def test_nothing_to_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
