@@ -9,7 +9,11 @@ import threading
 
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
-from apache_beam.runners.portability.fn_api_runner.worker_handlers import SubprocessSdkWorkerHandler, WorkerHandler
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    BeamFnControlServicer,
+    SubprocessSdkWorkerHandler,
+    WorkerHandler,
+)
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 
 _LOOK_EVERY_SECS = 0.2
@@ -45,6 +49,8 @@ class WatchedWorker(SubprocessSdkWorkerHandler):
     def close(self) -> None:
         """End it. Of one that has died the connections are broken already, which is no further error."""
         self._closed.set()
+        # One that is only starting would come later, and wait for ever to be told something.
+        self.control_conn.push(BeamFnControlServicer._DONE_MARKER)
         try:
             super().close()
         except Exception:
