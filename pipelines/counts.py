@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -15,6 +15,8 @@ from alerts.dead_letters import REPLAYED
 from alerts.surveys import SURVEYS
 from pipelines.local_warehouse import connect, tables
 from schemas.views import Dialect, json_text_sql
+from transforms.commit import unit_of
+from transforms.elements import Unit
 from transforms.files import files_below, open_file
 
 Rows = Callable[[str, str], Sequence[Sequence[Any]]]
@@ -57,13 +59,17 @@ class Counts:
     surveys: dict[str, SurveyCounts]
     dead_letters: dict[str, int]
     """By stage."""
+    others: tuple[str, ...] = ()
+    """Ids of other runs that have written rows of the same units meanwhile."""
 
 
-def count_folder(folder: str, run_id: str) -> Counts:
+def count_folder(folder: str, run_id: str, units: Iterable[Unit]) -> Counts:
     """The rows of a run in a warehouse folder, local or gs://."""
+    others: set[str] = set()
     if "://" in folder:
-        present, opened = _fetch(folder)
+        present, opened = _fetch(folder, {unit.key for unit in units}, others)
     else:
+        # Here two runs over the same inputs are not let in at once.
         present = tables(folder)
         opened = connect(folder) if present else duckdb.connect()
     with opened as connection:
@@ -71,18 +77,25 @@ def count_folder(folder: str, run_id: str) -> Counts:
         def rows(sql: str, run_id: str) -> Sequence[Sequence[Any]]:
             return connection.execute(sql, {"run_id": run_id}).fetchall()
 
-        return _count(rows, "duckdb", present, run_id, "{}")
+        found = _count(rows, "duckdb", present, run_id, "{}")
+    return replace(found, others=tuple(sorted(others - {run_id})))
 
 
-def _fetch(folder: str) -> tuple[list[str], duckdb.DuckDBPyConnection]:
-    """The tables of a folder that DuckDB cannot reach, with the columns that are counted, and a connection that has them."""
+def _fetch(folder: str, units: Collection[str], runs: set[str]) -> tuple[list[str], duckdb.DuckDBPyConnection]:
+    """The tables of a folder that DuckDB cannot reach, with the columns that are counted, and a connection that has them.
+
+    To ``runs`` those are added that have alerts of ``units`` in place.
+    """
     found: dict[str, list[pa.Table]] = {}
     for file in files_below(folder):
         table = file.uri.removeprefix(f"{folder}/").partition("/")[0]
         columns = _COUNTED.get("dead_letters" if table == "dead_letters" else table.rpartition("_")[2])
         if columns and file.uri.endswith(".parquet"):
             with open_file(file.uri) as opened:
-                found.setdefault(table, []).append(pq.ParquetFile(opened).read(columns=columns))
+                rows = pq.ParquetFile(opened).read(columns=columns)
+            found.setdefault(table, []).append(rows)
+            if "run_id" in columns and unit_of(file.uri) in units:
+                runs.update(rows.column("run_id").unique().to_pylist())
     connection = duckdb.connect()
     for table, parts in found.items():
         connection.register(table, pa.concat_tables(parts))

@@ -153,8 +153,12 @@ class Job:
     @property
     def claims(self) -> set[str]:
         """The inputs whose rows in the warehouse this run replaces: no other may do so meanwhile."""
-        units = self.read.units if isinstance(self.read, ReadPackets) else ()
-        return {uri for unit in units for uri in unit.inputs}
+        return {uri for unit in self.units for uri in unit.inputs}
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What it puts into a folder in the place of what is there; none of a stream."""
+        return tuple(self.write.units) if isinstance(self.write, WriteParquet) else ()
 
     def clean_up(self) -> None:
         """Remove what only the run itself needed."""

@@ -22,7 +22,9 @@ from pipelines import ingest, logs
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
 from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, WithoutSource, help_text, parse
+from transforms.elements import STREAM, Unit
 from transforms.read_letters import ReadLetters, SavedLetter
+from transforms.write_parquet import WriteParquet
 
 _ABOUT = "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history."
 _EXAMPLES = (
@@ -100,7 +102,10 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
     for source in sorted({*letters.without_payload, *letters.refused}):
         logs.warn("broker replay", f"{source} kept no packet; read it again with broker ingest", source=source)
     packets = letters.packets
-    job = replace(job, read=ReadLetters(packets, options.view_as(BrokerOptions).schemas), inputs=len(packets))
+    schemas, unit = options.view_as(BrokerOptions).schemas, _unit(packets)
+    job = replace(job, read=ReadLetters(packets, schemas, unit.key if unit else STREAM), inputs=len(packets))
+    if unit and isinstance(job.write, WriteParquet):
+        job = replace(job, write=replace(job.write, units=[unit]))
     status, counts = ingest.run_counted(job, options)
     if counts.records_read == counts.alerts + counts.letters:
         failed_again = letters.warehouse.failed_in(job.run_id)
@@ -108,6 +113,17 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
         letters.warehouse.add(_marks(passed, job.run_id))
         print(f"replayed {len(packets):,} dead letters: {len(passed):,} passed, {len(packets) - len(passed):,} failed again")
     return status
+
+
+def _unit(packets: Iterable[SavedLetter]) -> Unit | None:
+    """What stands for letters that came from files: when one of these is ingested again, the replayed rows must go."""
+    from_files = [one for one in packets if one.published_at is None]
+    inputs = set()
+    for one in from_files:
+        parts = one.source.split("#")
+        # Any of them may be the file: names have this sign too.
+        inputs |= {"#".join(parts[: count + 1]) for count in range(len(parts))}
+    return Unit(tuple(sorted(inputs)), tuple(sorted(one.letter for one in from_files))) if from_files else None
 
 
 def _marks(passed: Iterable[SavedLetter], run_id: str) -> list[dict[str, Any]]:

@@ -61,6 +61,8 @@ class Summary:
     """By survey, the alerts whose position is no place on the sky."""
     catalogs: Mapping[str, CatalogCounts] = field(default_factory=dict)
     """By catalog, what became of the question about each alert."""
+    others: tuple[str, ...] = ()
+    """Ids of other runs that have written rows of the same inputs meanwhile."""
 
     @property
     def alerts(self) -> int:
@@ -74,6 +76,8 @@ class Summary:
 
     def problem(self, max_dead_letters: float) -> str | None:
         """Why the run must be called failed; None if it need not."""
+        if self.others:
+            return f"run {self.others[0]} has written rows of the same inputs at the same time; run the same command again, alone"
         if self.records_read != self.alerts + self.letters:
             return (
                 f"the account does not balance: {self.records_read} records read, {self.alerts} alerts and "
@@ -91,7 +95,7 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         sink = job.write
         counts = count_bigquery(sink.project, sink.dataset, job.run_id, sink.surveys)
     else:
-        counts = count_folder(job.folder, job.run_id)
+        counts = count_folder(job.folder, job.run_id, job.units)
     return Summary(
         run_id=job.run_id,
         started_at=job.started_at,
@@ -103,6 +107,7 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         unknown_fields=totals.by_label(metrics.UNKNOWN_FIELD),
         off_the_sky=totals.by_label(metrics.OFF_THE_SKY),
         catalogs=_catalogs(totals),
+        others=counts.others,
     )
 
 

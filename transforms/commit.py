@@ -44,10 +44,10 @@ def _replace_units(warehouse: str, run_id: str, by_key: dict[str, Unit], written
     files = {file.final: file for file in written}
     present = _files(warehouse)
     for unit in by_key.values():
-        if len(unit.inputs) > 1:
+        if len(unit.inputs) > 1 or unit.letters:
             _write_inputs(warehouse, run_id, unit.key, unit.inputs)
     rename([(file.temporary, final) for final, file in sorted(files.items()) if final not in present])
-    own = [uri for uri in present if _key(uri) in by_key and uri not in files]
+    own = [uri for uri in present if unit_of(uri) in by_key and uri not in files]
     delete(own)
     _take_out_overlaps(warehouse, run_id, by_key, present)
     return sum(file.rows for file in files.values())
@@ -98,7 +98,7 @@ def _files(warehouse: str) -> set[str]:
     return {uri for uri in found if uri.endswith(".parquet") and not uri.removeprefix(f"{warehouse}/").startswith("_")}
 
 
-def _key(uri: str) -> str:
+def unit_of(uri: str) -> str:
     """The key of the unit a file belongs to, which begins its name."""
     return uri.rsplit("/", 1)[-1].partition("-")[0]
 
@@ -110,12 +110,12 @@ def _write_inputs(warehouse: str, run_id: str, key: str, inputs: Sequence[str]) 
 
 
 def _take_out_overlaps(warehouse: str, run_id: str, units: dict[str, Unit], present: Collection[str]) -> None:
-    """Take rows out of units of other runs that hold some of our inputs: alone, or in other company."""
-    ours = {uri for unit in units.values() for uri in unit.inputs}
+    """Take rows out of units of other runs that hold some of our inputs: alone, in other company, or replayed."""
+    ours = {uri for unit in units.values() if not unit.letters for uri in unit.inputs}
     alone = {unit_key((uri,)) for uri in ours} - units.keys()
-    delete(uri for uri in present if _key(uri) in alone)
+    delete(uri for uri in present if unit_of(uri) in alone)
     for manifest in files_below(f"{warehouse}/{INPUTS}"):
-        key = _key(manifest.uri).removesuffix(".json")
+        key = unit_of(manifest.uri).removesuffix(".json")
         if key in units:
             continue
         with open_file(manifest.uri) as file:
@@ -123,7 +123,7 @@ def _take_out_overlaps(warehouse: str, run_id: str, units: dict[str, Unit], pres
         left = [uri for uri in inputs if uri not in ours]
         if len(left) == len(inputs):
             continue
-        theirs = sorted(uri for uri in present if _key(uri) == key)
+        theirs = sorted(uri for uri in present if unit_of(uri) == key)
         if left:
             _rewrite(theirs, {printable(uri) for uri in ours}, f"{warehouse}/{TEMPORARY}/{run_id}")
             _write_inputs(warehouse, run_id, key, left)

@@ -18,11 +18,13 @@ class Unit:
     """Inputs that are ingested as one: what a run writes for them replaces what an earlier run wrote for them."""
 
     inputs: tuple[str, ...]
+    letters: tuple[str, ...] = ()
+    """Of a replay, the ids of the dead letters it takes: it replaces only what an earlier replay of the same ones wrote."""
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits that stand for these inputs in file names."""
-        return unit_key(self.inputs)
+        return unit_key(("replay", *self.letters) if self.letters else self.inputs)
 
 
 def unit_key(inputs: Iterable[str]) -> str:

@@ -41,16 +41,18 @@ class ReadLetters(beam.PTransform):
 
     letters: Sequence[SavedLetter]
     schemas: str | None = None
+    unit: str = STREAM
+    """The unit of what came from files."""
 
     def expand(self, begin: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
         """From the pipeline's beginning to the outputs ``packets`` and ``dead_letters``."""
         letters = begin | "Letters" >> beam.Create(list(self.letters))
-        return letters | "Open" >> beam.ParDo(_Open(self.schemas)).with_outputs(DEAD_LETTERS, main="packets")
+        return letters | "Open" >> beam.ParDo(_Open(self.schemas, self.unit)).with_outputs(DEAD_LETTERS, main="packets")
 
 
 class _Open(beam.DoFn):
-    def __init__(self, schemas: str | None) -> None:
-        self._wire_schemas = WireSchemas(schemas)
+    def __init__(self, schemas: str | None, unit: str) -> None:
+        self._wire_schemas, self._unit = WireSchemas(schemas), unit
 
     def process(self, saved: SavedLetter) -> Iterator[PacketBatch | TaggedOutput]:
         items = open_packets(
@@ -59,7 +61,7 @@ class _Open(beam.DoFn):
         for item in items:
             if isinstance(item, Packet):
                 count_packets([item])
-                yield PacketBatch(STREAM, [item])
+                yield PacketBatch(self._unit if saved.published_at is None else STREAM, [item])
             else:
                 metrics.RECORDS_READ.inc(1)
                 yield TaggedOutput(DEAD_LETTERS, UnitLetter(STREAM, item))

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 
 from broker import cli
+from pipelines import letters
 from schemas import known_schemas
 from tests.nights import ask, rows, run, simulated, truth
 
@@ -65,6 +66,27 @@ def test_letters_pass_when_their_schema_is_supplied(night: Path, tmp_path: Path,
     assert run(whole, night, flags=supplied) == 0
     for table in ("lsst_alerts", "lsst_cutouts"):
         assert rows(warehouse, table, ("run_id", "ingested_at")).equals(rows(whole, table, ("run_id", "ingested_at")))
+
+
+def test_replayed_rows_go_when_their_input_is_ingested_again(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse, whole = tmp_path / "warehouse", tmp_path / "whole"
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / f"{_NEWEST_ID}.avsc").write_text(json.dumps(known_schemas("lsst")["10.0"]))
+    supplied = ("--schemas", str(tmp_path / "schemas"))
+    assert run(whole, night, flags=supplied) == 0
+    assert run(warehouse, night) == 0
+    # A replay that dies before it has marked the letters, and again.
+    with monkeypatch.context() as dying:
+        dying.setattr(letters._LocalLetters, "add", lambda *_: 1 / 0)
+        assert replay(warehouse, *supplied) == 1
+    assert replay(warehouse, *supplied) == 0
+    for again in (False, True):
+        if again:
+            assert run(warehouse, night, flags=supplied) == 0
+        for table in ("lsst_alerts", "lsst_cutouts"):
+            assert rows(warehouse, table).equals(rows(whole, table))
 
 
 def test_a_stage_can_be_chosen_and_marked_letters_are_left_alone(
