@@ -1,6 +1,7 @@
 # make demo   a small night from packets to an answer, on this machine alone
 # make cloud-demo   the same through Google Cloud, on emulators
 # make test   the tests that need neither network nor cloud
+# make test-faults   whole runs struck by faults, then audited (some 20 minutes)
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (an hour; BENCH="--alerts 1024" for a first look)
 # make audit-dependencies   known vulnerabilities of what constraints.txt pins
@@ -8,7 +9,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 NIGHT := demo/night
 
-.PHONY: demo cloud-demo test check audit-dependencies bench format clean
+FAULTS_PAGE ?=
+
+.PHONY: demo cloud-demo test test-faults check audit-dependencies bench format clean
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -31,6 +34,10 @@ test: .venv/installed
 	@echo "== tests"
 	@# Two at a time: most of the time the tests wait for emulators. A file's tests share what they have made.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-faults: .venv/installed
+	@echo "== faults; FAULTS_PAGE=docs/reliability.md also writes the table into that page"
+	FAULTS_PAGE=$(FAULTS_PAGE) $(BIN)/python -m pytest -m faults -n 2 --dist worksteal tests/faults
 
 check: .venv/installed
 	@echo "== format, lint, types"

@@ -29,6 +29,8 @@ class Cloud:
     """Stands before Cloud Storage, and can be told to fail."""
     variables: dict[str, str]
     """The environment of processes that use this cloud; they call ``settings.point_clients`` too."""
+    objects: Path
+    """Where the buckets' objects lie as plain files."""
 
     def client(self) -> bigquery.Client:
         """A BigQuery client."""
@@ -80,4 +82,6 @@ def running(folder: Path) -> Iterator[Cloud]:
         bucket = f"bucket-{uuid.uuid4().hex[:8]}"
         with contextlib.closing(storage.Client(project=processes.PROJECT)) as client:
             client.create_bucket(bucket)
-        yield Cloud(processes.PROJECT, f"gs://{bucket}", pubsub_host is not None, faults, storage_faults, variables)
+        yield Cloud(
+            processes.PROJECT, f"gs://{bucket}", pubsub_host is not None, faults, storage_faults, variables, folder / "objects"
+        )

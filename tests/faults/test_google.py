@@ -1,0 +1,206 @@
+"""Google's services that fail while they are used: Cloud Storage as source and warehouse, BigQuery by loads and by inserts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.cloud import bigquery
+
+from tests.emulators.cloud import Cloud
+from tests.emulators.faults import FaultyProxy
+from tests.faults.nights import Night
+from tests.faults.runs import Run, Verdict, audit
+from tests.faults.storm import Strike, storm
+from tests.nights import truth
+from transforms.bigquery_tables import prepare
+from transforms.files import create_file
+
+pytestmark = pytest.mark.faults
+
+ATTEMPTS = 6
+"""A run that a storm has broken is begun again, as an operator would, in the same storm; the last time in calm."""
+INSERT = r"POST .*/insertAll"
+JOB = r"POST .*/projects/[^/]+/jobs\b"
+
+
+def striking(request: str, status: int = 503, reason: str | None = None, **more: object) -> Strike:
+    """One fault for the next request of this kind."""
+    return lambda proxy: proxy.fail(1, request, status, reason, **more)
+
+
+def through(
+    begin: Callable[[], Run], proxy: FaultyProxy, *strikes: Strike, every_secs: float, check: Callable[[], Verdict]
+) -> tuple[int, str]:
+    """Run in a storm until the night is there, at most so often; gives the number of strikes, and how it went.
+
+    A run that says it is done must have lost nothing: what is missing must be in a dead letter.
+    """
+    struck = failed = 0
+    for attempt in range(ATTEMPTS):
+        with storm(proxy, *strikes, every_secs=every_secs if attempt < ATTEMPTS - 1 else 1e6, seed=attempt) as blown:
+            run = begin()
+            status = run.end()
+        struck += blown.struck
+        assert status in (0, 1), run.said
+        if status:
+            failed += 1
+            assert "broker" in run.said
+            continue
+        verdict = check()
+        assert set(verdict.faults) <= {"dead_lettered"}, (verdict, run.said)
+        if not verdict.faults:
+            return struck, f"{failed} runs failed and said so" if failed else "no run failed"
+    raise AssertionError(f"the night is not whole after {ATTEMPTS} runs:\n{run.said}")
+
+
+def test_storage_as_source_and_warehouse(cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """503, and connections cut before and after the service has done its work, on every kind of request."""
+    source, folder = f"{cloud.folder()}/night.tar", cloud.folder()
+    with create_file(source) as file:
+        file.write(light.archive.read_bytes())
+    # The emulator keeps objects as files: they are audited where they lie.
+    words = ("ingest", "--input", source, "--warehouse", folder)
+    audited = ("--input", source, "--warehouse", cloud.objects / folder.removeprefix("gs://"))
+    struck, how = through(
+        lambda: Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables),
+        cloud.storage_faults,
+        striking("/"),
+        striking("GET", cut="request"),
+        striking("GET", cut="answer"),
+        striking("POST|PUT", cut="answer"),
+        every_secs=0.5,
+        check=lambda: audit(*audited),
+    )
+    verdict = audit(*audited)
+    tell("Cloud Storage: 503 and cut connections; gs:// to gs:// folder", struck, verdict, how)
+    verdict.must_be_whole()
+    assert struck >= 3
+
+
+@pytest.mark.parametrize(
+    ("what", "method", "every_secs", "strikes"),
+    [
+        (
+            "503 and cut connections",
+            "streaming_inserts",
+            1.0,
+            [striking(INSERT), striking(INSERT, cut="request"), striking(INSERT, cut="answer")],
+        ),
+        (
+            "quota and rate limit (403)",
+            "streaming_inserts",
+            2.0,
+            [striking(INSERT, 403, "quotaExceeded"), striking(INSERT, 403, "rateLimitExceeded")],
+        ),
+        (
+            "503 and cut connections",
+            "file_loads",
+            0.5,
+            [striking(JOB), striking(JOB, cut="request"), striking(JOB, cut="answer"), striking("GET .*/jobs/")],
+        ),
+        (
+            "quota and rate limit (403)",
+            "file_loads",
+            0.5,
+            [striking(JOB, 403, "quotaExceeded"), striking(JOB, 403, "rateLimitExceeded")],
+        ),
+        ("load jobs that fail", "file_loads", 2.0, []),
+    ],
+    ids=["inserts-503", "inserts-403", "loads-503", "loads-403", "load-jobs"],
+)
+def test_bigquery_storm(
+    what: str,
+    method: str,
+    every_secs: float,
+    strikes: list[Strike],
+    cloud: Cloud,
+    light: Night,
+    tmp_path: Path,
+    tell: Callable[..., None],
+) -> None:
+    failed = {"reason": "backendError", "message": "made to fail"}
+    answer = {"kind": "bigquery#job", "status": {"state": "DONE", "errorResult": failed, "errors": [failed]}}
+    strikes = strikes or [striking("GET .*/jobs/beam_bq_job_LOAD", 200, answer=answer)]
+    words, audited = bigquery_words(cloud, light, method)
+    struck, how = through(
+        lambda: Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables),
+        cloud.faults,
+        *strikes,
+        every_secs=every_secs,
+        check=lambda: audit(*audited),
+    )
+    verdict = audit(*audited)
+    again = verdict.information["rows_again"]
+    tell(f"BigQuery, {method}: {what}", struck, verdict, f"{how}; {again:,} rows again in the table")
+    verdict.must_be_whole()
+    assert struck >= 2
+
+
+def bigquery_words(cloud: Cloud, night: Night, method: str, place: str | None = None) -> tuple[tuple, tuple]:
+    """The words of an ingest into a dataset of its own, and those of the audit."""
+    place = place or f"bigquery://{cloud.project}/{cloud.dataset()}"
+    more = (
+        "--survey",
+        "ztf",
+        "--write_method",
+        method,
+        "--temp_location",
+        f"{cloud.bucket}/loads",
+        "--no_cutouts",
+        "--no_history",
+    )
+    return ("ingest", "--input", night.archive, "--warehouse", place, *more), (
+        "--input",
+        night.archive,
+        "--warehouse",
+        place,
+        "--no_cutouts",
+    )
+
+
+def test_rows_that_bigquery_refuses(cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """Of each request some rows are refused, the others taken: they are dead letters, and rows when it is well again."""
+    words, audited = bigquery_words(cloud, light, "streaming_inserts")
+    good = sorted({one["alert_id"] for one in truth(light.folder) if one["kind"] == "good"})[::50]
+    child = ("--cloud", "--refused_ids", ",".join(map(str, good)))
+    run = Run(tmp_path / "log", *words, child=child, environment=cloud.variables)
+    assert run.end() == 0, run.said
+    between = audit(*audited)
+    assert between.faults == {"dead_lettered": len(good)}
+    again = Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables)
+    assert again.end() == 0, again.said
+    verdict = audit(*audited)
+    note = "each was a dead letter of stage write until the rerun"
+    tell("BigQuery, streaming_inserts: rows refused among others", len(good), verdict, note)
+    verdict.must_be_whole()
+
+
+@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
+def test_a_table_that_is_another(method: str, cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """A column of ours has another type there: loads fail, inserts are refused row by row; mended, the night is whole."""
+    words, audited = bigquery_words(cloud, light, method)
+    dataset = str(words[4]).rpartition("/")[2]
+    table = f"{cloud.project}.{dataset}.ztf_alerts"
+    with cloud.client() as client:
+        prepare(client, dataset, ["ztf"])
+        ours = client.get_table(table)
+        schema = [bigquery.SchemaField("object_id", "FLOAT64") if field.name == "object_id" else field for field in ours.schema]
+        client.delete_table(table)
+        client.create_table(bigquery.Table(table, schema=schema))
+    run = Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables)
+    status = run.end()
+    with cloud.client() as client:
+        if method == "file_loads":
+            assert status == 1, run.said
+        else:
+            letters = cloud.rows(f"SELECT COUNT(*) AS n FROM `{cloud.project}.{dataset}.dead_letters` WHERE stage = 'write'")
+            assert letters[0]["n"] == 5_250, run.said
+        client.delete_table(table)
+    again = Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables)
+    assert again.end() == 0, again.said
+    verdict = audit(*audited)
+    note = "the run failed and said so" if status else "each row was a dead letter of stage write until the rerun"
+    tell(f"BigQuery, {method}: a column of another type in the table", 1, verdict, note)
+    verdict.must_be_whole()

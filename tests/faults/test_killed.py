@@ -1,0 +1,136 @@
+"""SIGKILL of a whole run, at any moment, and the same command again: a folder, and BigQuery both ways."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.emulators.cloud import Cloud
+from tests.faults.nights import Night
+from tests.faults.runs import Run, audit
+
+pytestmark = pytest.mark.faults
+
+KILLS = 20
+
+
+def moments(seed: int) -> Iterator[float]:
+    """Fractions of a run's time at random, one in each twentieth of it; then over again."""
+    chance = random.Random(seed)
+    while True:
+        drawn = [(part + chance.random()) / KILLS for part in range(KILLS)]
+        chance.shuffle(drawn)
+        yield from drawn
+
+
+def killed(begin: Callable[[], Run], secs: float, seed: int) -> Iterator[int]:
+    """Begin runs and kill them, until that has struck twenty that lived; gives the number after each."""
+    struck = 0
+    for moment in moments(seed):
+        run = begin()
+        time.sleep(moment * secs)
+        if run.kill():
+            struck += 1
+            yield struck
+        else:
+            assert run.process.returncode == 0, run.said
+        if struck == KILLS:
+            return
+
+
+def secs_of(begin: Callable[[], Run]) -> float:
+    """How long a run takes that nobody disturbs, from where ``begin`` leaves it."""
+    run = begin()
+    begun = time.monotonic()
+    assert run.end() == 0, run.said
+    return time.monotonic() - begun
+
+
+def test_folder(night: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """Ten kills before the night is there, ten while it is ingested again, when nothing may be missing at any moment."""
+    warehouse = tmp_path / "warehouse"
+    truth = ("--input", night.archive, "--warehouse", warehouse)
+
+    def ingest(place: Path = warehouse) -> Run:
+        run = Run(tmp_path / "log", "ingest", "--input", night.archive, "--warehouse", place)
+        # Python's start is not what is tested here.
+        run.wait_for(lambda: any(place.glob("_tmp/*.lock")))
+        return run
+
+    secs = secs_of(lambda: ingest(tmp_path / "undisturbed"))
+    most_doubled = 0
+    for number in killed(ingest, secs, seed=1):
+        if number > KILLS // 2:
+            between = audit(*truth)
+            assert between.lost == 0, between
+            most_doubled = max(most_doubled, between.doubled)
+        if number in (KILLS // 2, KILLS):
+            assert secs_of(ingest) > 0
+    verdict = audit(*truth, "--stamps")
+    note = f"ten of them into a night that is there: none missing at any moment, up to {most_doubled:,} doubled before the rerun"
+    tell("SIGKILL at random moments, folder", KILLS, verdict, note)
+    verdict.must_be_whole()
+    assert not list(warehouse.glob("_tmp/*")), "what killed runs left must go"
+
+
+def test_folder_at_every_step_of_putting_files_in_place(light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """The moments that chance hardly meets: before each file that is renamed or removed, when the night is there already."""
+    warehouse = tmp_path / "warehouse"
+    words = ("ingest", "--input", light.archive, "--warehouse", warehouse)
+    truth = ("--input", light.archive, "--warehouse", warehouse)
+    assert Run(tmp_path / "log", *words).end() == 0
+    step = most_doubled = 0
+    while True:
+        step += 1
+        run = Run(tmp_path / "log", *words, child=("--die_before", str(step), "--within", str(warehouse)))
+        if run.end() == 0:
+            break
+        assert run.process.returncode == -9, run.said
+        between = audit(*truth)
+        assert between.lost == 0, (step, between)
+        most_doubled = max(most_doubled, between.doubled)
+    # Files of alerts and of letters are renamed, then those before them removed; then the row of the run.
+    assert step > 6
+    assert most_doubled > 0, "no kill came between the new files and the removal of the old ones"
+    verdict = audit(*truth)
+    tell(
+        "SIGKILL before every step of putting files in place, folder",
+        step - 1,
+        verdict,
+        f"none missing at any step, up to {most_doubled:,} doubled before the rerun",
+    )
+    verdict.must_be_whole()
+
+
+@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
+def test_bigquery(method: str, cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """Reruns add rows to BigQuery's tables, by design; its view shows each alert once."""
+    more = (
+        "--survey",
+        "ztf",
+        "--write_method",
+        method,
+        "--temp_location",
+        f"{cloud.bucket}/loads",
+        "--no_cutouts",
+        "--no_history",
+    )
+
+    def ingest(dataset: str) -> Run:
+        place = f"bigquery://{cloud.project}/{dataset}"
+        words = ("ingest", "--input", light.archive, "--warehouse", place, *more)
+        return Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables)
+
+    secs = secs_of(lambda: ingest(cloud.dataset()))
+    dataset = cloud.dataset()
+    for _ in killed(lambda: ingest(dataset), secs, seed=2):
+        pass
+    assert secs_of(lambda: ingest(dataset)) > 0
+    verdict = audit("--input", light.archive, "--warehouse", f"bigquery://{cloud.project}/{dataset}", "--no_cutouts")
+    note = f"{verdict.information['rows_again']:,} rows again in the table, each alert once in the view"
+    tell(f"SIGKILL at random moments, BigQuery by {method}", KILLS, verdict, note)
+    verdict.must_be_whole()
