@@ -12,19 +12,25 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from alerts.secrets import HIDDEN
 from alerts.wire_schemas import REGISTRY_PASSWORD, REGISTRY_USER
 from broker.audit import add_arguments
 from broker.audit import main as audit_main
 from pipelines import ingest, rematch, replay
+from pipelines.job import Job
+from pipelines.options import parse
 from tests.alerts.making import LSST_SCHEMA, lsst_record, wire_message
 from tests.nights import ask, simulated
+from tests.pipelines.test_metrics import Messages
 
 USER, PASSWORD, KEY = "operator", "hunter2-Tr0ub4dor", "s3cr3t-0123456789abcdef"
 SECRETS = [PASSWORD, KEY, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(), "hunter2"]
@@ -197,6 +203,20 @@ def test_a_url_with_a_credential_is_refused_and_not_repeated(
     assert remedy in said.err
     assert_no_secret(said.err, said.out)
     assert not any(path.is_file() for path in (tmp_path / "w").rglob("*"))
+
+
+def test_attributes_of_a_message_that_fails_are_kept_without_secrets(tmp_path: Path) -> None:
+    attributes = {"candid": "5", "authorization": f"Bearer {KEY}", "link": f"https://h/x?key={KEY}", "password": PASSWORD}
+    message = PubsubMessage(b"<html>", attributes, "1", publish_time=datetime.now(timezone.utc))
+    options = parse(["--warehouse", str(tmp_path)])
+    job = Job.to_replay(options)
+    ingest.run_to_its_end(replace(job, read=Messages([message], as_stream=False)), options)
+    job.clean_up()
+    [(kept,)] = ask(tmp_path, "SELECT attributes FROM dead_letters")
+    stored = json.loads(kept)
+    assert (stored["candid"], stored["link"], stored["password"]) == ("5", f"https://h/x?key={HIDDEN}", HIDDEN)
+    assert stored["published_at"]
+    assert_no_secret(everything_in(tmp_path))
 
 
 def test_other_commands_refuse_it_too(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
