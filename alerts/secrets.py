@@ -20,8 +20,8 @@ _NAMED = (
     r"passw(?:or)?d|passwd|passphrase|secret|token|credential|(?:api|access|private|account|shared)[_.-]?key|authorization|cookie"
 )
 _NAME = re.compile(_NAMED, re.IGNORECASE)
-_PUBLIC_NAME = re.compile(r"file$|path$|_id$", re.IGNORECASE)
-"""Variables that say where a secret is: GOOGLE_APPLICATION_CREDENTIALS_FILE, VAULT_TOKEN_PATH."""
+_PUBLIC_NAME = re.compile(r"(?:file|path|dir|_id|_ur[il]|_type|_secs|_ttl)$|expir", re.IGNORECASE)
+"""Variables that say something about a secret: where it is (VAULT_TOKEN_PATH), and until when."""
 _PATTERNS = (
     # user:password@ of a URL, a password that holds / or @ too; a user alone (a token, often) as well.
     (

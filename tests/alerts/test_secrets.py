@@ -104,9 +104,10 @@ def test_what_the_environment_holds_is_hidden_wherever_it_stands(monkeypatch: py
     monkeypatch.setenv("SOMEBODYS_API_KEY", "k" * 20)
     monkeypatch.setenv("PLAIN_SETTING", "everybody-may-know")
     monkeypatch.setenv("SHORT_TOKEN", "on")
+    monkeypatch.setenv("TOKEN_EXPIRES_AT", "20261126")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
-    text = f"a {HUNTER} b {'k' * 20} c everybody-may-know d on e {tmp_path}"
-    assert redact(text) == f"a {HIDDEN} b {HIDDEN} c everybody-may-know d on e {tmp_path}"
+    text = f"a {HUNTER} b {'k' * 20} c everybody-may-know d on e {tmp_path} f 20261126T190254Z"
+    assert redact(text) == f"a {HIDDEN} b {HIDDEN} c everybody-may-know d on e {tmp_path} f 20261126T190254Z"
 
 
 def test_options_are_hidden_by_name_and_by_value_at_any_depth() -> None:
