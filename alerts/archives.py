@@ -123,10 +123,13 @@ def walk_tar(stream: BinaryIO, *, seekable: bool = False, end_mark: bool = True)
         padding = 0
         if info.type in _EXTENSIONS:
             content = _extension(stream, size, offset)
-            if info.type == tarfile.GNUTYPE_LONGNAME:
-                long_name = content.rstrip(b"\0").decode("utf-8", "backslashreplace")
-            elif info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
-                pax = _pax_records(content)
+            # All are looked at, also those that say nothing of use: a member that is no extension must not get lost in one.
+            if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+                name = _long_name(content)
+                long_name = name if info.type == tarfile.GNUTYPE_LONGNAME else long_name
+            else:
+                records = _pax_records(content)
+                pax = pax if info.type == tarfile.XGLTYPE else records
             _skip(stream, offset + size, offset + _padded(size), seekable)
             offset += _padded(size)
             continue
@@ -290,6 +293,13 @@ def _extension(stream: BinaryIO, size: int, offset: int) -> bytes:
     if len(content) < size:
         raise UnreadableInput(f"the tar archive is cut short in the header extension at byte {offset}")
     return content
+
+
+def _long_name(content: bytes) -> str:
+    name = content.rstrip(b"\0")
+    if b"\0" in name:
+        raise UnreadableInput(f"the tar archive has a damaged long name: {name[:40]!r}")
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _pax_records(content: bytes) -> dict[str, str]:

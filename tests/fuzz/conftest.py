@@ -1,0 +1,38 @@
+"""What a made-up input may take: this much more memory than the tests have, and a minute."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+MEMORY_BYTES = 2**30
+SECS = 60
+
+
+@pytest.fixture(scope="package", autouse=True)
+def little_memory() -> Iterator[None]:
+    """Less than the machine has: whatever takes more raises ``MemoryError``, of which the tests take heed."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        held = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+class Hanging(BaseException):
+    """One example took a minute. No ``Exception``, so that nothing on its way takes it for damage."""
+
+
+@pytest.fixture(scope="package", autouse=True)
+def no_hanging() -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise Hanging
+
+    before = signal.signal(signal.SIGALRM, ring)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
