@@ -2,16 +2,18 @@
 # make cloud-demo   the same through Google Cloud, on emulators
 # make test   the tests that need neither network nor cloud
 # make test-faults   whole runs struck by faults, then audited (some 20 minutes)
+# make fuzz   ten minutes of packets, archives and answers damaged at random, other ones each time (FUZZ_SECS=60 for one minute)
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (an hour; BENCH="--alerts 1024" for a first look)
 # make audit-dependencies   known vulnerabilities of what constraints.txt pins
 PYTHON ?= python3
 BIN := .venv/bin
 NIGHT := demo/night
+FUZZ_SECS ?= 600
 
 FAULTS_PAGE ?=
 
-.PHONY: demo cloud-demo test test-faults check audit-dependencies bench format clean
+.PHONY: demo cloud-demo test test-faults fuzz check audit-dependencies bench format clean
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -38,6 +40,10 @@ test: .venv/installed
 test-faults: .venv/installed
 	@echo "== faults; FAULTS_PAGE=docs/reliability.md also writes the table into that page"
 	FAULTS_PAGE=$(FAULTS_PAGE) $(BIN)/python -m pytest -m faults -n 2 --dist worksteal tests/faults
+
+fuzz: .venv/installed
+	@echo "== inputs damaged at random, $(FUZZ_SECS) s"
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECS)
 
 check: .venv/installed
 	@echo "== format, lint, types"
