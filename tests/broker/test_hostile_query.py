@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from broker import cli, warehouse
-from broker.warehouse import QueryError
+from broker.warehouse import QueryError, Warehouse
 from tests.nights import run, simulated
 
 QUOTES = """it's "the" `night`; --"""
@@ -30,6 +32,21 @@ def folder(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run(place, night) == 0
     (place.parent / "secret.csv").write_text("a\n1\n")
     return place
+
+
+@pytest.fixture(scope="module")
+def opened(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """The warehouse, open while it is asked for what it must not do; nothing is changed or made meanwhile."""
+    here = tmp_path_factory.mktemp("here")
+    before, cwd = contents(folder), Path.cwd()
+    os.chdir(here)
+    try:
+        with warehouse.open(str(folder)) as one:
+            yield one
+    finally:
+        os.chdir(cwd)
+    assert contents(folder) == before
+    assert not list(here.iterdir())
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -133,17 +150,12 @@ def filled(sql: str, folder: Path) -> str:
     + [(one, "cannot stand for a table") for one in FUNCTIONS]
     + [(one, "") for one in FILES],
 )
-def test_what_does_more_than_read_the_warehouse_is_refused(folder, sql, says, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    before = contents(folder)
+def test_what_does_more_than_read_the_warehouse_is_refused(folder, opened, sql, says):
     answer = pa.table({"x": [1]})
-    with warehouse.open(str(folder)) as opened:
-        with pytest.raises(QueryError) as refused:
-            opened.query(filled(sql, folder))
-        assert says in str(refused.value)
-        assert opened.query("SELECT count(*) AS n FROM ztf_alerts").to_pylist() == [{"n": 20}], answer
-    assert contents(folder) == before
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(QueryError) as refused:
+        opened.query(filled(sql, folder))
+    assert says in str(refused.value)
+    assert opened.query("SELECT count(*) AS n FROM ztf_alerts").to_pylist() == [{"n": 20}], answer
 
 
 def test_nothing_is_left_of_what_was_refused_that_would_end_the_process(folder):
@@ -176,9 +188,8 @@ def test_nothing_is_left_of_what_was_refused_that_would_end_the_process(folder):
         ("FROM read_parquet({files})", 20),
     ],
 )
-def test_what_reads_the_warehouse_is_answered(folder, sql, rows):
-    with warehouse.open(str(folder)) as opened:
-        assert opened.query(sql.replace("{files}", text(folder / "ztf_alerts" / "*" / "*.parquet"))).num_rows == rows
+def test_what_reads_the_warehouse_is_answered(folder, opened, sql, rows):
+    assert opened.query(sql.replace("{files}", text(folder / "ztf_alerts" / "*" / "*.parquet"))).num_rows == rows
 
 
 @pytest.mark.parametrize("name", ["a[bc]d", "a*b", "a?b", "a{b,c}", "a'b", 'a"b', "a b", "ünï", "[", "**"])

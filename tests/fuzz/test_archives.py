@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zlib
 
 import pytest
 from hypothesis import given
@@ -72,17 +73,27 @@ def test_a_damaged_tar(form, some):
 @examples(150)
 @given(accidents(), st.sampled_from([0, 1, 9]))
 def test_a_damaged_gzip_stream(some, level):
-    stream = gzip.compress(ARCHIVES["gnu"] + bytes(2**19) + ARCHIVES["pax"], level)
+    contents = ARCHIVES["gnu"] + bytes(2**19) + ARCHIVES["pax"]
+    stream = gzip.compress(contents, level)
     with in_time():
         outcome = ingest(suffer(stream, some), "n.tar.gz")
     assert_accounted(outcome)
-    if suffer(stream, some) != stream:
-        # A checksum stands at the end of the stream.
-        assert outcome.letters
-    else:
+    # A checksum stands at the end of the stream; its header and zeros behind it may change.
+    if gunzipped(suffer(stream, some)) == contents:
         assert sorted(row["alert_id"] for row in outcome.rows) == sorted(2 * IDS)
+        assert not outcome.letters
+    else:
+        assert outcome.letters
     if level == 0 and first_accident(stream, some) > len(ARCHIVES["gnu"]) + _PIECES_BYTES:
         assert {row["alert_id"] for row in outcome.rows} >= set(IDS)
+
+
+def gunzipped(stream: bytes) -> bytes | None:
+    """What Python's own gzip makes of it."""
+    try:
+        return gzip.decompress(stream)
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 FIELDS = {"name": (0, 100), "mode": (100, 108), "size": (124, 136), "sum": (148, 156), "type": (156, 157), "link": (157, 257)}
