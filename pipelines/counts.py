@@ -35,7 +35,7 @@ _QUANTILE = {
 
 
 _COUNTED = {
-    "alerts": ["alert_id", "packet_digest", "schema_version", "run_id", "observed_at", "ingested_at"],
+    "alerts": ["alert_id", "packet_digest", "schema_version", "source", "run_id", "observed_at", "ingested_at"],
     "dead_letters": ["stage", "attributes"],
 }
 """Columns that the counts need, by the end of a table's name."""
@@ -50,6 +50,8 @@ class SurveyCounts:
     conflicts: int
     latency_median_secs: float
     latency_p95_secs: float
+    again: int = 0
+    """Of the alerts, rows that BigQuery took twice: an insert whose answer was lost is sent again."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Counts:
     surveys: dict[str, SurveyCounts]
     dead_letters: dict[str, int]
     """By stage."""
+    letters_again: int = 0
+    """Of the dead letters, rows that BigQuery took twice."""
     others: tuple[str, ...] = ()
     """Ids of other runs that have written rows of the same units meanwhile."""
 
@@ -122,25 +126,33 @@ def _count(rows: Rows, dialect: Dialect, present: Sequence[str], run_id: str, fu
             table = _TABLE[dialect].format(full_name.format(f"{name}_alerts"))
             found = rows(_survey_sql(table, dialect), run_id)
             if found and found[0][0]:
-                alerts, contents, ids, median, p95 = found[0]
-                surveys[name] = SurveyCounts(alerts, alerts - contents, contents - ids, float(median), float(p95))
+                alerts, records, contents, ids, median, p95 = found[0]
+                again = alerts - records if dialect == "bigquery" else 0
+                times = float(median), float(p95)
+                surveys[name] = SurveyCounts(alerts, alerts - again - contents, contents - ids, *times, again)
     letters = {}
+    letters_again = 0
     if "dead_letters" in present:
         table = _TABLE[dialect].format(full_name.format("dead_letters"))
         own = f"stage <> '{REPLAYED}' AND {json_text_sql('attributes', 'run_id', dialect)}"
-        sql = f"SELECT stage, COUNT(*) FROM {table} WHERE {own} = {_PARAMETER[dialect]} GROUP BY 1 ORDER BY 1"
-        letters = {str(stage): int(number) for stage, number in rows(sql, run_id)}
-    return Counts(surveys, letters)
+        letter = json_text_sql("attributes", "letter", dialect)
+        sql = (
+            f"SELECT stage, COUNT(*), COUNT(DISTINCT {letter}) FROM {table} "
+            f"WHERE {own} = {_PARAMETER[dialect]} GROUP BY 1 ORDER BY 1"
+        )
+        for stage, number, different in rows(sql, run_id):
+            letters[str(stage)] = int(number)
+            letters_again += int(number) - int(different) if dialect == "bigquery" else 0
+    return Counts(surveys, letters, letters_again)
 
 
 def _survey_sql(table: str, dialect: Dialect) -> str:
-    """Rows, distinct contents, distinct ids, and the median and 95th percentile of the latency."""
+    """Rows; contents by source, contents, and ids, each once; the median and 95th percentile of the latency."""
     # The same bytes written with another schema mean something else: the version counts.
     contents = "CONCAT(CAST(alert_id AS STRING), ' ', TO_HEX(packet_digest), ' ', COALESCE(schema_version, ''))"
     if dialect == "duckdb":
         contents = contents.replace("TO_HEX", "hex")
+    by_source = f"CONCAT({contents}, ' ', source)"
+    each_once = ", ".join(f"COUNT(DISTINCT {one})" for one in (by_source, contents, "alert_id"))
     quantiles = ", ".join(_QUANTILE[dialect].format(_AGE_SECS[dialect], percent) for percent in (50, 95))
-    return (
-        f"SELECT COUNT(*), COUNT(DISTINCT {contents}), COUNT(DISTINCT alert_id), {quantiles} "
-        f"FROM {table} WHERE run_id = {_PARAMETER[dialect]}"
-    )
+    return f"SELECT COUNT(*), {each_once}, {quantiles} FROM {table} WHERE run_id = {_PARAMETER[dialect]}"

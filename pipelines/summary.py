@@ -63,6 +63,13 @@ class Summary:
     """By catalog, what became of the question about each alert."""
     others: tuple[str, ...] = ()
     """Ids of other runs that have written rows of the same inputs meanwhile."""
+    letters_again: int = 0
+    """See ``Counts``."""
+
+    @property
+    def again(self) -> int:
+        """Rows that BigQuery took twice."""
+        return self.letters_again + sum(one.again for one in self.surveys.values())
 
     @property
     def alerts(self) -> int:
@@ -78,7 +85,8 @@ class Summary:
         """Why the run must be called failed; None if it need not."""
         if self.others:
             return f"run {self.others[0]} has written rows of the same inputs at the same time; run the same command again, alone"
-        if self.records_read != self.alerts + self.letters:
+        # A row that was taken twice is no loss; but copies within one file cannot be told from such rows.
+        if self.records_read not in (self.alerts + self.letters, self.alerts + self.letters - self.again):
             return (
                 f"the account does not balance: {self.records_read} records read, {self.alerts} alerts and "
                 f"{self.letters} dead letters written; run the same command again and report this if it stays"
@@ -108,6 +116,7 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         off_the_sky=totals.by_label(metrics.OFF_THE_SKY),
         catalogs=_catalogs(totals),
         others=counts.others,
+        letters_again=counts.letters_again,
     )
 
 
@@ -262,6 +271,8 @@ def warnings(summary: Summary) -> list[Warned]:
         for name, counts in summary.catalogs.items()
         if counts.unproven
     ]
+    if summary.records_read != summary.alerts + summary.letters and summary.again:
+        found.append(f"{summary.again:,} rows are in the tables twice, as BigQuery took them twice; the _unique views show one")
     if summary.unknown_fields:
         shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]
         more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""

@@ -35,6 +35,10 @@ _REQUEST_BYTES = 9_000_000
 REQUEST_ROWS = 500
 
 
+_REFUSED_AS_A_WHOLE = ("Forbidden", "Unauthorized")
+"""What Beam gives as the reason of each row when BigQuery refuses a whole request: for want of quota, or of rights."""
+
+
 class TableRow(dict[str, Any]):
     """A row that knows its table: ``PROJECT:DATASET.TABLE``."""
 
@@ -191,10 +195,17 @@ class _LetterRows(beam.DoFn):
 
 
 def _refused(failure: tuple[str, dict[str, Any], Any]) -> UnitLetter:
-    """The dead letter for a row that BigQuery refused: the row as JSON is its payload."""
+    """The dead letter for a row that BigQuery refused: the row as JSON is its payload.
+
+    Raises ``RuntimeError`` where it is no fault of the row: then the runner tries again, or the run fails.
+    """
     table, row, errors = failure
     first = errors[0] if isinstance(errors, list) and errors else {"reason": "refused", "message": str(errors)}
     name = str(table).rsplit(".", 1)[-1]
+    if first.get("reason") in _REFUSED_AS_A_WHOLE:
+        raise RuntimeError(
+            f"BigQuery takes no rows for {name} ({first.get('message', '')}); see its quota and your rights, then run again"
+        )
     metrics.ROWS_REFUSED.inc(1, name)
     payload = json.dumps(row).encode()
     return UnitLetter(

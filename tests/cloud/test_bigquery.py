@@ -123,6 +123,36 @@ def test_bigquery_away_for_a_while_delays_and_loses_nothing(cloud: Cloud, night:
     assert count(cloud, dataset, "dead_letters") == 6
 
 
+def test_an_insert_whose_answer_is_lost_is_there_again_and_the_account_knows_it(
+    cloud: Cloud, night: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BigQuery would mostly know the rows again by their insert ids; the emulator never does."""
+    dataset = cloud.dataset()
+    cloud.faults.fail(1, rf"POST .*{dataset}/tables/ztf_alerts/insertAll", cut="answer")
+    cloud.faults.fail(1, rf"POST .*{dataset}/tables/dead_letters/insertAll", cut="answer")
+    assert run(["--input", str(night), *flags(cloud, dataset, "streaming_inserts")]) == 0
+    out = capsys.readouterr().out
+    assert "of them 5 copies and 0 conflicts" in out
+    again = count(cloud, dataset, "ztf_alerts") + count(cloud, dataset, "dead_letters") - 51
+    assert f"warning: {again} rows are in the tables twice" in out
+    assert again > 6
+    assert count(cloud, dataset, "ztf_alerts_unique") == 40
+    assert count(cloud, dataset, "dead_letters_open") == 6
+
+
+@pytest.mark.parametrize("table", ["ztf_alerts", "dead_letters"])
+def test_a_quota_that_is_used_up_fails_the_run_and_makes_no_dead_letters_of_good_rows(
+    cloud: Cloud, night: Path, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = cloud.dataset()
+    cloud.faults.fail(1, rf"POST .*{dataset}/tables/{table}/insertAll", 403, "quotaExceeded")
+    assert run(["--input", str(night), *flags(cloud, dataset, "streaming_inserts")]) == 1
+    assert f"BigQuery takes no rows for {table}" in capsys.readouterr().err
+    assert run(["--input", str(night), *flags(cloud, dataset, "streaming_inserts")]) == 0
+    assert count(cloud, dataset, "ztf_alerts_unique") == 40
+    assert count(cloud, dataset, "dead_letters_open") == count(cloud, dataset, "dead_letters_open", "stage <> 'write'") == 6
+
+
 def test_a_load_that_cannot_begin_at_first_is_tried_again(cloud: Cloud, night: Path) -> None:
     dataset = cloud.dataset()
     before = len(cloud.faults.failed)
