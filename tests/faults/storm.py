@@ -1,4 +1,4 @@
-"""A service that fails again and again while a run works."""
+"""A service that fails now and then while a run works."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from tests.emulators.faults import Fault, FaultyProxy
 
 Strike = Callable[[FaultyProxy], Fault]
+_BETWEEN = 3
 
 
 @dataclass
@@ -26,12 +27,19 @@ class Storm:
 
 @contextlib.contextmanager
 def storm(proxy: FaultyProxy, *strikes: Strike, every_secs: float, seed: int = 1) -> Iterator[Storm]:
-    """One of ``strikes`` by chance, every so many seconds, as long as the body runs; then the service is well again."""
+    """One of ``strikes`` by chance, every so many seconds while the body runs, with some requests between them that pass.
+
+    Else all would meet the same request, which is an outage: clients wait longer each time, and give up.
+    """
     chance, done, made = random.Random(seed), threading.Event(), Storm()
 
     def blow() -> None:
+        seen = 0
         while not done.wait(every_secs * chance.uniform(0.5, 1.5)):
-            made.faults.append(chance.choice(strikes)(proxy))
+            if not made.faults or (made.faults[-1].met and len(proxy.exchanges) >= seen + _BETWEEN):
+                made.faults.append(chance.choice(strikes)(proxy))
+            if not made.faults[-1].met:
+                seen = len(proxy.exchanges)
 
     thread = threading.Thread(target=blow, daemon=True)
     thread.start()

@@ -7,7 +7,6 @@ import json
 import random
 import struct
 import tarfile
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -78,9 +77,10 @@ def test_every_message_three_times_in_any_order(
     topic = Topic(pubsub.project)
     topic.publish(sent)
     flags = ["--warehouse", place, "--survey", "ztf", "--no_cutouts", "--no_history", "--load_every_secs", "5"]
-    begun = time.monotonic()
+    if sink == "BigQuery":
+        # By inserts the emulator and the local runner together take some 20 messages a second.
+        flags += ["--write_method", "file_loads", "--temp_location", f"{pubsub.bucket}/loads"]
     run_until(topic, [flags], lambda: all_there(place, len(sent)), timeout_secs=900, poll_secs=3)
-    secs = time.monotonic() - begun
     verdict = audit("--input", truth, "--warehouse", place, "--no_cutouts")
     again = verdict.information["rows_from_elsewhere"]
     tell(
@@ -89,7 +89,6 @@ def test_every_message_three_times_in_any_order(
         verdict,
         f"{again:,} rows in the table, each alert once in the view",
     )
-    assert secs == 0
     verdict.must_be_whole()
 
 
