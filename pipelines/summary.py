@@ -272,7 +272,8 @@ def warnings(summary: Summary) -> list[Warned]:
         if counts.unproven
     ]
     if summary.records_read != summary.alerts + summary.letters and summary.again:
-        found.append(f"{summary.again:,} rows are in the tables twice, as BigQuery took them twice; the _unique views show one")
+        text = f"{summary.again:,} rows are in the tables twice, as BigQuery took them twice; the _unique views show one"
+        found.append(Warned(text, {"stage": "write"}))
     if summary.unknown_fields:
         shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]
         more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""

@@ -42,9 +42,8 @@ def main(secs: float) -> int:
             print(f"fuzz: found in {file}; the example is above", file=sys.stderr)
             return 1
         whole += 1
-    print(
-        f"fuzz: nothing found in {secs:g} s: {len(FILES)} files {whole / len(FILES):.1f} times, {TIMES_THE_EXAMPLES} x the examples of make test"
-    )
+    times = f"{whole / len(FILES):.1f} times, {TIMES_THE_EXAMPLES} x the examples of make test"
+    print(f"fuzz: nothing found in {secs:g} s: {len(FILES)} files {times}")
     return 0
 
 
