@@ -201,9 +201,6 @@ class _Compiler:
         # The instruction after ARRAY only holds where the array ends.
         end = self.emit(END)
         target.parts["[]"] = self.field(schema["items"], column, inner, (*path, "[]"))
-        if all(one[0] == PRESENT for one in self.instructions[begin + 2 :]):
-            # The machine trusts that there are no more items than bytes.
-            raise NotSupported(f"{'.'.join(path)} has items of no bytes")
         self.emit(NEXT, target.slot, inner, begin)
         end[3] = len(self.instructions)
         return target

@@ -127,7 +127,7 @@ def history_of_nothing(blocks: int) -> bytes:
     schema = {**ZTF_SCHEMA, "fields": [*fields, {"name": "prv_candidates", "type": nothing}]}
     record = {name: value for name, value in ztf_record(1).items() if name != "prv_candidates"}
     start = datum({**record, "prv_candidates": []}, schema)[:-1]
-    counts = b"".join(long(max(1, 3 * left - 10)) for left in range(blocks, 0, -1))
+    counts = b"".join(long(max(1, left - 10)) for left in range(blocks, 0, -1))
     return wrap_in_container(WriterSchema(as_text(schema)), start + counts + b"\0")
 
 

@@ -99,7 +99,7 @@ def test_more_values_than_an_alert_may_hold(kind, value):
 
 
 def test_a_history_of_nothing_is_not_left_to_the_compiled_decoder():
-    # Each block has no more items than there are bytes left, all together have 8 * 10^8.
+    # Each block has no more items than there are bytes left, all together have 2 * 10^8.
     assert len(history_of_nothing(20_000)) < 80_000
     one_letter(history_of_nothing(20_000), "the alert holds more than 1,048,576 values, the limit")
 

@@ -21,7 +21,7 @@ FILES = (
     "tests/alerts/test_layout.py",
     "tests/alerts/test_projection.py",
 )
-TIMES_THE_EXAMPLES = "5"
+TIMES_THE_EXAMPLES = "3"
 """Of one round: so few that all tests of all files come to their turn within ten minutes."""
 
 
