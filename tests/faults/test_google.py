@@ -19,8 +19,8 @@ from transforms.files import create_file
 
 pytestmark = pytest.mark.faults
 
-ATTEMPTS = 6
-"""A run that a storm has broken is begun again, as an operator would, in the same storm; the last time in calm."""
+STRIKES, ATTEMPTS = 4, 8
+"""A run that a storm has broken is begun again, as an operator would; the storm ends when it has struck so often."""
 INSERT = r"POST .*/insertAll"
 JOB = r"POST .*/projects/[^/]+/jobs\b"
 
@@ -31,21 +31,24 @@ def striking(request: str, status: int = 503, reason: str | None = None, **more:
 
 
 def through(begin: Callable[[], Run], proxy: FaultyProxy, *strikes: Strike, every_secs: float) -> tuple[int, str]:
-    """Run in a storm until a run says that it is done; gives the number of strikes, and how it went.
+    """Run in a storm until it has struck often enough and a run says that it is done; gives the strikes, and how it went.
 
     What the audit then finds is the test: a run that says so must have lost nothing.
     """
-    struck = 0
+    struck = failed = 0
     for attempt in range(ATTEMPTS):
-        with storm(proxy, *strikes, every_secs=every_secs if attempt < ATTEMPTS - 1 else 1e6, seed=attempt) as blown:
+        calm = struck >= STRIKES
+        with storm(proxy, *strikes, every_secs=1e6 if calm else every_secs, seed=attempt) as blown:
             run = begin()
             status = run.end()
         struck += blown.struck
-        if status == 0:
-            return struck, f"{attempt} runs failed and said so" if attempt else "no run failed"
-        assert status in (1, 2), run.said
-        assert "broker" in run.said, run.said
-    raise AssertionError(f"no run has come through after {ATTEMPTS}:\n{run.said}")
+        assert status in (0, 1, 2), run.said
+        if status:
+            failed += 1
+            assert "broker" in run.said, run.said
+        elif struck >= STRIKES:
+            return struck, f"{failed} of {attempt + 1} runs failed and said so"
+    raise AssertionError(f"{struck} strikes, {failed} of {ATTEMPTS} runs failed; the last said:\n{run.said}")
 
 
 def test_storage_as_source_and_warehouse(cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
@@ -68,7 +71,6 @@ def test_storage_as_source_and_warehouse(cloud: Cloud, light: Night, tmp_path: P
     verdict = audit(*audited)
     tell("Cloud Storage: 503 and cut connections; gs:// to gs:// folder", struck, verdict, how)
     verdict.must_be_whole()
-    assert struck >= 3
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,6 @@ def test_bigquery_storm(
     again = verdict.information["rows_again"]
     tell(f"BigQuery, {method}: {what}", struck, verdict, f"{how}; {again:,} rows again in the table")
     verdict.must_be_whole()
-    assert struck >= 2
 
 
 def bigquery_words(cloud: Cloud, night: Night, method: str, place: str | None = None) -> tuple[tuple, tuple]:
