@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ class Verdict:
     """Packets of the truth, each copy counted."""
     faults: dict[str, int]
     """By kind, those that there are."""
-    information: dict[str, int]
+    information: Counter[str]
 
     @property
     def lost(self) -> int:
@@ -126,4 +127,4 @@ def audit(*words: object) -> Verdict:
         status = audit_command.main(parser.parse_args([*map(str, words), "--format", "json"]))
     counts = json.loads(said.getvalue())["counts"]
     faults = {kind: number for kind, number in counts["faults"].items() if number}
-    return Verdict(status, counts["records"], faults, counts["information"])
+    return Verdict(status, counts["records"], faults, Counter(counts["information"]))

@@ -47,7 +47,7 @@ def through(begin: Callable[[], Run], proxy: FaultyProxy, *strikes: Strike, ever
             failed += 1
             assert "broker" in run.said, run.said
         elif struck >= STRIKES:
-            return struck, f"{failed} of {attempt + 1} runs failed and said so"
+            return struck, f"{failed} of {attempt + 1} runs failed and said so" if failed else "no run failed"
     raise AssertionError(f"{struck} strikes, {failed} of {ATTEMPTS} runs failed; the last said:\n{run.said}")
 
 
