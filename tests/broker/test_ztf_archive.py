@@ -24,6 +24,7 @@ import fastavro
 import numpy as np
 import pytest
 
+from alerts.limits import MIN_ALERT_BYTES
 from broker import ztf_archive as ztfa
 from broker.archive import index
 from broker.simulate import simulate_packets
@@ -257,18 +258,21 @@ def test_damaged_members_are_skipped_counted_and_named(tmp_path: Path, caplog: p
 
 
 def container(schema: dict[str, Any], *candids: object) -> bytes:
-    """An Avro container file of records that hold only a candid."""
+    """An Avro container file of records that hold only a candid, and as many bytes as an alert has at least."""
     out = io.BytesIO()
-    fastavro.writer(out, schema, [{"candid": candid} for candid in candids], sync_marker=bytes(16))
+    records = [{"candid": candid, "filler": bytes(MIN_ALERT_BYTES)} for candid in candids]
+    fastavro.writer(out, schema, records, sync_marker=bytes(16))
     return out.getvalue()
 
 
 def test_an_alert_without_a_candid_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    schema = {"name": "ztf.alert", "type": "record", "fields": [{"name": "candid", "type": ["null", "long", "string"]}]}
+    fields = [{"name": "candid", "type": ["null", "long", "string"]}, {"name": "filler", "type": "bytes"}]
+    schema = {"name": "ztf.alert", "type": "record", "fields": fields}
     packets = [container(schema, candid) for candid in (None, "12", 12)]
     pack(tmp_path / NIGHT, [(f"{number}.avro", packet) for number, packet in enumerate(packets)])
     assert list(ztfa.iter_alerts(raw=True, folder=tmp_path)) == packets[2:]
-    assert list(ztfa.iter_alerts(folder=tmp_path)) == [{"candid": 12}] == [ztfa.get_alert_data(12, folder=tmp_path)]
+    assert [alert["candid"] for alert in ztfa.iter_alerts(folder=tmp_path)] == [12]
+    assert ztfa.get_alert_data(12, folder=tmp_path)["candid"] == 12
     assert "skipped 2 that cannot be read: 0.avro (its candid is None); 1.avro (its candid is '12')" in caplog.text
     # All in one file: the good one is still found.
     pack(tmp_path / NIGHT, [("all.avro", container(schema, None, "12", 12, 13))])

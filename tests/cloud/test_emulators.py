@@ -25,8 +25,8 @@ from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError,
 from google.cloud import bigquery, pubsub_v1
 
 from schemas.views import unique_alerts_sql
-from tests.cloud.conftest import Cloud
 from tests.emulators import processes
+from tests.emulators.cloud import Cloud
 
 # Above 2^53, as survey ids are, and an id that a float would take for the same.
 ID = 2**62 + 1

@@ -57,7 +57,7 @@ def test_the_recorded_allwise_run(real_data: Path, tmp_path: Path) -> None:
         source_id, separation_arcsec, columns = matches[0]
         assert source_id == row["AllWISE"]
         assert separation_arcsec == pytest.approx(float(row["angDist"]), abs=2e-3)
-        assert f'"W1mag": {float(row["W1mag"])}' in columns
+        assert f'"W1mag":{float(row["W1mag"])}' in columns
 
 
 def test_variables_of_the_gcvs(real_data: Path, tmp_path: Path) -> None:
