@@ -29,6 +29,7 @@ from tests.alerts.making import (
     ztf_record,
 )
 from tests.compare import assert_row_equals_record, value_at
+from tests.fuzz.making import suffer
 
 Damage = tuple[str, float, bytes]
 damages = st.lists(
@@ -40,23 +41,6 @@ damages = st.lists(
     max_size=3,
 )
 slow = examples(60)
-
-
-def damaged(data: bytes, some: list[Damage]) -> bytes:
-    """The bytes after a few accidents, each at a part of their length."""
-    for kind, place, noise in some:
-        at = int(place * len(data))
-        if kind == "flip" and data:
-            data = data[:at] + bytes([data[at] ^ (1 << noise[0] % 8)]) + data[at + 1 :]
-        elif kind == "overwrite":
-            data = data[:at] + noise + data[at + len(noise) :]
-        elif kind == "insert":
-            data = data[:at] + noise + data[at:]
-        elif kind == "delete":
-            data = data[:at] + data[at + len(noise) :]
-        elif kind == "cut":
-            data = data[:at]
-    return data
 
 
 ZTF_RECORDS = [ztf_record(candid, null=candid % 2 == 0, jd=2458451.7) for candid in range(1, 7)]
@@ -86,7 +70,7 @@ def fastavro_judges(data: bytes, survey: str) -> dict[str, Any] | None:
 @given(st.data())
 def test_every_datum_of_a_damaged_batch_is_what_fastavro_reads_or_a_dead_letter(survey, data):
     _, whole, schema = CASES[survey]
-    sent = {f"packet {number}": damaged(one, data.draw(damages)) for number, one in enumerate(whole)}
+    sent = {f"packet {number}": suffer(one, data.draw(damages)) for number, one in enumerate(whole)}
     outcome = outcome_of([Packet(one, 0, len(one), schema, source) for source, one in sent.items()])
     rows = {row["source"]: row for row in outcome.rows}
     letters = {letter.source: letter for letter in outcome.letters}
@@ -121,7 +105,7 @@ def test_flipped_bits_in_a_packet_of_one_alert_give_one_row_or_one_dead_letter(b
 @given(damages.filter(bool))
 def test_a_damaged_file_never_raises_and_is_never_nothing(some):
     for file in (ZTF_PACKET, wire_message(lsst_record()), container(ZTF_RECORDS, codec="snappy", per_block=2)):
-        outcome = ingest(damaged(file, some))
+        outcome = ingest(suffer(file, some))
         assert outcome.rows or outcome.letters
         assert all(letter.message and letter.source for letter in outcome.letters)
 
@@ -132,6 +116,6 @@ def test_a_damaged_member_leaves_the_other_members_alone(some, number):
     night = {f"{candid}.avro": container([ztf_record(candid)]) for candid in range(1, 5)}
     name = f"{number + 1}.avro"
     others = [candid for candid in range(1, 5) if candid != number + 1]
-    outcome = ingest(tar_of({**night, name: damaged(night[name], some)}), "n.tar")
+    outcome = ingest(tar_of({**night, name: suffer(night[name], some)}), "n.tar")
     assert [row["alert_id"] for row in outcome.rows if row["source"] != f"n.tar#{name}"] == others
     assert {letter.source for letter in outcome.letters} <= {f"n.tar#{name}"}

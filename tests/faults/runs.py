@@ -18,9 +18,16 @@ from pathlib import Path
 
 from broker import audit as audit_command
 from tests.emulators import leash as leash_module
+from tests.emulators.cloud import Cloud
 
 HANGS_AFTER_SECS = 240
 """No run over these nights takes a fifth of it here: one that does not end by then never will."""
+
+
+def bigquery_flags(cloud: Cloud, method: str) -> tuple[str, ...]:
+    """Flags of an ingest into BigQuery of what 5,000 alerts are there in bearable time: no stamps, no history."""
+    loads = f"{cloud.bucket}/loads"
+    return ("--survey", "ztf", "--write_method", method, "--temp_location", loads, "--no_cutouts", "--no_history")
 
 
 class Run:

@@ -11,7 +11,7 @@ from google.cloud import bigquery
 from tests.emulators.cloud import Cloud
 from tests.emulators.faults import FaultyProxy
 from tests.faults.nights import Night
-from tests.faults.runs import Run, audit
+from tests.faults.runs import Run, audit, bigquery_flags
 from tests.faults.storm import Strike, storm
 from tests.nights import truth
 from transforms.bigquery_tables import prepare
@@ -133,16 +133,7 @@ def test_bigquery_storm(
 def bigquery_words(cloud: Cloud, night: Night, method: str, place: str | None = None) -> tuple[tuple, tuple]:
     """The words of an ingest into a dataset of its own, and those of the audit."""
     place = place or f"bigquery://{cloud.project}/{cloud.dataset()}"
-    more = (
-        "--survey",
-        "ztf",
-        "--write_method",
-        method,
-        "--temp_location",
-        f"{cloud.bucket}/loads",
-        "--no_cutouts",
-        "--no_history",
-    )
+    more = bigquery_flags(cloud, method)
     return ("ingest", "--input", night.archive, "--warehouse", place, *more), (
         "--input",
         night.archive,

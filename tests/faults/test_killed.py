@@ -11,7 +11,7 @@ import pytest
 
 from tests.emulators.cloud import Cloud
 from tests.faults.nights import Night
-from tests.faults.runs import Run, audit
+from tests.faults.runs import Run, audit, bigquery_flags
 
 pytestmark = pytest.mark.faults
 
@@ -109,16 +109,7 @@ def test_folder_at_every_step_of_putting_files_in_place(light: Night, tmp_path: 
 @pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
 def test_bigquery(method: str, cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
     """Reruns add rows to BigQuery's tables, by design; its view shows each alert once."""
-    more = (
-        "--survey",
-        "ztf",
-        "--write_method",
-        method,
-        "--temp_location",
-        f"{cloud.bucket}/loads",
-        "--no_cutouts",
-        "--no_history",
-    )
+    more = bigquery_flags(cloud, method)
 
     def ingest(dataset: str) -> Run:
         place = f"bigquery://{cloud.project}/{dataset}"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulators.cloud import Cloud
 from tests.faults.nights import Night
-from tests.faults.runs import Run, audit
+from tests.faults.runs import Run, audit, bigquery_flags
 
 pytestmark = pytest.mark.faults
 
@@ -53,16 +53,7 @@ def test_folder_and_other_nights_beside_it(night: Night, light: Night, tmp_path:
 def test_bigquery(method: str, cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
     """Both write all of it: twice in the tables by design, once in the view. Neither dataset nor tables are there before."""
     place = f"bigquery://{cloud.project}/{cloud.dataset()}"
-    more = (
-        "--survey",
-        "ztf",
-        "--write_method",
-        method,
-        "--temp_location",
-        f"{cloud.bucket}/loads",
-        "--no_cutouts",
-        "--no_history",
-    )
+    more = bigquery_flags(cloud, method)
     words = ("ingest", "--input", light.archive, "--warehouse", place, *more)
     runs = [Run(tmp_path / name, *words, child=("--cloud",), environment=cloud.variables) for name in ("a", "b")]
     assert [run.end() for run in runs] == [0, 0], [run.said for run in runs]
