@@ -63,7 +63,7 @@ def run_until(
     topic: Topic,
     runs: Sequence[Sequence[str]],
     complete: Callable[[], bool],
-    timeout_secs: float = 240,
+    timeout_secs: float = 600,
     poll_secs: float = 1.0,
 ) -> list[Job]:
     """Run one stream per list of flags, each on a subscription of the topic, until ``complete``; gives their jobs."""
