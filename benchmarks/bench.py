@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--full", action="store_true", help="also 100,000 alerts (20 GB of disk), and the stream into BigQuery on emulators"
     )
+    parser.add_argument(
+        "--quick", action="store_true", help="only decoding and whole runs: what a change of the code changes first"
+    )
     given = parser.parse_args(argv)
     frame = _frame(parser, given.into)
     quiet()
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{parts[0]}\n", flush=True)
     tables = []
     with tempfile.TemporaryDirectory() as folder:
-        for table in _tables(given.alerts, Path(folder), given.full):
+        for table in _tables(given.alerts, Path(folder), given.full, given.quick):
             tables.append(table)
             parts.append(table.to_markdown())
             print(f"{parts[-1]}\n", flush=True)
@@ -75,18 +78,21 @@ def _frame(parser: argparse.ArgumentParser, file: Path | None) -> str:
     return before
 
 
-def _tables(alerts: int, folder: Path, full: bool) -> Iterator[Table]:
-    """The tables one by one as they are measured, the goals last."""
+def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Table]:
+    """The tables one by one as they are measured, the goals last; ``quick``: of decoding and of whole runs only."""
     nights = [simulated(folder, survey, min(alerts, _DISTINCT)) for survey in ("ztf", "lsst")]
     catalog = write_catalog(nights[0].archive.parent / "catalog.parquet", folder / "catalog.parquet")
     samples = [*nights, *real()]
     yield (decoded := decoding(samples))
-    yield _instructions()
-    yield (staged := stages(samples, catalog, folder))
+    if not quick:
+        yield _instructions()
+        yield (staged := stages(samples, catalog, folder))
     runs: dict[str, Table] = {}
     for sample in [one for one in samples if one.name in WHOLE_RUNS]:
         runs[sample.name] = end_to_end(sample, catalog, alerts, folder)
         yield runs[sample.name]
+    if quick:
+        return
     yield (measured := memory(nights[0], catalog, folder, full))
     yield scaling(nights[0], catalog, 2 * alerts, folder)
     yield _cloud(full)

@@ -12,7 +12,7 @@ from benchmarks.contenders import PROJECTIONS, Decoder, cached_schema, columns_a
 from benchmarks.peers import peers
 from benchmarks.samples import Sample
 from benchmarks.tables import Table
-from benchmarks.timing import ROUNDS, Timing, taking_turns
+from benchmarks.timing import ROUNDS, TURN_SECS, Timing, taking_turns
 
 AT_MOST = 256
 """Packets of a sample: a batch of ZTF's, which the processor's third cache may hold, as it may what was just read."""
@@ -54,7 +54,9 @@ def _timed(sample: Sample, packets: list[bytes], rounds: int) -> tuple[dict[str,
             **{f"ours, {want}": ours(want) for want in PROJECTIONS},
             **{f"ours, {want}{ALONE}": columns_alone(want) for want in PROJECTIONS},
         }
-        timings = taking_turns({name: _checked(name, decoder, packets) for name, decoder in decoders.items()}, rounds)
+        timings = taking_turns(
+            {name: _checked(name, decoder, packets) for name, decoder in decoders.items()}, rounds, turn_secs=TURN_SECS
+        )
     return timings, missing
 
 

@@ -33,7 +33,7 @@ from benchmarks.contenders import PROJECTIONS, batches, opened
 from benchmarks.naive import RADIUS_ARCSEC, unit_vectors
 from benchmarks.samples import Sample, cut
 from benchmarks.tables import Table
-from benchmarks.timing import ROUNDS, taking_turns
+from benchmarks.timing import ROUNDS, TURN_SECS, taking_turns
 from schemas.tables import CUTOUTS
 from transforms.parquet_files import UnitWriter
 
@@ -52,7 +52,7 @@ def stages(samples: Iterable[Sample], catalog: Path, folder: Path, rounds: int =
     table = Table("Stage by stage, µs of CPU per alert", ["stage", *(sample.name for sample in samples)])
     rows: dict[str, dict[str, str | float | int | None]] = {}
     for sample in samples:
-        for name, timing in taking_turns(_stages(sample, catalog, folder), rounds).items():
+        for name, timing in taking_turns(_stages(sample, catalog, folder), rounds, turn_secs=TURN_SECS).items():
             rows.setdefault(name, {"stage": name})[sample.name] = timing.micros
     for row in rows.values():
         table.add_row(row)
