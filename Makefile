@@ -4,7 +4,7 @@
 # make test-faults   whole runs struck by faults, then audited (some 20 minutes)
 # make fuzz   ten minutes of packets, archives and answers damaged at random, other ones each time (FUZZ_SECS=60 for one minute)
 # make check  format, lint, types
-# make bench  how fast it is beside the naive ways and other people's clients (an hour; BENCH="--alerts 1024" for a first look)
+# make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
 # make audit-dependencies   known vulnerabilities of what constraints.txt pins
 PYTHON ?= python3
 BIN := .venv/bin
