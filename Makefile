@@ -50,6 +50,8 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@# What only the tests import from each other, no type checker has looked at.
+	$(BIN)/python -m pytest --collect-only -qq --no-header
 
 # With an environment of its own: the peers bring a hundred packages that the broker does not know.
 .venv-bench/installed: setup.py pyproject.toml constraints.txt

@@ -30,9 +30,10 @@ from alerts.wire_schemas import WireSchemas, writer_schema
 from schemas import known_schemas
 from schemas.tables import CUTOUTS
 from tests.alerts.making import as_text, datum, examples, filled
-from tests.alerts.test_damage import CASES, damaged, damages
+from tests.alerts.test_damage import CASES, damages
 from tests.alerts.test_decode_real import FILES, NIGHTS
 from tests.alerts.test_layout import evolve
+from tests.fuzz.making import suffer
 from tests.nights import simulated
 
 MOMENT = datetime(2026, 3, 10, tzinfo=timezone.utc)
@@ -134,7 +135,7 @@ def ztf_datum(candid: int, history: Any, schema: Any = ZTF) -> bytes:
 @examples(80)
 @given(st.lists(st.none() | st.lists(entries, max_size=8), min_size=1, max_size=5), st.data())
 def test_any_history_is_left_out_as_if_it_had_been_decoded(histories, data):
-    datums = [damaged(ztf_datum(number, one), data.draw(damages)) for number, one in enumerate(histories)]
+    datums = [suffer(ztf_datum(number, one), data.draw(damages)) for number, one in enumerate(histories)]
     assert_projections_agree(packets_of(datums, ZTF), CANDIDATE)
 
 
@@ -143,7 +144,7 @@ def test_any_history_is_left_out_as_if_it_had_been_decoded(histories, data):
 @given(st.data())
 def test_a_damaged_batch_is_the_same_rows_and_the_same_dead_letters(survey, data):
     _, whole, schema = CASES[survey]
-    sent = [damaged(one, data.draw(damages)) for one in whole]
+    sent = [suffer(one, data.draw(damages)) for one in whole]
     want = data.draw(st.sampled_from(PROJECTIONS))
     assert_projections_agree([Packet(one, 0, len(one), schema, f"{n}") for n, one in enumerate(sent)], want)
 
@@ -159,7 +160,7 @@ def test_alerts_of_any_schema_that_may_come_are_the_same_rows(seed):
     datums = [datum(filled(schema, number, null), schema) for number, null in ((1, False), (50, True), (99, False))]
     for number in range(len(datums)):
         if dice.random() < 0.3:
-            datums[number] = damaged(datums[number], [("flip", dice.random(), bytes([dice.randrange(8)]))])
+            datums[number] = suffer(datums[number], [("flip", dice.random(), bytes([dice.randrange(8)]))])
     assert_projections_agree(packets_of(datums, schema), dice.choice(PROJECTIONS))
 
 
