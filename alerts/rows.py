@@ -1,4 +1,4 @@
-"""RecordBatches to rows, for the sinks that want one dictionary per row."""
+"""RecordBatches to rows, for the sink that wants one dictionary per row."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ import pyarrow as pa
 from alerts.json_text import plain
 
 Row = dict[str, Any]
-
-
-def typed_rows(rows: pa.RecordBatch) -> list[Row]:
-    """Rows with Python's own types (bytes, datetime in UTC, NaN as float), as Avro load files take them."""
-    return list(rows.to_pylist())
 
 
 def json_rows(rows: pa.RecordBatch) -> list[Row]:

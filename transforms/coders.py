@@ -11,11 +11,11 @@ from typing import Any
 
 from apache_beam import coders
 
-from transforms.elements import AlertBatch, PacketBatch
+from transforms.elements import AlertBatch, PacketBatch, TableBatch
 
 
 class BatchCoder(coders.Coder):
-    """Batches of packets or alerts, pickled; their size is told without that."""
+    """Batches of packets, alerts or rows, pickled; their size is told without that."""
 
     def encode(self, value: Any) -> bytes:
         """The batch's pickle."""
@@ -27,14 +27,14 @@ class BatchCoder(coders.Coder):
 
     def estimate_size(self, value: Any) -> int:
         """Bytes, nearly."""
-        if isinstance(value, AlertBatch):
-            return int(value.rows.nbytes)
-        return sum(len(packet.data) if packet.alone else packet.stop - packet.start for packet in value.packets)
+        if isinstance(value, PacketBatch):
+            return sum(len(packet.data) if packet.alone else packet.stop - packet.start for packet in value.packets)
+        return int(value.rows.nbytes)
 
     def is_deterministic(self) -> bool:
         """No: batches are no keys."""
         return False
 
 
-for _kind in (PacketBatch, AlertBatch):
+for _kind in (PacketBatch, AlertBatch, TableBatch):
     coders.registry.register_coder(_kind, BatchCoder)

@@ -83,6 +83,14 @@ class MatchBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class TableBatch:
+    """Rows of one table, by its name."""
+
+    table: str
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
 class UnitLetter:
     """A dead letter and the unit it came from."""
 

@@ -1,15 +1,15 @@
-"""The BigQuery warehouse, by Beam's ``WriteToBigQuery``: load files or streaming inserts into tables made beforehand."""
+"""The BigQuery warehouse: load files, or streaming inserts by Beam's ``WriteToBigQuery``, into tables made beforehand."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
-from apache_beam.io.gcp.bigquery_tools import FileFormat, RetryStrategy
+from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.pvalue import TaggedOutput
 from google.cloud import bigquery
 
@@ -17,19 +17,19 @@ from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
 from alerts.layout import EVERYTHING, Projection
 from alerts.limits import MAX_PAYLOAD_BYTES
-from alerts.rows import json_rows, typed_rows
+from alerts.rows import json_rows
 from alerts.surveys import SURVEYS, survey
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
-from transforms import metrics
+from transforms import (
+    coders,  # noqa: F401 - those of the batches
+    metrics,
+)
 from transforms.bigquery_tables import prepare, tables_of
-from transforms.elements import STREAM, AlertBatch, MatchBatch, UnitLetter
+from transforms.elements import STREAM, AlertBatch, MatchBatch, TableBatch, UnitLetter
+from transforms.load_files import FileLoads
 from transforms.notes import name_run, note
 
-_METHODS = {
-    "file_loads": WriteToBigQuery.Method.FILE_LOADS,
-    "streaming_inserts": WriteToBigQuery.Method.STREAMING_INSERTS,
-}
 # BigQuery takes requests of 10 MB and 50,000 rows; Beam's estimate of a row's size is on the safe side.
 _REQUEST_BYTES = 9_000_000
 REQUEST_ROWS = 500
@@ -40,7 +40,7 @@ _REFUSED_AS_A_WHOLE = ("Forbidden", "Unauthorized")
 
 
 class TableRow(dict[str, Any]):
-    """A row that knows its table: ``PROJECT:DATASET.TABLE``."""
+    """A row for insertAll that knows its table: ``PROJECT:DATASET.TABLE``."""
 
     def __init__(self, values: dict[str, Any], table: str) -> None:
         super().__init__(values)
@@ -79,34 +79,34 @@ class WriteBigQuery(beam.PTransform):
     def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
         """``inputs``: ``alerts``, and dead letters under any other names."""
         letters = [
-            collection | f"LetterRows_{name}" >> beam.ParDo(_LetterRows(self))
+            collection | f"LetterRows_{name}" >> beam.ParDo(_LetterRows(self)).with_output_types(TableBatch)
             for name, collection in inputs.items()
             if name != "alerts"
         ]
-        rows = inputs["alerts"] | "AlertRows" >> beam.FlatMap(_alert_rows, self)
-        return self.put([*letters, rows] | "AllRows" >> beam.Flatten(), self._tables())
+        alerts = inputs["alerts"] | "AlertRows" >> beam.FlatMap(_alert_batches, self.want).with_output_types(TableBatch)
+        return self.put([*letters, alerts] | "AllRows" >> beam.Flatten(), self._tables())
 
-    def put(self, rows: beam.PCollection[TableRow], tables: Sequence[Table]) -> beam.PCollection[Any]:
+    def put(self, batches: beam.PCollection[TableBatch], tables: Sequence[Table]) -> beam.PCollection[Any]:
         """Rows of these tables by the method that was chosen; what it gives has come when they are written."""
-        return self._insert(rows) if self.method == "streaming_inserts" else self._load(rows, tables)
+        return self._insert(batches) if self.method == "streaming_inserts" else self._load(batches, tables)
 
-    def _load(self, rows: beam.PCollection[TableRow], tables: Sequence[Table]) -> beam.PCollection[Any]:
+    def _load(self, batches: beam.PCollection[TableBatch], tables: Sequence[Table]) -> beam.PCollection[Any]:
         """One sink for each table: only then Beam loads into the table itself, without temporary tables and copies."""
-        names = [table.name for table in tables]
-        by_table = rows | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*names)
+        by_table = batches | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*(table.name for table in tables))
         jobs = []
         for table in tables:
-            sink = self._sink(self.table(table.name), table.to_bigquery())
+            sink = FileLoads(table, self.table(table.name), self._every_secs())
             loaded = by_table[table.name] | f"Load_{table.name}" >> sink
-            jobs.append(loaded.destination_load_jobid_pairs)
+            jobs.append(loaded[FileLoads.DESTINATION_JOBID_PAIRS])
         return jobs | "LoadJobs" >> beam.Flatten()
 
-    def _insert(self, rows: beam.PCollection[TableRow]) -> beam.PCollection[Any]:
+    def _insert(self, batches: beam.PCollection[TableBatch]) -> beam.PCollection[Any]:
         refused = (
-            (rows | "Insert" >> self._sink(_table_of)).failed_rows_with_errors
+            (batches | "Rows" >> beam.FlatMap(self.rows_of) | "Insert" >> self._inserts()).failed_rows_with_errors
             | "Refused" >> beam.Map(_refused)
             | "RefusedRows" >> beam.ParDo(_LetterRows(self))
-            | "Refusals" >> self._sink(_table_of)
+            | "RefusedJson" >> beam.FlatMap(self.rows_of)
+            | "Refusals" >> self._inserts()
         )
         return refused.failed_rows_with_errors | "MustNotFail" >> beam.Map(_fail)
 
@@ -118,25 +118,23 @@ class WriteBigQuery(beam.PTransform):
         """The full name of a table."""
         return f"{self.project}:{self.dataset}.{name}"
 
-    def rows_of(self, batch: Any) -> list[dict[str, Any]]:
-        """Rows of a RecordBatch as the write method takes them."""
-        return json_rows(batch) if self.method == "streaming_inserts" else typed_rows(batch)
+    def rows_of(self, batch: TableBatch) -> Iterator[TableRow]:
+        """The rows of a batch as insertAll takes them."""
+        for row in json_rows(batch.rows):
+            yield TableRow(row, self.table(batch.table))
 
     def _tables(self) -> list[Table]:
         written = [table for table in tables_of(self.surveys) if table not in (RUNS, CROSSMATCHES)]
         return [table for table in written if self.want.stamps or not table.name.endswith("_cutouts")]
 
-    def _sink(self, table: str | Callable[[TableRow], str], schema: dict[str, Any] | None = None) -> WriteToBigQuery:
+    def _inserts(self) -> WriteToBigQuery:
         # Inserts need no schema, the tables are there; Beam would ask for it anew with every row.
         return WriteToBigQuery(
-            table=table,
-            schema=schema,
-            method=_METHODS[self.method],
+            table=_table_of,
+            method=WriteToBigQuery.Method.STREAMING_INSERTS,
             create_disposition=BigQueryDisposition.CREATE_NEVER,
             write_disposition=BigQueryDisposition.WRITE_APPEND,
             insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
-            temp_file_format=FileFormat.AVRO,
-            triggering_frequency=self._every_secs() if self.method == "file_loads" else None,
             batch_size=self.rows_per_request,
             max_insert_payload_size=_REQUEST_BYTES,
         )
@@ -150,48 +148,44 @@ class WriteMatches(beam.PTransform):
 
     def expand(self, matches: beam.PCollection[MatchBatch]) -> beam.PCollection[Any]:
         """Gives what ``WriteBigQuery`` gives."""
-        return self.settings.put(matches | "MatchRows" >> beam.FlatMap(_match_rows, self.settings), [CROSSMATCHES])
+        batches = matches | "MatchRows" >> beam.Map(_match_batch).with_output_types(TableBatch)
+        return self.settings.put(batches, [CROSSMATCHES])
 
 
-def _match_rows(batch: MatchBatch, settings: WriteBigQuery) -> Iterator[TableRow]:
-    metrics.ROWS_WRITTEN.inc(batch.rows.num_rows, CROSSMATCHES.name)
-    for row in settings.rows_of(batch.rows):
-        yield TableRow(row, settings.table(CROSSMATCHES.name))
+def _match_batch(batch: MatchBatch) -> TableBatch:
+    return _counted(TableBatch(CROSSMATCHES.name, batch.rows))
+
+
+def _counted(batch: TableBatch) -> TableBatch:
+    metrics.ROWS_WRITTEN.inc(batch.rows.num_rows, batch.table)
+    return batch
 
 
 class _ByTable(beam.DoFn):
-    def process(self, row: TableRow) -> Iterator[TaggedOutput]:
-        yield TaggedOutput(row.table.rsplit(".", 1)[-1], row)
+    def process(self, batch: TableBatch) -> Iterator[TaggedOutput]:
+        yield TaggedOutput(batch.table, batch)
 
 
 def _table_of(row: TableRow) -> str:
     return row.table
 
 
-def _alert_rows(batch: AlertBatch, settings: WriteBigQuery) -> Iterator[TableRow]:
-    facts, want = survey(batch.survey), settings.want
-    tables = (want.alerts_table(facts), *([facts.cutouts_table] if want.stamps else []))
-    for table in tables:
-        metrics.ROWS_WRITTEN.inc(batch.rows.num_rows, table.name)
-        names = table.arrow_schema.names
-        # Load files have no row without a value for every array.
-        left_out = [one.name for one in facts.alerts_table.columns if table is tables[0] and one.name not in table.by_name]
-        for row in settings.rows_of(batch.rows.select(names)):
-            yield TableRow({**row, **{name: [] for name in left_out}}, settings.table(table.name))
+def _alert_batches(batch: AlertBatch, want: Projection) -> Iterator[TableBatch]:
+    facts = survey(batch.survey)
+    for table in (want.alerts_table(facts), *([facts.cutouts_table] if want.stamps else [])):
+        yield _counted(TableBatch(table.name, batch.rows.select(table.arrow_schema.names)))
 
 
 class _LetterRows(beam.DoFn):
     def __init__(self, settings: WriteBigQuery) -> None:
-        self._settings = settings
+        self._run_id = settings.run_id
 
     def setup(self) -> None:
-        name_run(self._settings.run_id)
+        name_run(self._run_id)
 
-    def process(self, element: UnitLetter) -> Iterator[TableRow]:
+    def process(self, element: UnitLetter) -> Iterator[TableBatch]:
         note(element.letter)
-        metrics.ROWS_WRITTEN.inc(1, DEAD_LETTERS.name)
-        rows = self._settings.rows_of(dead_letter_rows([element.letter], self._settings.run_id))
-        yield TableRow(rows[0], self._settings.table(DEAD_LETTERS.name))
+        yield _counted(TableBatch(DEAD_LETTERS.name, dead_letter_rows([element.letter], self._run_id)))
 
 
 def _refused(failure: tuple[str, dict[str, Any], Any]) -> UnitLetter:

@@ -30,8 +30,8 @@ def batch(record) -> Any:
     return decode(packets, ingested_at=datetime(2026, 3, 10, 4, 5, 6, 789, tzinfo=timezone.utc)).rows["ztf"]
 
 
-def test_typed_rows_are_the_packets(batch, record):
-    (row,) = rows_of.typed_rows(batch)
+def test_the_rows_of_a_batch_are_the_packets(batch, record):
+    (row,) = batch.to_pylist()
     assert_row_equals_record(row, record, "ztf")
 
 

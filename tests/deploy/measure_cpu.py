@@ -22,7 +22,7 @@ from google.cloud import storage
 from alerts.decode import decode
 from alerts.inputs import read_input
 from alerts.packets import Packet
-from alerts.rows import json_rows, typed_rows
+from alerts.rows import json_rows
 from alerts.surveys import survey
 from alerts.wire_schemas import WireSchemas
 from pipelines import ingest
@@ -78,7 +78,7 @@ def measure(name: str, folder: Path) -> Measured:
     return Measured(
         cpu,
         sum(len(one.data) for one in packets) / len(packets),
-        sum(_logical_bytes(typed_rows(rows)) for rows in tables) / len(packets),
+        sum(_logical_bytes(rows.to_pylist()) for rows in tables) / len(packets),
         sum(len(pickle.dumps(row)) for rows in tables for row in json_rows(rows)) / len(packets),
     )
 

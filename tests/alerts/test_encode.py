@@ -1,0 +1,161 @@
+"""Columns to Avro: byte for byte what fastavro writes of the same rows, and so what Beam's own load files held."""
+
+from __future__ import annotations
+
+import io
+import math
+from datetime import date, datetime, timezone
+from typing import Any
+
+import fastavro
+import numpy as np
+import pyarrow as pa
+import pytest
+from apache_beam.io.gcp.bigquery_tools import get_avro_schema_from_table_schema
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.decode import decode
+from alerts.encode import container_block, container_header, encode
+from alerts.packets import Packet, open_packets
+from alerts.surveys import SURVEYS
+from alerts.wire_schemas import WireSchemas
+from schemas import Column, Table
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS
+from tests.alerts.making import LSST_SCHEMA, container, examples, filled, lsst_record, ztf_record
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "INT64": st.integers(-(2**63), 2**63 - 1) | st.integers(-70, 70),
+    "FLOAT64": st.floats(),
+    "BOOL": st.booleans(),
+    "STRING": st.text(max_size=5) | st.just("x" * 100),
+    "JSON": st.just('{"a":1}'),
+    "BYTES": st.binary(max_size=5) | st.just(bytes(70)),
+    # fastavro makes these times of datetimes, which reach from year 1 to 9999.
+    "TIMESTAMP": st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(timezone.utc)),
+    "DATE": st.dates(date(1600, 1, 1), date(2200, 1, 1)),
+}
+MODES = st.sampled_from(["NULLABLE", "REQUIRED", "REPEATED"])
+
+
+@st.composite
+def columns(draw: st.DrawFn, name: str, depth: int = 0) -> Column:
+    kinds = [*VALUES, *(["RECORD"] * 3 if depth < 2 else [])]
+    kind = draw(st.sampled_from(kinds))
+    # As the columns of surveys are: below the top nothing is REQUIRED.
+    mode = draw(MODES if depth == 0 else st.sampled_from(["NULLABLE", "REPEATED"]))
+    fields = (
+        [draw(columns(f"{name}_{number}", depth + 1)) for number in range(draw(st.integers(1, 3)))] if kind == "RECORD" else ()
+    )
+    return Column(name, kind, mode, fields=tuple(fields))
+
+
+def values(column: Column) -> st.SearchStrategy[Any]:
+    one = VALUES.get(column.type)
+    if one is None:
+        one = st.fixed_dictionaries({field.name: values(field) for field in column.fields})
+    if column.mode == "REPEATED":
+        return st.lists(one, max_size=3)
+    return one | st.none() if column.mode == "NULLABLE" else one
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[pa.RecordBatch, Table]:
+    table = Table("t", tuple(draw(columns(f"c{number}")) for number in range(draw(st.integers(1, 4)))))
+    rows = draw(st.lists(st.fixed_dictionaries({one.name: values(one) for one in table.columns}), max_size=6))
+    return pa.RecordBatch.from_pylist(rows, schema=table.arrow_schema), table
+
+
+def by_fastavro(rows: list[dict[str, Any]], table: Table) -> bytes:
+    """The datums as Beam's writer has them written."""
+    schema = fastavro.parse_schema(get_avro_schema_from_table_schema(table.to_bigquery()))
+    out = io.BytesIO()
+    for row in rows:
+        fastavro.schemaless_writer(out, schema, row)
+    return out.getvalue()
+
+
+@examples(200)
+@given(batches(), st.integers(0, 3), st.integers(0, 3))
+def test_any_columns_are_the_bytes_that_fastavro_writes(made, first, left_out):
+    whole, table = made
+    # A part of a batch, which shares the memory of all of it.
+    rows = whole.slice(first, max(0, whole.num_rows - first - left_out))
+    assert bytes(encode(rows, table)) == by_fastavro(rows.to_pylist(), table)
+
+
+def alerts(survey: str) -> pa.RecordBatch:
+    if survey == "ztf":
+        data = container([ztf_record(number, null=number % 2 == 0, distnr=math.nan) for number in range(1, 40)])
+    else:
+        records = [lsst_record(number) for number in range(1, 5)] + [
+            filled(LSST_SCHEMA, number, number > 6) for number in (5, 6, 7)
+        ]
+        data = container(records, LSST_SCHEMA)
+    packets = [one for one in open_packets(data, "s", WireSchemas()) if isinstance(one, Packet)]
+    return decode(packets).rows[survey]
+
+
+@pytest.mark.parametrize("survey", ["ztf", "lsst"])
+def test_alerts_and_stamps_come_back_from_a_file_as_they_were(survey):
+    whole = alerts(survey)
+    for table in (SURVEYS[survey].alerts_table, SURVEYS[survey].cutouts_table):
+        rows = whole.select(table.arrow_schema.names)
+        assert bytes(encode(rows, table)) == by_fastavro(rows.to_pylist(), table)
+        schema = get_avro_schema_from_table_schema(table.to_bigquery())
+        parts = [rows.slice(0, 2), rows.slice(2)]
+        file = b"".join([container_header(schema), *(piece for part in parts for piece in container_block(part, table))])
+        back = list(fastavro.reader(io.BytesIO(file)))
+        # By their bytes, because NaN equals nothing.
+        assert bytes(encode(pa.RecordBatch.from_pylist(back, schema=rows.schema), table)) == bytes(encode(rows, table))
+
+
+def test_columns_that_are_missing_are_null_or_empty():
+    table = Table(
+        "t", (Column("a", "INT64"), Column("b", "STRING", "REPEATED"), Column("c", "RECORD", fields=(Column("d", "DATE"),)))
+    )
+    rows = pa.RecordBatch.from_pylist([{"a": 1}, {"a": None}], schema=pa.schema([table.columns[0].arrow]))
+    expected = [{"a": 1, "b": [], "c": None}, {"a": None, "b": [], "c": None}]
+    assert bytes(encode(rows, table)) == by_fastavro(expected, table)
+
+
+def test_an_array_that_is_null_in_a_record_that_is_null_or_not_is_an_empty_one():
+    item = Column("b", "INT64", "REPEATED")
+    table = Table("t", (Column("a", "RECORD", fields=(item,)),))
+    kind = pa.struct([pa.field("b", pa.list_(pa.int64()), nullable=False)])
+    lists = pa.array([[1], None, None], pa.list_(pa.int64()))
+    made = pa.StructArray.from_arrays([lists], fields=list(kind), mask=pa.array([False, False, True]))
+    rows = pa.RecordBatch.from_arrays([made], schema=table.arrow_schema)
+    assert bytes(encode(rows, table)) == by_fastavro([{"a": {"b": [1]}}, {"a": {"b": []}}, {"a": None}], table)
+
+
+@pytest.mark.parametrize(
+    ("column", "array", "message"),
+    [
+        (Column("a", "INT64", "REQUIRED"), pa.array([1, None]), "column a of t is REQUIRED, and NULL in 1 of 2 rows"),
+        (Column("a", "INT64"), pa.array([1.5, 2.5]), "column a is int64, and its values are double"),
+        (Column("a", "INT64", "REPEATED"), pa.array([[1], [None]]), "an array of column a holds NULL"),
+    ],
+)
+def test_rows_that_do_not_fit_their_table_are_refused(column, array, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        encode(pa.RecordBatch.from_arrays([array], names=["a"]), Table("t", (column,)))
+
+
+def test_a_required_column_that_is_missing_is_refused():
+    rows = pa.RecordBatch.from_arrays([pa.array([1])], names=["b"])
+    with pytest.raises(ValueError, match=r"^column a of t is REQUIRED, and NULL in 1 of 1 rows$"):
+        encode(rows, Table("t", (Column("a", "INT64", "REQUIRED"), Column("b", "INT64"))))
+
+
+@pytest.mark.parametrize("table", [CROSSMATCHES, DEAD_LETTERS])
+def test_no_rows_are_no_bytes(table):
+    assert len(encode(pa.RecordBatch.from_pylist([], schema=table.arrow_schema), table)) == 0
+
+
+def test_there_is_room_for_the_longest_values():
+    extremes = np.array([-(2**63), 2**63 - 1] * 500)
+    table = Table("t", (Column("a", "INT64"), Column("b", "INT64", "REPEATED")))
+    lists = pa.ListArray.from_arrays(np.arange(0, 1001, dtype=np.int32), pa.array(extremes))
+    rows = pa.RecordBatch.from_arrays([pa.array(extremes), lists.cast(table.columns[1].arrow.type)], schema=table.arrow_schema)
+    assert bytes(encode(rows, table)) == by_fastavro(rows.to_pylist(), table)
