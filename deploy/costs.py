@@ -33,8 +33,8 @@ class Night:
     """An alert's rows for insertAll (JSON, stamps in base64) as they pass the shuffle before the insert. Measured."""
 
 
-ZTF = Night("ZTF", 300_000, 10, {"file_loads": 0.0027, "streaming_inserts": 0.0059}, 59_000, 54_000, 76_000)
-LSST = Night("LSST", 10_000_000, 10, {"file_loads": 0.0037, "streaming_inserts": 0.0096}, 141_000, 128_000, 188_000)
+ZTF = Night("ZTF", 300_000, 10, {"file_loads": 0.0007, "streaming_inserts": 0.0067}, 59_000, 54_000, 76_000)
+LSST = Night("LSST", 10_000_000, 10, {"file_loads": 0.0018, "streaming_inserts": 0.0076}, 141_000, 128_000, 188_000)
 
 # --- assumed: none of it has been seen on Dataflow.
 OVERHEAD = 1.5

@@ -24,8 +24,8 @@ def test_the_page_shows_what_the_model_says() -> None:
 
 
 def test_a_line_reckoned_by_hand() -> None:
-    # 10 million alerts, 9.6 ms each and half as much again, on vCPUs that are busy 60% of the time, and 2 hours of one worker.
-    paid = 10e6 * 0.0096 * 1.5 / 3600 / 0.6 + 4
+    # 10 million alerts, 7.6 ms each and half as much again, on vCPUs that are busy 60% of the time, and 2 hours of one worker.
+    paid = 10e6 * 0.0076 * 1.5 / 3600 / 0.6 + 4
     dataflow = paid * (0.069 + 4 * 0.003557 + 15 * 0.000054) + 10e6 * (141e3 + 188e3) / 1e9 * 0.018
     pubsub = 2 * 10e6 * 141e3 / 2**40 * 40
     inserts = 10e6 * 128e3 / 200e6 * 0.01
