@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.gcp.bigquery_tools import AvroRowWriter, get_avro_schema_from_table_schema
+from apache_beam.io.gcp.bigquery_tools import AvroRowWriter
 from astropy.io import fits
 from scipy.spatial import cKDTree
 from zlib_ng import gzip_ng
@@ -26,7 +26,7 @@ from alerts.catalogs.spec import parse_spec
 from alerts.columns import decode_columns
 from alerts.cutouts import to_pixels
 from alerts.decode import decode
-from alerts.encode import container_block, container_header
+from alerts.encode import container_block
 from alerts.envelope import RunStamp, envelope
 from alerts.layout import Projection, layout_of
 from alerts.packets import Packet
@@ -150,9 +150,12 @@ def _loading(packets: list[bytes]) -> dict[str, Stage]:
     tables = [facts.alerts_table, facts.cutouts_table]
     parts = [(table, rows.select(table.arrow_schema.names)) for rows in decoded for table in tables]
 
+    # A file is begun once: its header is not in this.
+    writers = {table.name: AvroRowWriter(io.BytesIO(), table.to_bigquery()) for table in tables}
+
     def theirs() -> int:
         for table, rows in parts:
-            writer = AvroRowWriter(io.BytesIO(), table.to_bigquery())
+            writer = writers[table.name]
             for row in rows.to_pylist():
                 writer.write(row)
                 writer.tell()  # as Beam asks after every row
@@ -160,8 +163,7 @@ def _loading(packets: list[bytes]) -> dict[str, Stage]:
 
     def ours() -> int:
         for table, rows in parts:
-            file = io.BytesIO(container_header(get_avro_schema_from_table_schema(table.to_bigquery())))
-            file.writelines(container_block(rows, table))
+            io.BytesIO().writelines(container_block(rows, table))
         return len(packets)
 
     return {"BigQuery load files of everything, Beam's writer": theirs, "BigQuery load files of everything, ours": ours}

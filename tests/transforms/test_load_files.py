@@ -29,6 +29,7 @@ def test_a_bundle_is_one_file_and_another_when_it_gets_large(
 ):
     monkeypatch.setattr(load_files, "_FILE_BYTES", file_bytes)
     step = _WriteFiles(TABLE)
+    step.setup()
     step.start_bundle()
     sent = [batch(1, 2), batch(3), batch(4, 5)]
     told = [pair for one in sent for pair in step.process(("p:d.t", one), str(tmp_path))]
@@ -45,5 +46,6 @@ def test_a_bundle_is_one_file_and_another_when_it_gets_large(
 
 def test_a_bundle_without_rows_is_no_file(tmp_path: Path):
     step = _WriteFiles(TABLE)
+    step.setup()
     step.start_bundle()
     assert list(step.finish_bundle()) == []
