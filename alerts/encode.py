@@ -12,6 +12,7 @@ go on when a value is null or an array is empty; with NEXT, where the array's ne
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import fastavro
@@ -28,46 +29,57 @@ Array = np.ndarray[Any, Any]
 Int = Any  # numba's integers are numpy's while Python's annotations say int
 
 _END, _LONG, _DOUBLE, _BOOLEAN, _BYTES, _RECORD, _ARRAY, _NEXT, _ABSENT = range(9)
+_BLOCK_BYTES = 2**20
 _LONG_BYTES = 10
 _NUMBER_BYTES = 8
 _KINDS = {"INT64": _LONG, "TIMESTAMP": _LONG, "DATE": _LONG, "FLOAT64": _DOUBLE, "BOOL": _BOOLEAN, "RECORD": _RECORD}
-_SYNC = bytes(range(16))
-"""Marks the ends of blocks; whoever reads a file takes the marker from its header."""
 
 
-def container_header(avro_schema: dict[str, Any]) -> bytes:
-    """What an Avro container file of this schema, without compression, begins with."""
+def container_header(avro_schema: dict[str, Any], sync: bytes) -> bytes:
+    """What an Avro container file of this schema, without compression, begins with.
+
+    ``sync``: 16 bytes that end each block, random, because who reads a file in parts looks for them: whoever knew them could
+    send them in a packet.
+    """
     out = io.BytesIO()
-    fastavro.writer(out, avro_schema, [], codec="null", sync_marker=_SYNC)
+    fastavro.writer(out, avro_schema, [], codec="null", sync_marker=sync)
     return out.getvalue()
 
 
-def container_block(rows: pa.RecordBatch, table: Table) -> list[memoryview | bytes]:
-    """The pieces of a block of a container file with all rows of a batch.
+def container_blocks(rows: pa.RecordBatch, table: Table, sync: bytes) -> Iterator[memoryview | bytes]:
+    """The pieces of blocks with the rows of a batch, for a container file whose header has the same ``sync``.
 
-    The batch has columns of ``table``, by their names; columns that it lacks are NULL or empty. Raises ``ValueError``
-    where a column is not of its table's type, or holds a NULL where the table has none.
+    The batch has columns of ``table``, by their names; columns that it lacks are NULL or empty. A block has some
+    megabyte, or one row: BigQuery takes none of more than 16 MiB. Raises ``ValueError`` where a column is not of its table's
+    type, or holds a NULL where the table has none.
     """
-    datums = encode(rows, table)
-    out = io.BytesIO()
-    for count in (rows.num_rows, len(datums)):
-        fastavro.schemaless_writer(out, "long", count)
-    return [out.getvalue(), datums, _SYNC]
+    datums, ends = encode(rows, table)
+    first, begin = 0, 0
+    while first < len(ends):
+        behind = max(first + 1, int(np.searchsorted(ends, begin + _BLOCK_BYTES, "right")))
+        end = int(ends[behind - 1])
+        head = io.BytesIO()
+        for count in (behind - first, end - begin):
+            fastavro.schemaless_writer(head, "long", count)
+        yield from (head.getvalue(), datums[begin:end], sync)
+        first, begin = behind, end
 
 
-def encode(rows: pa.RecordBatch, table: Table) -> memoryview:
-    """The datums of all rows, one behind the other. Parameters and errors as for ``container_block``."""
+def encode(rows: pa.RecordBatch, table: Table) -> tuple[memoryview, Array]:
+    """The datums of all rows, one behind the other, and where each ends. Parameters and errors as for ``container_blocks``."""
     plan = _Plan()
     for column in table.columns:
-        array = rows.column(column.name) if column.name in rows.schema.names else None
-        nulls = rows.num_rows if array is None else array.null_count
-        if column.mode == "REQUIRED" and nulls:
-            raise ValueError(f"column {column.name} of {table.name} is REQUIRED, and NULL in {nulls} of {rows.num_rows} rows")
-        plan.add(array, column, 0, rows.num_rows)
+        if column.name in rows.schema.names:
+            array = rows.column(column.name)
+            plan.check(column, array.null_count, rows.num_rows)
+            plan.add(array, column, 0)
+        else:
+            plan.check(column, rows.num_rows, rows.num_rows)
+            plan.add_absent(rows.num_rows)
     plan.add_instruction(_END)
-    out = np.empty(plan.room, np.uint8)
-    size = _run(np.array(plan.instructions, np.int64), rows.num_rows, plan.levels, out.ctypes.data)
-    return out.data[:size]
+    out, ends = np.empty(plan.room, np.uint8), np.zeros(rows.num_rows, np.int64)
+    _run(np.array(plan.instructions, np.int64), plan.levels, out.ctypes.data, ends)
+    return out.data, ends
 
 
 class _Plan:
@@ -81,22 +93,28 @@ class _Plan:
     def add_instruction(self, operation: int, level: int = 0, *further: int) -> None:
         self.instructions.append((operation, level, *further, *[0] * (6 - len(further))))
 
-    def add(self, array: pa.Array | None, column: Column, level: int, length: int) -> None:
-        """Instructions for the values of a column, or for what stands for one that is absent."""
-        if array is None:
-            # An array without items and the index of null are the same byte.
-            self.room += length
-            self.add_instruction(_ABSENT, level)
-        elif array.type != column.arrow.type:
+    @staticmethod
+    def check(column: Column, nulls: int, values: int) -> None:
+        """Raise ``ValueError`` where a column that is REQUIRED has NULLs."""
+        if column.mode == "REQUIRED" and nulls:
+            raise ValueError(f"column {column.name} is REQUIRED, and NULL in {nulls} of {values} rows")
+
+    def add_absent(self, rows: int) -> None:
+        """What stands for a column that is absent: an array without items and the index of null are the same byte."""
+        self.room += rows
+        self.add_instruction(_ABSENT)
+
+    def add(self, array: pa.Array, column: Column, level: int) -> None:
+        """Instructions for the values of a column."""
+        if array.type != column.arrow.type:
             raise ValueError(f"column {column.name} is {column.arrow.type}, and its values are {array.type}")
-        elif column.mode == "REPEATED":
+        if column.mode == "REPEATED":
             self._add_array(array, column, level)
         else:
             self._add_values(array, column, level, optional=column.mode == "NULLABLE")
 
     def _add_array(self, array: pa.ListArray, column: Column, level: int) -> None:
-        items = array.values
-        if items.null_count:
+        if array.flatten().null_count:
             raise ValueError(f"an array of column {column.name} holds NULL")
         inner, self.levels = self.levels, self.levels + 1
         self.room += len(array) * (_LONG_BYTES + 1)
@@ -104,7 +122,7 @@ class _Plan:
         at = len(self.instructions)
         begin = offsets.address + array.offset * 4 if len(array) else 0
         self.add_instruction(_ARRAY, level, inner, bitmap.address if bitmap else 0, array.offset, begin)
-        self._add_values(items, column, inner, optional=False)
+        self._add_values(array.values, column, inner, optional=False)
         self.add_instruction(_NEXT, inner, 0, 0, 0, 0, 0, at + 1)
         self._set_behind(at)
 
@@ -129,8 +147,10 @@ class _Plan:
         at = len(self.instructions)
         self.add_instruction(operation, level, int(optional), bitmap, array.offset, values, data)
         if operation == _RECORD:
-            for number, field in enumerate(column.fields):
-                self.add(array.field(number), field, level, len(array))
+            # Those of flatten are NULL where the record is, and the others are to be told from them.
+            for number, (field, seen) in enumerate(zip(column.fields, array.flatten(), strict=True)):
+                self.check(field, seen.null_count - array.null_count, len(array))
+                self.add(array.field(number), field, level)
         self._set_behind(at)
 
     def _set_behind(self, at: int) -> None:
@@ -146,14 +166,15 @@ def _plain(array: pa.Array, operation: int) -> pa.Array:
 
 
 @numba.njit(cache=True, nogil=True)
-def _run(instructions: Array, rows: Int, levels: Int, out: Int) -> Int:
-    """Write the datums of so many rows to the address ``out``, where there is room for them; gives the bytes written.
+def _run(instructions: Array, levels: Int, out: Int, ends: Array) -> None:
+    """Write the datums of as many rows as there are ``ends`` to the address ``out``, where there is room for them.
 
-    ``row`` is the current row of each level, ``end`` the first one behind the current array's.
+    ``ends`` become the bytes written up to the end of each. ``row`` is the current row of each level, ``end`` the first one
+    behind the current array's.
     """
     row, end = np.zeros(levels, np.int64), np.zeros(levels, np.int64)
     to = out
-    for number in range(rows):
+    for number in range(len(ends)):
         row[0] = number
         at = 0
         while instructions[at, 0] != _END:
@@ -190,7 +211,7 @@ def _run(instructions: Array, rows: Int, levels: Int, out: Int) -> Int:
                     at = behind
                     continue
             to = _put_value(to, operation, values, instructions[at - 1, 6], index)
-    return to - out
+        ends[number] = to - out
 
 
 @numba.njit(cache=True, nogil=True)

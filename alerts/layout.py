@@ -141,8 +141,11 @@ class _Comparison:
         if path in self.stamps:
             return
         is_array = isinstance(kind, dict) and kind["type"] == "array"
-        item = without_null(kind["items"], self._names)[0] if is_array else kind
-        fits = column is not None and (column.mode == "REPEATED") == is_array and column.type == avro_type(item)
+        item, holds_null = without_null(kind["items"], self._names) if is_array else (kind, False)
+        # An array that may hold null fits no column: BigQuery would refuse it.
+        fits = (
+            column is not None and (column.mode == "REPEATED") == is_array and column.type == avro_type(item) and not holds_null
+        )
         if column is None or not fits:
             # A record whose only contents are stamps has no column of its own.
             if not self._holds_stamps_only(item, path):

@@ -26,7 +26,7 @@ from alerts.catalogs.spec import parse_spec
 from alerts.columns import decode_columns
 from alerts.cutouts import to_pixels
 from alerts.decode import decode
-from alerts.encode import container_block
+from alerts.encode import container_blocks
 from alerts.envelope import RunStamp, envelope
 from alerts.layout import Projection, layout_of
 from alerts.packets import Packet
@@ -163,7 +163,7 @@ def _loading(packets: list[bytes]) -> dict[str, Stage]:
 
     def ours() -> int:
         for table, rows in parts:
-            io.BytesIO().writelines(container_block(rows, table))
+            io.BytesIO().writelines(container_blocks(rows, table, bytes(16)))
         return len(packets)
 
     return {"BigQuery load files of everything, Beam's writer": theirs, "BigQuery load files of everything, ours": ours}

@@ -9,7 +9,7 @@ Doing it again changes nothing: what has an answer is not asked, and the newest 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from alerts.catalogs.known import KNOWN
 from pipelines import ingest, logs, summary
 from pipelines.catalogs import catalog_settings, full_name
+from pipelines.from_warehouse import run_planned
 from pipelines.job import BIGQUERY, Job
 from pipelines.local_warehouse import tables
 from pipelines.options import BrokerOptions, OptionsError, RematchOptions, WithoutSource, help_text, parse
@@ -49,23 +50,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _from_argv(argv: Sequence[str]) -> int:
-    try:
+    def planned() -> tuple[Job, Callable[[], int]]:
         options = parse(argv, "broker rematch")
         job, rounds = plan(options)
-    except OptionsError as error:
-        logs.failed("broker rematch", str(error))
-        return ingest.WRONG_OPTIONS
-    except Exception as error:  # the warehouse cannot be read
-        logs.failed("broker rematch", f"the warehouse cannot be read: {type(error).__name__}: {error}", exc_info=True)
-        return ingest.FAILED
-    with logs.of_run(job.run_id):
-        try:
-            return _run(job, rounds, options)
-        except Exception as error:
-            logs.failed("broker rematch", f"the run failed: {type(error).__name__}: {error}", exc_info=True)
-            return ingest.FAILED
-        finally:
-            job.clean_up()
+        return job, lambda: _run(job, rounds, options)
+
+    return run_planned("broker rematch", planned)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ in ``dead_letters``. ``dead_letters_open`` shows the newest row of those that ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from alerts.dead_letters import REPLAYED
 from alerts.json_text import to_json
 from alerts.times import now_after
 from pipelines import ingest, logs
+from pipelines.from_warehouse import run_planned
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
 from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, WithoutSource, help_text, parse
@@ -45,23 +46,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _from_argv(argv: Sequence[str]) -> int:
-    try:
+    def planned() -> tuple[Job, Callable[[], int]]:
         options = parse(argv, "broker replay")
         letters, job = plan(options)
-    except OptionsError as error:
-        logs.failed("broker replay", str(error))
-        return ingest.WRONG_OPTIONS
-    except Exception as error:  # the warehouse cannot be read
-        logs.failed("broker replay", f"the warehouse cannot be read: {type(error).__name__}: {error}", exc_info=True)
-        return ingest.FAILED
-    with logs.of_run(job.run_id):
-        try:
-            return _run(letters, job, options)
-        except Exception as error:
-            logs.failed("broker replay", f"the run failed: {type(error).__name__}: {error}", exc_info=True)
-            return ingest.FAILED
-        finally:
-            job.clean_up()
+        return job, lambda: _run(letters, job, options)
+
+    return run_planned("broker replay", planned)
 
 
 @dataclass(frozen=True)

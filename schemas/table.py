@@ -108,7 +108,7 @@ class Table:
 def columns_from_avro(record: AvroSchema, names: Mapping[str, AvroSchema] | None = None) -> tuple[Column, ...]:
     """The columns for the fields of an Avro record, every one NULLABLE or REPEATED.
 
-    A field of a type that has no column (a map, a union of several types, an array of arrays) is left out: its values
+    A field of a type that has no column (a map, a union of several types, an array of arrays or nulls) is left out: its values
     go into the ``extra`` column like those of any field the table lacks. A field that stands twice counts once.
     """
     names = named_types(record) if names is None else names
@@ -122,7 +122,9 @@ def _column(name: str, schema: AvroSchema, names: Mapping[str, AvroSchema]) -> C
     mode: Mode = "NULLABLE"
     if isinstance(schema, dict) and schema["type"] == "array":
         mode = "REPEATED"
-        schema, _ = without_null(schema["items"], names)
+        schema, holds_null = without_null(schema["items"], names)
+        if holds_null:
+            return None
     kind = avro_type(schema)
     if kind is None:
         return None

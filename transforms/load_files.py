@@ -5,6 +5,7 @@ Beam's own writer takes a dictionary for each row and looks through a union for 
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -13,16 +14,16 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.bigquery import BigQueryDisposition
 from apache_beam.io.gcp.bigquery_file_loads import BigQueryBatchFileLoads
-from apache_beam.io.gcp.bigquery_tools import FileFormat, get_avro_schema_from_table_schema, get_hashable_destination
+from apache_beam.io.gcp.bigquery_tools import FileFormat, get_avro_schema_from_table_schema
 from apache_beam.transforms.window import GlobalWindows
 
-from alerts.encode import container_block, container_header
+from alerts.encode import container_blocks, container_header
 from schemas import Table
 from transforms.elements import TableBatch
 from transforms.files import create_file
 
 _FILE_BYTES = 2**30
-"""A file is finished when it is so large: BigQuery reads the blocks of one file side by side, and takes files up to 15 TB."""
+"""A file is finished when it is so large: BigQuery reads the blocks of one file side by side, and takes files of terabytes."""
 
 
 class FileLoads(BigQueryBatchFileLoads):
@@ -56,18 +57,19 @@ class _WriteFiles(beam.DoFn):
         self._table = table
 
     def setup(self) -> None:
+        self._sync = os.urandom(16)
         # Once: a table's schema takes ten milliseconds to parse, and a stream begins a file for every few alerts.
-        self._header = container_header(get_avro_schema_from_table_schema(self._table.to_bigquery()))
+        self._header = container_header(get_avro_schema_from_table_schema(self._table.to_bigquery()), self._sync)
         self._file: Any = None
 
     def start_bundle(self) -> None:
         self._file = None
 
-    def process(self, element: tuple[Any, TableBatch], folder: str) -> Iterator[tuple[str, tuple[str, int]]]:
+    def process(self, element: tuple[str, TableBatch], folder: str) -> Iterator[tuple[str, tuple[str, int]]]:
         destination, batch = element
         if self._file is None:
-            self._begin(get_hashable_destination(destination), folder)
-        for piece in container_block(batch.rows, self._table):
+            self._begin(destination, folder)
+        for piece in container_blocks(batch.rows, self._table, self._sync):
             self._write(piece)
         if self._size >= _FILE_BYTES:
             yield self._finish()

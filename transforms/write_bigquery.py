@@ -95,8 +95,9 @@ class WriteBigQuery(beam.PTransform):
         by_table = batches | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*(table.name for table in tables))
         jobs = []
         for table in tables:
-            sink = FileLoads(table, self.table(table.name), self._every_secs())
-            loaded = by_table[table.name] | f"Load_{table.name}" >> sink
+            of_table = by_table[table.name]
+            of_table.element_type = TableBatch  # by which Beam finds its coder
+            loaded = of_table | f"Load_{table.name}" >> FileLoads(table, self.table(table.name), self._every_secs())
             jobs.append(loaded[FileLoads.DESTINATION_JOBID_PAIRS])
         return jobs | "LoadJobs" >> beam.Flatten()
 

@@ -200,6 +200,16 @@ def test_a_history_sent_as_something_else_is_an_empty_history_and_in_extra():
     assert json.loads(row["extra"]) == {"prv_candidates": "see http://..."}
 
 
+@pytest.mark.parametrize("history", [[None, {"jd": 2458450.5}], [{"jd": 2458450.5}], []])
+def test_a_history_that_may_hold_null_is_an_empty_history_and_in_extra(history):
+    # BigQuery has no NULL in arrays: a load file with one would be refused as a whole.
+    entry = {"type": "record", "name": "entry", "fields": [{"name": "jd", "type": "double"}]}
+    schema = with_field(ZTF_SCHEMA, "prv_candidates", {"type": "array", "items": ["null", entry]})
+    (row,) = ingest(container([ztf_record(1) | {"prv_candidates": history}], schema)).rows
+    assert (row["prv_candidates"], row["null_arrays"]) == ([], ["prv_candidates"])
+    assert json.loads(row["extra"]) == {"prv_candidates": history}
+
+
 def test_stamps_are_the_bytes_sent_and_null_where_there_are_none():
     with_stamps, without = {**ztf_record(1)}, {**ztf_record(2), "cutoutScience": None}
     with_stamps["cutoutScience"] = {"fileName": "s.fits.gz", "stampData": bytes(range(256)) * 50}

@@ -16,7 +16,7 @@ from apache_beam import coders
 from apache_beam.io.gcp import bigquery_tools
 
 from alerts.decode import decode
-from alerts.encode import container_block, container_header
+from alerts.encode import container_blocks, container_header
 from alerts.inputs import read_input
 from alerts.layout import EVERYTHING, Projection
 from alerts.packets import Packet, open_packets
@@ -121,7 +121,8 @@ def loaded(*batches: pa.RecordBatch) -> list[list[dict[str, Any]]]:
     """What stands in load files with these batches."""
     table = SURVEYS["ztf"].alerts_table
     schema = bigquery_tools.get_avro_schema_from_table_schema(table.to_bigquery())
-    files = [b"".join([container_header(schema), *container_block(one, table)]) for one in batches]
+    sync = bytes(16)
+    files = [b"".join([container_header(schema, sync), *container_blocks(one, table, sync)]) for one in batches]
     return [list(fastavro.reader(io.BytesIO(file))) for file in files]
 
 

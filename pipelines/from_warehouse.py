@@ -1,0 +1,29 @@
+"""Commands whose work stands in a warehouse: planned by reading it, then run as one job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipelines import ingest, logs
+from pipelines.job import Job
+from pipelines.options import OptionsError
+
+
+def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]]) -> int:
+    """Run what ``plan`` gives: a job, and what to do, which gives the exit status. What goes wrong is told in one sentence."""
+    try:
+        job, work = plan()
+    except OptionsError as error:
+        logs.failed(command, str(error))
+        return ingest.WRONG_OPTIONS
+    except Exception as error:  # the warehouse cannot be read
+        logs.failed(command, f"the warehouse cannot be read: {type(error).__name__}: {error}", exc_info=True)
+        return ingest.FAILED
+    with logs.of_run(job.run_id):
+        try:
+            return work()
+        except Exception as error:
+            logs.failed(command, f"the run failed: {type(error).__name__}: {error}", exc_info=True)
+            return ingest.FAILED
+        finally:
+            job.clean_up()
