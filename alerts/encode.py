@@ -7,6 +7,8 @@ The columns become instructions, which a compiled loop follows row by row: it re
 instruction is ``(operation, level, optional, bitmap, first bit, values, bytes, behind)``, where bitmap, values and bytes are
 addresses, level 0 is the rows and every array has a level of its own (told in the place of optional), and behind is where to
 go on when a value is null or an array is empty; with NEXT, where the array's next item begins.
+
+What is compiled stands in this file alone, for the reason that ``alerts.machine`` gives.
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import json
 import pickle
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from alerts.weigh import weigh
 from alerts.wire_schemas import WireSchemas, writer_schema
 from schemas import known_schemas
 from tests.alerts.making import LSST_SCHEMA, as_text, ingest, lsst_record, wire_message
+from tests.emulators.http_server import Handler, serving
 
 RUBIN_IDS = [700, 701, 702, 703, 704, 800, 900, 1000, 1100, 1101]
 
@@ -37,7 +36,7 @@ class Registry:
 def registry() -> Iterator[Registry]:
     state = Registry()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_GET(self) -> None:
             state.asked.append(self.path)
             status, body = state.answers.get(self.path, (404, b'{"error_code": 40403, "message": "Schema not found"}'))
@@ -46,16 +45,9 @@ def registry() -> Iterator[Registry]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Answers) as url:
+        state.url = url
         yield state
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("wire_id", RUBIN_IDS)

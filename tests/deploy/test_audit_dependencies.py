@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.audit_dependencies import CONSTRAINTS, main
+from tests.emulators.http_server import Handler, serving
 
 pytest.importorskip("pip_audit", reason="no pip-audit: pip install --constraint constraints.txt '.[test]'")
 
@@ -44,7 +43,7 @@ class Advisories:
 def advisories() -> Iterator[Advisories]:
     state = Advisories()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_POST(self) -> None:
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             body = json.dumps(state.answer(query)).encode()
@@ -54,16 +53,9 @@ def advisories() -> Iterator[Advisories]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}/v1/query"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Answers) as url:
+        state.url = f"{url}/v1/query"
         yield state
-        server.shutdown()
-        thread.join()
 
 
 def test_every_pinned_package_is_asked_about(advisories: Advisories, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import base64
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +27,7 @@ from pipelines import ingest, rematch, replay
 from pipelines.job import Job
 from pipelines.options import parse
 from tests.alerts.making import LSST_SCHEMA, lsst_record, wire_message
+from tests.emulators.http_server import Handler, serving
 from tests.nights import ask, simulated
 from tests.pipelines.test_metrics import Messages
 
@@ -47,10 +46,10 @@ class Service:
 
 
 @contextmanager
-def serving() -> Iterator[Service]:
+def new_service() -> Iterator[Service]:
     state = Service()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             sent = self.headers.get("Authorization")
@@ -66,21 +65,14 @@ def serving() -> Iterator[Service]:
 
         do_POST = do_GET
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Answers) as url:
+        state.url = url
         yield state
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with serving() as made:
+    with new_service() as made:
         yield made
 
 
@@ -155,7 +147,7 @@ def test_a_registry_gets_user_and_password_from_the_environment(night: Path, tmp
 
 
 def test_a_registry_that_leads_elsewhere_is_not_followed(night: Path, tmp_path: Path, service: Service) -> None:
-    with serving() as elsewhere:
+    with new_service() as elsewhere:
         service.answers["/schemas/ids/5"] = 302, {"Location": f"{elsewhere.url}/here"}, b""
         environment = {REGISTRY_USER: USER, REGISTRY_PASSWORD: PASSWORD}
         assert ingested(night, tmp_path, "--schemas", service.url, **environment).returncode == 0
