@@ -55,7 +55,7 @@ def test_batches_are_those_of_the_pipeline() -> None:
 def test_every_stage_deals_with_all_alerts(night: Sample, catalog: Path, folder: Path) -> None:
     table = stages([night], catalog, folder, rounds=1)
     micros = {row["stage"]: row[night.name] for row in table.rows}
-    assert len(micros) == 17
+    assert len(micros) == 19
     assert all(value > 0 for value in micros.values())
     assert micros["of that, the envelope"] < micros["decoding opened packets, everything"]
 

@@ -50,7 +50,7 @@ def test_nullable_fields_arrays_and_records_have_columns():
     inner = {"type": "record", "name": "i", "fields": [{"name": "jd", "type": "double"}]}
     assert columns_of(
         ("a", ["null", "int"]),
-        ("b", ["null", {"type": "array", "items": ["null", "float"]}]),
+        ("b", ["null", {"type": "array", "items": "float"}]),
         ("c", {"type": "array", "items": inner}),
         ("d", ["i", "null"]),
     ) == (
@@ -62,10 +62,9 @@ def test_nullable_fields_arrays_and_records_have_columns():
 
 
 def test_fields_of_types_without_a_column_are_left_out():
-    arrays_of_arrays = {"type": "array", "items": {"type": "array", "items": "int"}}
-    assert columns_of(
-        ("a", {"type": "map", "values": "int"}), ("b", ["int", "string"]), ("c", arrays_of_arrays), ("d", "int")
-    ) == (Column("d", "INT64"),)
+    arrays = [{"type": "array", "items": items} for items in ({"type": "array", "items": "int"}, ["null", "int"])]
+    left_out = [("a", {"type": "map", "values": "int"}), ("b", ["int", "string"]), ("c", arrays[0]), ("d", arrays[1])]
+    assert columns_of(*left_out, ("e", "int")) == (Column("e", "INT64"),)
 
 
 def test_a_field_that_stands_twice_is_one_column():
