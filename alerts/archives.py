@@ -22,7 +22,7 @@ from alerts.limits import MAX_CLAIMED_BYTES, MAX_MEMBER_NAME_BYTES, MAX_PADDING_
 
 GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = tarfile.BLOCKSIZE
-_FIELD_ENDS = (b"\0", b" ")
+_FIELD_ENDS, _CHECKSUM_END = (b"\0", b" "), b"\0 "
 _GNU_MAP_GOES_ON, _GNU_NEXT_MAP_GOES_ON = 482, 504
 """Bytes of GNU tar's header of a sparse member, and of a block of its map, that tell of a further block."""
 _GUNZIP_BYTES = 16 * 2**10
@@ -252,6 +252,7 @@ def _usual_header(block: bytes) -> _Header | None:
         block.startswith(b"ustar", 257)
         and block[156:157] == tarfile.REGTYPE
         and block[135:136] in _FIELD_ENDS
+        and block[154:156] == _CHECKSUM_END
         and block[345:346] == b"\0"  # no prefix to the name
         and size.isdigit()
         and checksum.isdigit()

@@ -105,6 +105,13 @@ def test_sizes_written_in_other_ways(size):
     assert of_ours(bytes(block)) == of_tarfile(bytes(block))
 
 
+@pytest.mark.parametrize("end", [b"\0 ", b" \0", b"\0\0", b"  ", b"\x01 ", b"7 "])
+def test_checksums_ended_in_other_ways(end):
+    block = bytearray(header("1.avro", 0))
+    block[154:156] = end
+    assert of_ours(bytes(block)) == of_tarfile(bytes(block))
+
+
 def test_the_headers_of_nights_need_no_tarfile(monkeypatch):
     """Which they would get for being unusual, and nobody would notice but by the clock."""
     archive = tar_of(MEMBERS, tarfile.GNU_FORMAT) + tar_of(MEMBERS, tarfile.USTAR_FORMAT)
