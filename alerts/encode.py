@@ -68,11 +68,15 @@ def container_blocks(rows: pa.RecordBatch, table: Table, sync: bytes) -> Iterato
 
 
 def encode(rows: pa.RecordBatch, table: Table) -> tuple[memoryview, Array]:
-    """The datums of all rows, one behind the other, and where each ends. Parameters and errors as for ``container_blocks``."""
+    """The datums of all rows, one behind the other, and where each ends: behind the last there may be bytes of no meaning.
+
+    Parameters and errors as for ``container_blocks``.
+    """
     plan = _Plan()
+    there = dict(zip(rows.schema.names, rows.columns, strict=True))
     for column in table.columns:
-        if column.name in rows.schema.names:
-            array = rows.column(column.name)
+        array = there.get(column.name)
+        if array is not None:
             plan.check(column, array.null_count, rows.num_rows)
             plan.add(array, column, 0)
         else:
