@@ -37,7 +37,7 @@ class Columns:
 
     good: Array
     packet: pa.StructArray
-    """The packet's columns of the table that are wanted."""
+    """The packet's columns of the table that are wanted, under the packet's own names."""
     stamps: list[pa.Array]
     """science, template, difference, if they are wanted."""
     null_arrays: pa.Array
@@ -57,10 +57,10 @@ def decode_columns(packets: Sequence[Packet], layout: Layout, want: Projection =
     program = compile_schema(packets[0].schema, layout.survey, want)
     out = _Output(program, packets)
     columns = want.packet_columns(layout.survey)
-    arrays = [out.column(program.root.parts.get(one.name), one, 0) for one in columns]
+    arrays = [out.column(program.root.parts.get(one.field_name), one, 0) for one in columns]
     return Columns(
         good=out.fine,
-        packet=pa.StructArray.from_arrays(arrays, fields=[one.arrow for one in columns]),
+        packet=pa.StructArray.from_arrays(arrays, fields=[one.arrow.with_name(one.field_name) for one in columns]),
         stamps=[out.at(path) for path in layout.stamps.values()] if want.stamps else [],
         null_arrays=_null_arrays(out, layout),
     )

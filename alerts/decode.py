@@ -172,7 +172,7 @@ def _of_records(packets: list[Packet], records: list[Record], layout: Layout, wa
     null_arrays = take_null_arrays(records, layout)
     # All of it, also what is not wanted: whether the alert fits into its table must not depend on that.
     packet = pa.array(records, layout.packet_type)
-    columns = [packet.field(column.name) for column in want.packet_columns(layout.survey)]
+    columns = [packet.field(column.field_name) for column in want.packet_columns(layout.survey)]
     return _Part(packets, [*columns, *(stamps if want.stamps else [])], null_arrays, extra, facts.__getitem__)
 
 

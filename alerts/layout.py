@@ -56,7 +56,7 @@ class Layout:
 
     survey: Survey
     packet_type: pa.StructType
-    """The packet's columns of the table as one struct."""
+    """The packet's columns of the table as one struct, under the packet's own names."""
     unknown: tuple[Path, ...]
     """Fields that the table has no column for."""
     arrays: tuple[Path, ...]
@@ -88,7 +88,7 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
     compared.record(schema.declared, columns, ())
     return Layout(
         survey=survey,
-        packet_type=pa.struct([column.arrow for column in columns]),
+        packet_type=pa.struct([column.arrow.with_name(column.field_name) for column in columns]),
         # A schema may name a field twice.
         unknown=tuple(dict.fromkeys(compared.unknown)),
         arrays=tuple(dict.fromkeys(compared.arrays)),
@@ -129,12 +129,12 @@ class _Comparison:
         self._names = names
 
     def record(self, schema: AvroSchema, columns: Collection[Column], path: Path) -> None:
-        by_name = {column.name: column for column in columns}
+        by_name = {column.field_name: column for column in columns}
         schema = resolve(schema, self._names)
         for field in schema["fields"]:
             self.field(field["type"], by_name.get(field["name"]), (*path, field["name"]))
         present = {field["name"] for field in schema["fields"]}
-        self.arrays += [(*path, c.name) for c in columns if c.mode == "REPEATED" and c.name not in present]
+        self.arrays += [(*path, c.field_name) for c in columns if c.mode == "REPEATED" and c.field_name not in present]
 
     def field(self, schema: AvroSchema, column: Column | None, path: Path) -> None:
         kind, nullable = without_null(schema, self._names)

@@ -149,7 +149,7 @@ class _Compiler:
             raise NotSupported("a record has a field twice")
         target = self.target(path[-1] if path else "", "record", level)
         self.emit(PRESENT, target.slot, level)
-        by_name = {column.name: column for column in columns}
+        by_name = {column.field_name: column for column in columns}
         for one in schema["fields"]:
             where = (*path, one["name"])
             target.parts[one["name"]] = self.field(one["type"], by_name.get(one["name"]), level, where)

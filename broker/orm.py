@@ -35,6 +35,7 @@ _BIGQUERY = "bigquery://"
 _PACKET = ("alert_id", "packet_digest", "schema_version", "run_id", "source", "published_at", "ingested_at")
 """Rows that agree in these are one packet, read and written once or by a run that repeated itself: equal in all columns."""
 
+_RELATIONS = ("all_cutouts", "cutouts", "crossmatches")
 _SHOWN = ("survey", "alert_id", "catalog", "object_id", "run_id", "stage", "source")
 
 
@@ -154,7 +155,8 @@ def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) ->
     # What tells objects apart must be hashable, and parsed JSON is not: there its text stands too, under a private name.
     texts = [one.name for one in table.columns if one.type == "JSON" and one.name in key]
     columns = [
-        sa.Column(one.name, sa.String() if one.name in texts else sql_type(one), doc=one.description) for one in table.columns
+        sa.Column(one.name, sa.String() if one.name in texts else sql_type(one), key=_attribute(one.name), doc=one.description)
+        for one in table.columns
     ]
     made = sa.Table(relation, Model.metadata, *columns, info={"table": table})
     members: dict[str, Any] = {f"_{text}": made.c[text] for text in texts}
@@ -162,6 +164,11 @@ def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) ->
     members |= {"__table__": made, "__mapper_args__": {"primary_key": [made.c[one] for one in key]}}
     members |= {"__module__": __name__, "__doc__": _documentation(relation, table)}
     return type(name, (Model,), members)
+
+
+def _attribute(name: str) -> str:
+    """The attribute of a column: a survey's field may be named like what every model has, or SQLAlchemy wants for itself."""
+    return f"packet_{name}" if name in _RELATIONS or hasattr(Model, name) else name
 
 
 def _documentation(relation: str, table: Table) -> str:

@@ -15,10 +15,11 @@ from alerts.errors import AlertError, DeadLetter
 from alerts.inputs import read_input
 from alerts.packets import Packet
 from alerts.records import read_datum
+from alerts.surveys import identify, survey
 from alerts.wire_schemas import WireSchemas
 from broker import warehouse
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps
-from broker.pictures.packets import NoPicture, first, packet_of_alert, survey_of
+from broker.pictures.packets import NoPicture, first, packet_of_alert
 
 EXAMPLES = """examples:
   broker plot stamps --packet 2475433850015010009.avro --out stamps.png
@@ -77,18 +78,20 @@ def _picture(arguments: argparse.Namespace) -> Figure:
         if arguments.packet or arguments.alert_id is not None:
             raise NoPicture("--object is drawn from all its alerts; leave out --packet and --alert_id")
         return plot_light_curve(wanted, arguments.warehouse, survey=arguments.survey)
-    packet = _packet(arguments)
-    return plot_stamps(packet) if arguments.picture == "stamps" else plot_light_curve(packet)
+    packet, survey = _packet(arguments)
+    return plot_stamps(packet, survey=survey) if arguments.picture == "stamps" else plot_light_curve(packet, survey=survey)
 
 
-def _packet(arguments: argparse.Namespace) -> dict[str, Any]:
+def _packet(arguments: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
+    """The packet, and the name of its survey where that is told."""
     if arguments.packet:
-        return packet_of_file(arguments.packet, arguments.alert_id)
+        return _found(arguments.packet, arguments.alert_id, arguments.survey)
     if arguments.alert_id is None:
         kinds = "--packet FILE or --alert_id N" + (" or --object ID" if arguments.picture == "light-curve" else "")
         raise NoPicture(f"give {kinds}")
     with warehouse.open(arguments.warehouse) as opened:
-        return packet_of_alert(opened, arguments.alert_id, arguments.survey, stamps=arguments.picture == "stamps")
+        wanted = arguments.picture == "stamps"
+        return packet_of_alert(opened, arguments.alert_id, arguments.survey, stamps=wanted), arguments.survey
 
 
 def packet_of_file(path: str, alert_id: int | None = None) -> dict[str, Any]:
@@ -96,6 +99,11 @@ def packet_of_file(path: str, alert_id: int | None = None) -> dict[str, Any]:
 
     Raises ``NoPicture`` when the file holds no such packet, ``AlertError`` when it is damaged, ``OSError``.
     """
+    return _found(path, alert_id)[0]
+
+
+def _found(path: str, alert_id: int | None, named: str | None = None) -> tuple[dict[str, Any], str]:
+    """The packet of ``packet_of_file``, and its survey: the one named, else as its schema tells."""
     with Path(path).open("rb") as file:
         fault = ""
         for item in read_input(file, path, WireSchemas()):
@@ -103,9 +111,10 @@ def packet_of_file(path: str, alert_id: int | None = None) -> dict[str, Any]:
                 fault = fault or f" ({item.source}: {item.message})"
             if not isinstance(item, Packet):
                 continue
+            one = survey(named) if named else identify(item.schema.declared)
             record = _record(item)
-            if alert_id is None or first(record, survey_of(record).alert_id) == alert_id:
-                return record
+            if alert_id is None or first(record, one.alert_id) == alert_id:
+                return record, one.name
     raise NoPicture(f"{path} holds no {'packet' if alert_id is None else f'packet of alert {alert_id}'}{fault}")
 
 

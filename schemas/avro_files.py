@@ -16,8 +16,10 @@ AvroSchema = Any
 
 @functools.cache
 def known_schemas(survey: str) -> dict[str, AvroSchema]:
-    """The built-in Avro schemas of ``survey`` by version, oldest version first."""
+    """The built-in Avro schemas of ``survey`` by version, oldest version first. Raises ``FileNotFoundError`` without any."""
     folder = resources.files("schemas") / "avro" / survey
+    if not folder.is_dir():
+        raise FileNotFoundError(f"survey {survey!r} has no schema: put one per version at schemas/avro/{survey}/VERSION.avsc")
     texts = {
         file.name.removesuffix(".avsc"): file.read_text(encoding="utf-8")
         for file in folder.iterdir()

@@ -39,6 +39,8 @@ def markdown() -> str:
         "",
         "The envelope, then the packet's own fields under their own names (`candidate.magpsf`, `prv_candidates[].jd`,",
         "`diaSource.psfFlux`): the union of the known schema versions, NULL where a packet's version lacks a field.",
+        "A field named like a column of the envelope or a stamp (in any case of letters) is the column `packet_{name}`;",
+        "one that differs from another field in the case of its letters only is in `extra`.",
         "Partitioned by `night`, clustered by `object_id`. `{survey}_alerts_unique` shows one row per `alert_id`: latest",
         "`published_at` (NULL last), then highest `schema_version`, then `packet_digest`.",
         "",

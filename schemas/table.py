@@ -53,6 +53,13 @@ class Column:
     mode: Mode = "NULLABLE"
     description: str = ""
     fields: tuple[Column, ...] = ()
+    sent_as: str = ""
+    """The name of the packet's field, where the column has another (see ``schemas.tables.alerts_table``)."""
+
+    @property
+    def field_name(self) -> str:
+        """What the packet calls it."""
+        return self.sent_as or self.name
 
     @functools.cached_property
     def by_name(self) -> dict[str, Column]:
@@ -109,12 +116,20 @@ def columns_from_avro(record: AvroSchema, names: Mapping[str, AvroSchema] | None
     """The columns for the fields of an Avro record, every one NULLABLE or REPEATED.
 
     A field of a type that has no column (a map, a union of several types, an array of arrays or nulls) is left out: its values
-    go into the ``extra`` column like those of any field the table lacks. A field that stands twice counts once.
+    go into the ``extra`` column like those of any field the table lacks, and so does a field whose name differs from that of one
+    before it in upper and lower case only, which BigQuery and DuckDB take for the same. A field that stands twice counts once.
     """
     names = named_types(record) if names is None else names
     record = resolve(record, names)
     columns = {field["name"]: _column(field["name"], field["type"], names) for field in record["fields"]}
-    return tuple(column for column in columns.values() if column is not None)
+    return _without_case_twins(column for column in columns.values() if column is not None)
+
+
+def _without_case_twins(columns: Iterable[Column]) -> tuple[Column, ...]:
+    kept: dict[str, Column] = {}
+    for column in columns:
+        kept.setdefault(column.name.casefold(), column)
+    return tuple(kept.values())
 
 
 def _column(name: str, schema: AvroSchema, names: Mapping[str, AvroSchema]) -> Column | None:
@@ -159,7 +174,7 @@ def union(versions: Iterable[Collection[Column]]) -> tuple[Column, ...]:
                     f"{column.mode} {column.type} in another; give the survey's table one type for it"
                 )
             merged[column.name] = replace(known, fields=union([known.fields, column.fields]))
-    return tuple(merged.values())
+    return _without_case_twins(merged.values())
 
 
 def drop(columns: Iterable[Column], paths: Collection[str], prefix: str = "") -> tuple[Column, ...]:

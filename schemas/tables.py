@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from schemas.avro_files import AvroSchema
 from schemas.table import Column, Table, columns_from_avro, drop, union
@@ -12,6 +13,9 @@ ALERT_ID = Column("alert_id", "INT64", "REQUIRED", "The survey's id of this aler
 OBJECT_ID = Column("object_id", "STRING", "NULLABLE", "The survey's id of the object the alert belongs to.")
 _SURVEY = Column("survey", "STRING", "REQUIRED", "Name of the survey: ztf, lsst, ...")
 _RUN_ID = Column("run_id", "STRING", "REQUIRED", "The run that wrote this row.")
+
+CUTOUTS = ("science", "template", "difference")
+"""The roles of a packet's three stamps."""
 
 ENVELOPE: tuple[Column, ...] = (
     ALERT_ID,
@@ -44,12 +48,10 @@ ENVELOPE: tuple[Column, ...] = (
 def alerts_table(survey: str, schemas: Iterable[AvroSchema], stamps: Collection[str], time_note: str, night_note: str) -> Table:
     """``{survey}_alerts``: the envelope, then the union of the packet's fields over ``schemas``, without its stamps.
 
-    ``stamps`` are the dotted paths of the cutouts' bytes. Raises ``ValueError`` when versions disagree on a type.
+    ``stamps`` are the dotted paths of the cutouts' bytes. A packet's field that is named like one of our columns, or like one
+    but for upper and lower case, has the column ``packet_{name}``. Raises ``ValueError`` when versions disagree on a type.
     """
-    packet = drop(union(columns_from_avro(schema) for schema in schemas), stamps)
-    clash = {column.name for column in ENVELOPE} & {column.name for column in packet}
-    if clash:
-        raise ValueError(f"survey {survey!r} has packet fields named like our own columns: {sorted(clash)}")
+    packet = _apart_from_ours(drop(union(columns_from_avro(schema) for schema in schemas), stamps))
     notes = {"observed_at": time_note, "night": night_note}
     envelope = tuple(
         Column(c.name, c.type, c.mode, f"{c.description} {notes[c.name]}") if c.name in notes else c for c in ENVELOPE
@@ -63,8 +65,20 @@ def alerts_table(survey: str, schemas: Iterable[AvroSchema], stamps: Collection[
     )
 
 
-CUTOUTS = ("science", "template", "difference")
-"""The roles of a packet's three stamps."""
+def _apart_from_ours(packet: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The packet's columns, renamed where ours have the name: those of the envelope, and stamps that go along with a row."""
+    ours = {column.name for column in ENVELOPE} | set(CUTOUTS)
+    taken = ours | {column.name.casefold() for column in packet}
+    columns = []
+    for column in packet:
+        name = column.name
+        if name.casefold() in ours:
+            while name.casefold() in taken:
+                name = f"packet_{name}"
+            taken.add(name.casefold())
+            column = replace(column, name=name, sent_as=column.name)  # noqa: PLW2901
+        columns.append(column)
+    return tuple(columns)
 
 
 def cutouts_table(survey: str) -> Table:

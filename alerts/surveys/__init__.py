@@ -1,23 +1,35 @@
-"""The surveys we know, one file of facts each. A new survey is a new file here, its name in the list below, and its schemas.
+"""The surveys we know, one file of facts each: a new survey is a new file here, and its schemas.
 
 ``identify`` finds the survey of a packet from its Avro schema; nothing else in the code may ask which survey it is.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Set
+
 from alerts.errors import UnknownSurvey
-from alerts.surveys.decam import DECAM
-from alerts.surveys.elasticc import ELASTICC
-from alerts.surveys.lsst import LSST
-from alerts.surveys.pgir import PGIR
-from alerts.surveys.survey import Survey, record_name
-from alerts.surveys.winter import WINTER
-from alerts.surveys.ztf import ZTF
+from alerts.surveys.survey import Survey, fields_of, record_name
+from schemas import known_schemas
 from schemas.avro_files import AvroSchema
 
-SURVEYS: dict[str, Survey] = {one.name: one for one in (ZTF, LSST, ELASTICC, DECAM, WINTER, PGIR)}
+__all__ = ["SURVEYS", "Survey", "by_fields", "identify", "survey"]
 
-__all__ = ["SURVEYS", "Survey", "identify", "survey"]
+_ANONYMOUS = ("topLevelRecord", "spark_schema")
+"""What Spark's writers call the records of packets that they rewrite."""
+_REMEDY = "name the survey with --survey, or add alerts/surveys/NAME.py"
+_SHOWN_FIELDS = 8
+
+
+def _found() -> dict[str, Survey]:
+    """The surveys by name, those with most versions first: whatever ``Survey`` a module of this package defines."""
+    modules = [importlib.import_module(f"{__name__}.{one.name}") for one in pkgutil.iter_modules(__path__)]
+    facts = [one for module in modules for one in vars(module).values() if isinstance(one, Survey)]
+    return {one.name: one for one in sorted(facts, key=lambda one: (-len(known_schemas(one.name)), one.name))}
+
+
+SURVEYS: dict[str, Survey] = _found()
 
 
 def survey(name: str) -> Survey:
@@ -29,15 +41,47 @@ def survey(name: str) -> Survey:
 
 
 def identify(schema: AvroSchema) -> Survey:
-    """The survey that a packet of this schema is of: by the record's name, else by its fields.
+    """The survey that a packet of this schema is of: by the record's name; where that is anonymous, by its fields.
 
-    Raises ``UnknownSurvey`` when neither tells, or the fields fit several surveys.
+    Raises ``UnknownSurvey``, which says what was seen, for a name that is no survey's and for fields that do not tell.
     """
     if not (isinstance(schema, dict) and schema.get("type") == "record"):
         raise UnknownSurvey("the packet's schema is not an Avro record, so it is no alert of a survey")
     named = [one for one in SURVEYS.values() if one.is_named(schema)]
-    found = named or [one for one in SURVEYS.values() if one.fits(schema)]
-    if len(found) == 1:
+    if len(named) == 1:
+        return named[0]
+    name = record_name(schema)
+    if named or not is_anonymous(name):
+        fit = f"fits {', '.join(one.name for one in named)}" if named else f"is of none of {', '.join(SURVEYS)}"
+        raise UnknownSurvey(f"schema {name!r} {fit}; {_REMEDY}")
+    return by_fields(fields_of(schema), f"schema {name!r}")
+
+
+def is_anonymous(name: str) -> bool:
+    """Whether a record's name says nothing of whose it is: none, or that which Spark gives."""
+    return not name or name.split(".", maxsplit=1)[0] in _ANONYMOUS
+
+
+def by_fields(fields: Set[str], seen: str) -> Survey:
+    """The one survey whose packets have such fields (as ``fields_of`` gives them), all by which it is known and none foreign.
+
+    Raises ``UnknownSurvey``; ``seen`` says what has these fields.
+    """
+    found = [one for one in SURVEYS.values() if one.fingerprint <= fields]
+    if len(found) == 1 and not (foreign := contradicting(found[0], fields)):
         return found[0]
-    fit = f"fits {', '.join(one.name for one in found)}" if found else f"is of none of {', '.join(SURVEYS)}"
-    raise UnknownSurvey(f"schema {record_name(schema)!r} {fit}; name the survey with --survey, or add alerts/surveys/NAME.py")
+    if not found:
+        records = sorted(path for path in fields if "." not in path)
+        shown = f"{', '.join(records[:_SHOWN_FIELDS])}{', ...' if len(records) > _SHOWN_FIELDS else ''}"
+        told = f"is of none of {', '.join(SURVEYS)}: its fields are {shown or 'none'}"
+    elif len(found) > 1:
+        told = f"fits {', '.join(one.name for one in found)}"
+    else:
+        told = f"is like {found[0].name}'s, but no version of that has {', '.join(foreign[:_SHOWN_FIELDS])}"
+    raise UnknownSurvey(f"{seen} {told}; {_REMEDY}")
+
+
+def contradicting(one: Survey, fields: Set[str]) -> list[str]:
+    """Fields that a packet of this survey cannot have: foreign ones in its records, and records of another survey."""
+    others = {path.partition(".")[0] for other in SURVEYS.values() for path in other.fingerprint if "." in path}
+    return one.foreign(fields) + sorted(path for path in others - one.known_fields if path in fields)

@@ -1,6 +1,18 @@
 """DECam transients of the DESIRT survey, from Cerro Tololo (schema version 0.1.0)."""
 
+from alerts.surveys.photometry import NJY_AB_MAG, Photometry, Series
 from alerts.surveys.survey import Survey
+
+_PHOTOMETRY = Photometry(
+    "flux",
+    "nJy",
+    "flux of the difference (PSF fit, nJy)",
+    (
+        Series("candidate", ("psfFlux",), ("psfFluxErr",), ("mjd",), ("band",)),
+        Series("fp_hists", ("psfFlux",), ("psfFluxErr",), ("mjd",), ("band",), kind="forced"),
+    ),
+    zero_point_mag=NJY_AB_MAG,
+)
 
 DECAM = Survey(
     name="decam",
@@ -17,4 +29,7 @@ DECAM = Survey(
     time_note="Start of the exposure.",
     night_starts_utc_hours=12,
     stamps={"science": ("cutoutScience",), "template": ("cutoutTemplate",), "difference": ("cutoutDifference",)},
+    time_reference="start",
+    stamp_side=63,
+    photometry=_PHOTOMETRY,
 )

@@ -1,6 +1,29 @@
 """ELAsTiCC, the simulated LSST alert stream of the DESC (schema version 0.9). Its packets carry no cutouts."""
 
+from typing import Any
+
+from alerts.surveys.photometry import Photometry, Series
 from alerts.surveys.survey import Survey
+
+# Not nJy: the errors are those of the survey's depth only if a flux of 1 is a magnitude of 27.5, SNANA's custom.
+_SOURCE: dict[str, Any] = {
+    "value": ("psfFlux", "psFlux"),
+    "error": ("psfFluxErr", "psFluxErr"),
+    "time": ("midpointMjdTai", "midPointTai"),
+    "band": ("band", "filterName"),
+    "exposure": ("visit", "detector"),
+}
+_PHOTOMETRY = Photometry(
+    "flux",
+    "FLUXCAL",
+    "flux (FLUXCAL: 1 is 27.5 mag AB)",
+    (
+        Series("diaSource", **_SOURCE),
+        Series("prvDiaSources", **_SOURCE, alert_id=("diaSourceId",)),
+        Series("prvDiaForcedSources", **_SOURCE, kind="forced"),
+    ),
+    zero_point_mag=27.5,
+)
 
 ELASTICC = Survey(
     name="elasticc",
@@ -17,4 +40,6 @@ ELASTICC = Survey(
     time_note="Midpoint of the exposure, converted from TAI.",
     night_starts_utc_hours=12,
     stamps={"science": ("cutoutScience",), "template": ("cutoutTemplate",), "difference": ("cutoutDifference",)},
+    time_reference="midpoint",
+    photometry=_PHOTOMETRY,
 )

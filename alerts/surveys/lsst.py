@@ -1,7 +1,31 @@
 """LSST, the survey of the Vera C. Rubin Observatory on Cerro Pachon (schema versions 7.0 to 11.1 are built in)."""
 
+from typing import Any
+
+from alerts.surveys.photometry import NJY_AB_MAG, Photometry, Series
 from alerts.surveys.survey import Survey
 from schemas import known_schemas
+
+_SOURCE: dict[str, Any] = {
+    "value": ("psfFlux", "psFlux"),
+    "error": ("psfFluxErr", "psFluxErr"),
+    "time": ("midpointMjdTai", "midPointTai"),
+    "band": ("band", "filterName"),
+    "exposure": ("visit", "detector"),
+    "apparent": ("scienceFlux",),
+    "apparent_error": ("scienceFluxErr",),
+}
+_PHOTOMETRY = Photometry(
+    "flux",
+    "nJy",
+    "flux of the difference (PSF fit, nJy)",
+    (
+        Series("diaSource", **_SOURCE),
+        Series("prvDiaSources", **_SOURCE, alert_id=("diaSourceId",)),
+        Series("prvDiaForcedSources", **_SOURCE, kind="forced"),
+    ),
+    zero_point_mag=NJY_AB_MAG,
+)
 
 LSST = Survey(
     name="lsst",
@@ -20,10 +44,14 @@ LSST = Survey(
     time_in_seconds_from=1e8,
     time_note="Midpoint of the exposure, converted from TAI.",
     night_starts_utc_hours=12,
+    # Versions 5 and 6.
+    former_fields=frozenset({"diaSource.ccdVisitId", "diaSource.flags", "diaSource.programId"}),
     stamps={"science": ("cutoutScience",), "template": ("cutoutTemplate",), "difference": ("cutoutDifference",)},
     # Rubin's registry numbers its schemas 100 x major + minor: 704 is version 7.4.
     wire_schemas={
         100 * int(major) + int(minor): f"{major}.{minor}"
         for major, minor in (version.split(".") for version in known_schemas("lsst"))
     },
+    time_reference="midpoint",
+    photometry=_PHOTOMETRY,
 )

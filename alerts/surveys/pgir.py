@@ -1,6 +1,23 @@
 """PGIR, the Palomar Gattini-IR survey (schema version 0.1)."""
 
+from typing import Any
+
+from alerts.surveys.photometry import Photometry, Series
 from alerts.surveys.survey import Survey
+
+_DIFFERENCE: dict[str, Any] = {"value": ("magpsf",), "error": ("sigmapsf",), "sign": ("isdiffpos",), "time": ("jd",)}
+_PHOTOMETRY = Photometry(
+    "magnitude",
+    "mag",
+    "magnitude of the difference (PSF fit)",
+    (
+        Series("candidate", **_DIFFERENCE),
+        Series("prv_candidates", **_DIFFERENCE, alert_id=("candid",), limit=("diffmaglim",)),
+    ),
+    # Nothing in the packets says AB or Vega.
+    system=None,
+    only_band="J",
+)
 
 PGIR = Survey(
     name="pgir",
@@ -17,4 +34,7 @@ PGIR = Survey(
     night_starts_utc_hours=0,
     stamps={"science": ("cutoutScience",), "template": ("cutoutTemplate",), "difference": ("cutoutDifference",)},
     version=("schemavsn",),
+    time_reference="start",
+    stamp_side=61,
+    photometry=_PHOTOMETRY,
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from alerts.surveys.photometry import Photometry
 from schemas import Column, Table, known_schemas
 from schemas.avro_files import AvroSchema, named_types, resolve, without_null
 from schemas.tables import ENVELOPE, alerts_table, cutouts_table
@@ -41,6 +42,14 @@ class Survey:
     """Role of a cutout (science, template, difference) to the path of its bytes."""
     time_in_seconds_from: float = math.inf
     """Times of this value and more are not dates but seconds since 1970-01-01."""
+    time_reference: Literal["start", "midpoint"] | None = None
+    """Which moment of the exposure the time is; None where the survey does not say."""
+    stamp_side: int | None = None
+    """Pixels along the side of a whole stamp, where its header does not say where the source is."""
+    photometry: Photometry | None = None
+    """Where the brightness is and what it is; without it there are tables and stamps, but no light curves."""
+    former_fields: frozenset[str] = frozenset()
+    """Fields that only versions before the built-in ones had, in the records that ``fingerprint`` names."""
     version: tuple[str, ...] = ()
     """Path of the schema version in the packet; without one the schema's own version counts."""
     wire_schemas: Mapping[int, str] = field(default_factory=dict)
@@ -59,6 +68,11 @@ class Survey:
         return self.alerts_table.columns[len(ENVELOPE) :]
 
     @functools.cached_property
+    def by_field(self) -> dict[str, Column]:
+        """The packet's columns by what the packet calls them."""
+        return {column.field_name: column for column in self.packet_columns}
+
+    @functools.cached_property
     def cutouts_table(self) -> Table:
         """``{survey}_cutouts``."""
         return cutouts_table(self.name)
@@ -69,7 +83,20 @@ class Survey:
 
     def fits(self, schema: AvroSchema) -> bool:
         """Whether the schema has the fields by which this survey's packets are known."""
-        return all(has_path(schema, path) for path in self.fingerprint)
+        return self.fingerprint <= fields_of(schema)
+
+    @functools.cached_property
+    def known_fields(self) -> frozenset[str]:
+        """``fields_of`` all its versions together."""
+        return self.former_fields.union(*map(fields_of, known_schemas(self.name).values()))
+
+    def foreign(self, fields: Collection[str]) -> list[str]:
+        """Those of ``fields`` that no version of this survey has, in the records that tell its packets.
+
+        Whoever rewrites packets adds fields of his own beside these records; in them stands what the survey has measured.
+        """
+        records = {path.partition(".")[0] for path in self.fingerprint if "." in path}
+        return sorted(path for path in fields if path.partition(".")[0] in records and path not in self.known_fields)
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         # Workers know the surveys by name; their tables are not worth sending.
@@ -83,6 +110,18 @@ def record_name(schema: AvroSchema) -> str:
     name = str(schema.get("name", ""))
     namespace = schema.get("namespace")
     return f"{namespace}.{name}" if namespace and "." not in name else name
+
+
+def fields_of(schema: AvroSchema) -> frozenset[str]:
+    """Dotted paths of a record's fields and of the fields of the records among them."""
+    names = named_types(schema)
+    found = set()
+    for one in resolve(schema, names)["fields"]:
+        found.add(one["name"])
+        kind, _ = without_null(one["type"], names)
+        if isinstance(kind, dict) and kind["type"] == "record":
+            found |= {f"{one['name']}.{inner['name']}" for inner in kind["fields"]}
+    return frozenset(found)
 
 
 def has_path(schema: AvroSchema, path: str) -> bool:

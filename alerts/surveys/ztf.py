@@ -1,6 +1,58 @@
 """ZTF, the Zwicky Transient Facility at Palomar (schema versions 1.3 to 4.02)."""
 
+from typing import Any
+
+from alerts.surveys.photometry import Photometry, Series
 from alerts.surveys.survey import Survey
+
+_PIXEL_ARCSEC = 1.012
+_DIFFERENCE: dict[str, Any] = {
+    "value": ("magpsf",),
+    "error": ("sigmapsf",),
+    "sign": ("isdiffpos",),
+    "time": ("jd",),
+    "band": ("fid",),
+    "program": ("programid",),
+}
+_REFERENCE: dict[str, Any] = {
+    "reference_mag": ("magnr",),
+    "reference_error_mag": ("sigmagnr",),
+    "reference_distance": ("distnr",),
+}
+_FORCED = Series(
+    "fp_hists",
+    value=("forcediffimflux",),
+    error=("forcediffimfluxunc",),
+    time=("jd",),
+    band=("fid",),
+    kind="forced",
+    zero_point=("magzpsci",),
+    status=("procstatus",),
+    program=("programid",),
+    **_REFERENCE,
+    # Here in arcsec; in candidate and prv_candidates the same name is in pixels.
+    arcsec_per_distance=1.0,
+)
+_PHOTOMETRY = Photometry(
+    "magnitude",
+    "mag",
+    "magnitude of the difference (PSF fit, AB)",
+    (
+        Series("candidate", **_DIFFERENCE, **_REFERENCE, arcsec_per_distance=_PIXEL_ARCSEC),
+        Series(
+            "prv_candidates",
+            **_DIFFERENCE,
+            **_REFERENCE,
+            arcsec_per_distance=_PIXEL_ARCSEC,
+            alert_id=("candid",),
+            limit=("diffmaglim",),
+        ),
+        _FORCED,
+    ),
+    bands={1: "g", 2: "r", 3: "i"},
+    limit_n_sigma=5.0,
+)
+_FIELDS_OF_2016 = "a b2arat btc dec_lu dm dmkin luid m21 name objtype pa ra_lu source strcat".split(" ")  # noqa: SIM905
 
 ZTF = Survey(
     name="ztf",
@@ -21,5 +73,9 @@ ZTF = Survey(
         "template": ("cutoutTemplate.stampData",),
         "difference": ("cutoutDifference.stampData",),
     },
+    former_fields=frozenset(f"candidate.{name}" for name in _FIELDS_OF_2016),
     version=("schemavsn",),
+    time_reference="start",
+    stamp_side=63,
+    photometry=_PHOTOMETRY,
 )

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from alerts.surveys import Survey
+from alerts.surveys.photometry import Series
 from broker.pictures.packets import Packet, put, surveys_in, unique_rows
-from broker.pictures.photometry import PHOTOMETRY, Series
+from broker.pictures.photometry import photometry_of
 from broker.warehouse import BigQueryWarehouse, QueryError, Warehouse
 
 
@@ -29,7 +30,7 @@ def packets_of_object(warehouse: Warehouse, object_id: str, survey: str | None =
     if len(names) > 1:
         raise QueryError(f"object {object_id!r} is one of {' and of '.join(names)}; name the survey")
     found = known[names[0]]
-    own, *histories = PHOTOMETRY[found.name].series
+    own, *histories = photometry_of(found).series
     packets = _own_packets(warehouse, found, own, alerts)
     packets += [{one.name: _history(warehouse, found, one, alerts)} for one in histories]
     moving = " (solar system)" if alerts[-1]["object_kind"] == "solar_system" else ""
@@ -38,8 +39,8 @@ def packets_of_object(warehouse: Warehouse, object_id: str, survey: str | None =
 
 def _own_packets(warehouse: Warehouse, survey: Survey, series: Series, alerts: Sequence[dict[str, Any]]) -> list[Packet]:
     """Each alert's own record."""
-    fields = _fields(survey, series)
-    columns = ", ".join(["observed_at", *(f"{series.name}.{name} AS own_{name}" for name in fields)])
+    fields, column = _fields(survey, series), survey.by_field[series.name].name
+    columns = ", ".join(["observed_at", *(f"{column}.{name} AS own_{name}" for name in fields)])
     rows = unique_rows(warehouse, survey, _these(alerts), columns)
     packets: list[Packet] = []
     for row in warehouse.query(f"SELECT * FROM {rows} AS a ORDER BY observed_at DESC, alert_id").to_pylist():
@@ -58,15 +59,16 @@ def _history(warehouse: Warehouse, survey: Survey, series: Series, alerts: Seque
     keys = ", ".join(f"p.{name}" for name in names)
     # The dialects differ in what the alias of an UNNEST names: DuckDB a table of one column, BigQuery the element.
     alias = "p" if isinstance(warehouse, BigQueryWarehouse) else "entries(p)"
-    rows = unique_rows(warehouse, survey, _these(alerts), f"observed_at, {series.name}")
-    entries = f"{rows} AS a, UNNEST(a.{series.name}) AS {alias}"
+    column = survey.by_field[series.name].name
+    rows = unique_rows(warehouse, survey, _these(alerts), f"observed_at, {column}")
+    entries = f"{rows} AS a, UNNEST(a.{column}) AS {alias}"
     sql = f"SELECT {fields}, MAX(a.observed_at) AS newest FROM {entries} GROUP BY {keys}"
     return list(warehouse.query(f"{sql} ORDER BY newest DESC, {keys}").to_pylist())
 
 
 def _fields(survey: Survey, series: Series) -> list[str]:
     """The fields of a series that the survey's table has."""
-    column = survey.alerts_table.by_name.get(series.name)
+    column = survey.by_field.get(series.name)
     return [name for name in series.names if column is not None and name in column.by_name]
 
 

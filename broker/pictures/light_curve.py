@@ -16,7 +16,7 @@ from broker import warehouse as warehouses
 from broker.pictures.figure import canvas
 from broker.pictures.history import packets_of_object
 from broker.pictures.packets import Packet, object_name, survey_of
-from broker.pictures.photometry import PHOTOMETRY, Measurement, measurements, own_measurement
+from broker.pictures.photometry import Measurement, measurements, own_measurement, photometry_of
 from broker.warehouse import Warehouse
 
 BAND_COLORS = {
@@ -53,13 +53,14 @@ def plot_light_curve(
     Magnitudes (up is brighter) or fluxes over time in MJD, in the survey's own scale, UTC or TAI. Circles with errors are
     detections, open where the source was fainter than in the template and a magnitude cannot say so; triangles are upper
     limits; squares are forced photometry; the alert itself has a ring. Each measurement is drawn once.
-    Raises ``NoPicture`` for a packet of an unknown survey, ``QueryError`` for an object that the warehouse does not hold.
+    ``survey`` names whose packet or object it is, where that is not plain. Raises ``NoPicture`` for a packet of an unknown
+    survey, ``QueryError`` for an object that the warehouse does not hold.
     """
     ring: Measurement | None = None
     if isinstance(what, (str, int)):
         one, packets, name = _from_warehouse(str(what), warehouse, survey)
     else:
-        one = survey_of(what)
+        one = survey_of(what, survey)
         packets, name, ring = [what], object_name(what, one), own_measurement(what, one)
     points = measurements(packets, one)
     # Beside the axes there is room only in a figure of our own.
@@ -71,9 +72,9 @@ def plot_light_curve(
         ax.plot(ring.mjd, ring.value, "o", ms=13, mfc="none", mec="0.3", mew=1, label="_this alert", zorder=4)
     _label(ax, one, points, name)
     if points:
-        _scale(ax, points, PHOTOMETRY[one.name].quantity == "magnitude")
+        _scale(ax, points, photometry_of(one).quantity == "magnitude")
         place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if beside else {"loc": "best", "fontsize": "small"}
-        ax.legend(handles=_legend(points, PHOTOMETRY[one.name].quantity == "magnitude", ring is not None), **place)
+        ax.legend(handles=_legend(points, photometry_of(one).quantity == "magnitude", ring is not None), **place)
     else:
         ax.text(0.5, 0.5, "no photometry", transform=ax.transAxes, ha="center", va="center", color="0.35")
     return figure
@@ -100,7 +101,7 @@ def _draw(ax: Axes, look: _Look, points: list[Measurement], survey: Survey, scal
     band, is_forced, is_limit, is_negative = look
     color = BAND_COLORS.get(band, OTHER_COLOR)
     # A negative flux shows itself.
-    is_open = is_limit or (is_negative and PHOTOMETRY[survey.name].quantity == "magnitude")
+    is_open = is_limit or (is_negative and photometry_of(survey).quantity == "magnitude")
     marker = "v" if is_limit else "s" if is_forced else "o"
     size = (4 if is_forced else 5.5) if is_limit else 4.5 if is_forced else 7
     kind = f"{'forced ' if is_forced else ''}{'limit' if is_limit else 'negative' if is_open else 'detection'}"
@@ -129,7 +130,7 @@ def _label(ax: Axes, survey: Survey, points: list[Measurement], name: str) -> No
     said = ", ".join(f"{n:,} {kind}{'s' * (n > 1)}" for kind in ("detection", "limit", "forced point") if (n := counts[kind]))
     ax.set_title(f"{survey.name.upper()} {name}: {said or 'no photometry'}", fontsize="medium")
     ax.set_xlabel(f"MJD ({survey.time_scale.upper()})")
-    ax.set_ylabel(PHOTOMETRY[survey.name].label)
+    ax.set_ylabel(photometry_of(survey).label)
 
 
 def _scale(ax: Axes, points: list[Measurement], in_magnitudes: bool) -> None:

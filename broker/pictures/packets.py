@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from alerts.errors import UnknownSurvey
 from alerts.layout import pluck
-from alerts.surveys import SURVEYS, Survey
+from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
 from broker.warehouse import BigQueryWarehouse, QueryError, Warehouse
 from schemas.views import Dialect, unique_alerts_sql
@@ -20,19 +21,37 @@ class NoPicture(ValueError):
     """There is nothing to draw; the message says why in one sentence."""
 
 
-def survey_of(packet: Packet) -> Survey:
-    """The survey of a decoded packet, by its fields. Raises ``NoPicture`` when they are no survey's.
+def survey_of(packet: Packet, named: str | None = None) -> Survey:
+    """The survey of a decoded packet: the one named, else by its fields. Raises ``NoPicture`` when they do not tell.
 
     Only the packet's schema tells for sure (``alerts.surveys.identify``); a plain dict no longer has it.
     """
-    for one in SURVEYS.values():
-        if all(has(packet, path) for path in one.fingerprint):
-            return one
-    # Versions of old, before the names that a survey is known by.
-    for one in SURVEYS.values():
-        if all(any(has(packet, path) for path in paths) for paths in (one.alert_id, one.ra_deg, one.dec_deg, one.time)):
-            return one
-    raise NoPicture(f"the packet is of none of {', '.join(SURVEYS)}: it has the fields {', '.join(list(packet)[:8]) or 'none'}")
+    if named is not None:
+        try:
+            return survey(named)
+        except UnknownSurvey as error:
+            raise NoPicture(str(error)) from None
+    fields = set(packet)
+    for name, value in packet.items():
+        if isinstance(value, Mapping):
+            fields |= {f"{name}.{inner}" for inner in value}
+    try:
+        return by_fields(fields, "the packet")
+    except UnknownSurvey as error:
+        # Versions of old, before the names that a survey is known by.
+        others = {path for one in SURVEYS.values() for path in one.known_fields if "." not in path}
+        facts = [one for one in SURVEYS.values() if not one.fingerprint <= fields and _has_facts(packet, one)]
+        found = [one for one in facts if not fields & (others - one.known_fields)]
+        if len(found) == 1:
+            return found[0]
+        raise NoPicture(str(error)) from None
+
+
+def _has_facts(packet: Packet, survey: Survey) -> bool:
+    """Whether a packet has its id, place and time where the survey's have them."""
+    return all(
+        any(has(packet, path) for path in paths) for paths in (survey.alert_id, survey.ra_deg, survey.dec_deg, survey.time)
+    )
 
 
 def has(packet: Packet, path: str) -> bool:
@@ -103,7 +122,7 @@ def packet_of_alert(warehouse: Warehouse, alert_id: int, survey: str | None = No
     this = f"night = DATE '{key['night']}' AND alert_id = {int(alert_id)}"
     rows = warehouse.query(f"SELECT * FROM {one.name}_alerts WHERE {this}").to_pylist()
     row = next(row for row in rows if all(row[name] == key[name] for name in ("packet_digest", "schema_version")))
-    packet = {column.name: row[column.name] for column in one.packet_columns if column.name in row}
+    packet = {column.field_name: row[column.name] for column in one.packet_columns if column.name in row}
     if stamps:
         for role, value in _stamps(warehouse, one, this).items():
             put(packet, one.stamps[role][0], value)

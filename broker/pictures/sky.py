@@ -20,7 +20,6 @@ from broker import warehouse as warehouses
 from broker.pictures.figure import canvas
 from broker.pictures.light_curve import BAND_COLORS, OTHER_COLOR
 from broker.pictures.packets import surveys_in, unique_rows
-from broker.pictures.photometry import PHOTOMETRY, band_name
 from broker.warehouse import QueryError, Warehouse
 
 MAX_POINTS = 20_000
@@ -100,14 +99,11 @@ def _nights(warehouse: Warehouse, surveys: list[Survey]) -> str:
 def _points(ax: Axes, warehouse: Warehouse, surveys: list[Survey], night: date) -> None:
     by_band: dict[str, list[tuple[float, float]]] = {}
     for survey in surveys:
-        facts = PHOTOMETRY[survey.name]
-        own = facts.series[0]
-        column = survey.alerts_table.by_name[own.name]
-        band = next((f"{own.name}.{name}" for name in own.band if name in column.by_name), "NULL")
+        band = _band_column(survey)
         rows = _of_night(warehouse, survey, night, f"healpix29, ra_deg, dec_deg, {band} AS own_band")
         sql = f"SELECT ra_deg, dec_deg, own_band FROM {rows} WHERE healpix29 IS NOT NULL"
         for row in warehouse.query(sql).to_pylist():
-            name = band_name(row["own_band"], facts)
+            name = survey.photometry.band_name(row["own_band"]) if survey.photometry else "unknown"
             by_band.setdefault(name, []).append((row["ra_deg"], row["dec_deg"]))
     most = max(map(len, by_band.values()), default=0)
     for name in sorted(by_band, key=lambda band: (*BAND_COLORS, band).index(band)):
@@ -115,6 +111,15 @@ def _points(ax: Axes, warehouse: Warehouse, surveys: list[Survey], night: date) 
         color = BAND_COLORS.get(name, OTHER_COLOR)
         label = f"{name} band ({len(ra):,})"
         ax.scatter(*_place(ra, dec), s=10 if most < 1000 else 3, color=color, alpha=0.7, lw=0, label=label, zorder=3)
+
+
+def _band_column(survey: Survey) -> str:
+    """Where the survey's table has the band of an alert; NULL where nobody has told."""
+    if survey.photometry is None:
+        return "NULL"
+    own = survey.photometry.series[0]
+    column = survey.by_field[own.name]
+    return next((f"{column.name}.{name}" for name in own.band if name in column.by_name), "NULL")
 
 
 def _density(fig: Any, ax: Axes, warehouse: Warehouse, surveys: list[Survey], night: date) -> None:

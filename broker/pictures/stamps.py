@@ -17,9 +17,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.transforms import Affine2D, Transform
 
 from alerts.cutouts import JPEG_SIDE, NOT_COVERED, BadStamp, Image, Stamp, read_stamp, source_pixel
+from alerts.surveys import Survey
 from broker.pictures.figure import Picture
 from broker.pictures.packets import Packet, first, object_name, observed_at, survey_of
-from broker.pictures.photometry import PHOTOMETRY, band_of, own_measurement
+from broker.pictures.photometry import band_of, own_measurement
 
 NAN_COLOR = "#e8a33d"
 _MARK_COLOR = "#007a94"
@@ -32,20 +33,20 @@ _SHOWN_CHARACTERS = 90
 _REVERSED = "refmsci"
 
 
-def plot_stamps(packet: Packet, fig: Figure | SubFigure | None = None) -> Figure:
+def plot_stamps(packet: Packet, fig: Figure | SubFigure | None = None, *, survey: str | None = None) -> Figure:
     """Science, template and difference stamp of a packet as fastavro gives it, on a new figure or on ``fig``.
 
     Where a stamp has celestial coordinates north is up and east is left, and the axes are arcsec from the source; else it
     is shown as the detector saw it, in pixels from the source. A missing or damaged stamp is an empty panel that says so.
-    Raises ``NoPicture`` for a packet of an unknown survey.
+    ``survey`` names whose packet it is, which its fields tell else. Raises ``NoPicture`` where they do not.
     """
-    survey = survey_of(packet)
+    one = survey_of(packet, survey)
     figure: Any = Picture(figsize=_INCHES, layout="constrained") if fig is None else fig
-    figure.suptitle(_title(packet), fontsize="medium")
+    figure.suptitle(_title(packet, one), fontsize="medium")
     place = [_float(first(packet, (f"candidate.{name}",))) for name in ("xpos", "ypos")]
-    side = PHOTOMETRY[survey.name].stamp_side
-    panels = figure.subplots(1, len(survey.stamps))
-    for ax, (role, paths) in zip(panels, survey.stamps.items(), strict=True):
+    side = one.stamp_side
+    panels = figure.subplots(1, len(one.stamps))
+    for ax, (role, paths) in zip(panels, one.stamps.items(), strict=True):
         ax.set_title(_panel_title(packet, role))
         data = first(packet, paths)
         if data is None:
@@ -58,19 +59,19 @@ def plot_stamps(packet: Packet, fig: Figure | SubFigure | None = None) -> Figure
     return cast(Figure, figure)
 
 
-def _title(packet: Packet) -> str:
+def _title(packet: Packet, survey: Survey) -> str:
     """Two lines: object and alert id; time, band and brightness."""
-    survey = survey_of(packet)
     name = f"{survey.name.upper()} {object_name(packet, survey)}   alert {first(packet, survey.alert_id)}"
-    facts, own = PHOTOMETRY[survey.name], own_measurement(packet, survey)
+    facts, own = survey.photometry, own_measurement(packet, survey)
     brightness = "brightness unknown"
-    if own is not None:
+    if facts is not None and own is not None:
         figures = 2 if facts.quantity == "magnitude" else 0 if abs(own.value) >= 100 else 1
         error = "" if math.isnan(own.error) else f" ± {own.error:.{figures}f}"
         brightness = f"{own.value:.{figures}f}{error} {facts.unit}".replace("-", "\N{MINUS SIGN}")
         if own.is_negative and facts.quantity == "magnitude":
             brightness += " (fainter than the template)"
-    return f"{name}\n{observed_at(packet, survey)}   {band_of(packet, survey)} band   {brightness}"
+    band = band_of(packet, survey)
+    return f"{name}\n{observed_at(packet, survey)}   {f'{band} band   ' if band else ''}{brightness}"
 
 
 def _panel_title(packet: Packet, role: str) -> str:

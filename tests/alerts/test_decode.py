@@ -289,7 +289,7 @@ def test_packets_of_no_survey_are_dead_letters_that_name_the_surveys():
     schema = {"type": "record", "name": "weather", "fields": [{"name": "rain", "type": "double"}]}
     letter = ingest(container([{"rain": 1.5}], schema)).the_letter()
     assert letter.error_type == "UnknownSurvey"
-    assert "ztf, lsst, elasticc" in letter.message
+    assert "ztf, lsst, decam, elasticc" in letter.message
     assert "--survey" in letter.message
 
 
