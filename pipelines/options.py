@@ -110,7 +110,7 @@ def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
         "--crossmatch",
         action="append",
         metavar="CATALOG",
-        help="vizier:TABLE (vizier:II/246/out), simbad, or file:PATH (Parquet, CSV or FITS, local or gs://); "
+        help="vizier:TABLE (vizier:II/246/out), simbad, or file:PATH (Parquet, CSV, FITS, VOTable, .., local or gs://); "
         "CATALOG?radius_arcsec=1.5 has a radius of its own; may be given many times",
     )
     group.add_argument(

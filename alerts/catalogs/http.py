@@ -159,7 +159,19 @@ def _call(
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             if leash.expired or time.monotonic() - begun >= deadline_secs:
                 raise Unavailable(f"{url} did not answer within {deadline_secs:g} s") from error
-            raise Unavailable(f"{url} cannot be reached or broke off: {type(error).__name__}: {error}") from error
+            raise Unavailable(f"{url} cannot be reached or broke off: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What lies at the bottom of libraries' errors: the system's own words, where there are some."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, socket.gaierror):
+            return f"no host of that name is known here ({below.strerror}); is there a network?"
+        if isinstance(below, OSError) and below.errno and below.strerror:
+            return below.strerror
+        below = below.__cause__ or below.__context__
+    return f"{type(error).__name__}: {error}"
 
 
 def _body(response: requests.Response, max_bytes: int) -> bytes:

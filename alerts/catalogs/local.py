@@ -1,4 +1,4 @@
-"""Catalogs in files, Parquet, CSV or FITS: loaded once into a worker process, and asked by all its threads.
+"""Catalogs in files (see ``read_table``): loaded once into a worker process, and asked by all its threads.
 
 A file stays in memory whole: its columns, and 12 bytes a source for the index (28 where its positions are not 64-bit floats
 without gaps). 10 million sources with six columns: 630 MB, and 1.5 GB while they are read (``benchmarks.local_catalog``).
@@ -6,12 +6,11 @@ without gaps). 10 million sources with six columns: 630 MB, and 1.5 GB while the
 
 from __future__ import annotations
 
-import builtins
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import BinaryIO, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import astropy.units as u
 import numpy as np
@@ -19,9 +18,11 @@ import pyarrow as pa
 
 from alerts.catalogs.catalog import BadCatalog, Candidates, Floats, Layout
 from alerts.catalogs.matching import floats
-from alerts.catalogs.read_table import Header, Opener, read_header, read_table
+from alerts.catalogs.position_columns import PositionColumns, find_positions, listed
+from alerts.catalogs.read_table import Header, Opener, open_local_file, parts_of, read_header, read_table
 from alerts.catalogs.sky_index import SkyIndex
 from alerts.catalogs.spec import check_pairs, jyear
+from alerts.catalogs.table_positions import arrow_positions, is_sexagesimal
 from alerts.positions import on_the_sky
 
 SLOW_MAS_YR = 187.0
@@ -31,19 +32,7 @@ Barnard's star (10.4 arcsec a year) does not widen the search for all."""
 _FASTEST_MAS_YR = 1e5
 """Ten times Barnard's star."""
 _PARAMETERS = ("ra", "dec", "id", "pmra", "pmdec", "epoch")
-_POSITIONS = (
-    ("ra_deg", "dec_deg"),
-    ("ra", "dec"),
-    ("raj2000", "dej2000"),
-    ("_raj2000", "_dej2000"),
-    ("raj2000", "decj2000"),
-    ("ra_icrs", "de_icrs"),
-    ("radeg", "dedeg"),
-    ("rarad", "derad"),  # of Hipparcos-2: degrees
-    ("ramean", "decmean"),
-)
 _IDS = ("source_id", "id", "name", "main_id", "objid", "object_id", "designation", "source")
-_MANY_COLUMNS = 60
 _SPARE_MOTION = 1.001
 """A star's path on the sky as ERFA computes it is not longer than rate times years but for the light's travel time, 1e-5."""
 _SPARE_ARCSEC = 1e-3
@@ -122,20 +111,42 @@ def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = No
     times cos dec) and gives the ``epoch`` of the positions as a Julian year. ``opener`` opens a path or URI to read bytes.
     Raises ``BadCatalog``.
     """
-    layout = check_local(path, columns, opener)
-    numbers = [name for name in (layout.ra, layout.dec, layout.pmra, layout.pmdec) if name is not None]
+    layout, positions = _checked(path, columns, opener or open_local_file)
+    numbers = [name for name in (layout.pmra, layout.pmdec) if name is not None]
     ids = [] if layout.source_id is None else [layout.source_id]
-    catalog = LocalCatalog(read_table(path, opener or _open, numbers=numbers, ids=ids), layout)
+    read = read_table(path, opener or open_local_file, numbers=numbers, ids=ids, texts=[positions.ra, positions.dec])
+    catalog = LocalCatalog(*_in_degrees(path, read, layout, positions))
     if not len(catalog):
         raise BadCatalog(
-            f"none of the {catalog.left_out} sources in {path} is on the sky; columns {layout.ra!r} and {layout.dec!r} must hold "
-            "degrees, 0 <= RA < 360 and -90 <= Dec <= 90"
+            f"none of the {catalog.left_out} sources in {path} is on the sky; columns {positions.ra!r} and "
+            f"{positions.dec!r} must hold degrees, 0 <= RA < 360 and -90 <= Dec <= 90"
         )
     return catalog
 
 
+def _in_degrees(path: str, sources: pa.RecordBatch, layout: Layout, positions: PositionColumns) -> tuple[pa.RecordBatch, Layout]:
+    """The sources with columns of their ICRS degrees; those of the file, untouched, where they are that."""
+    added = []
+    for name, degrees in zip((positions.ra, positions.dec), arrow_positions(path, sources, positions), strict=True):
+        column = sources.column(name)
+        is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
+        if is_number and np.array_equal(floats(sources, name), degrees, equal_nan=True):
+            added.append(name)
+            continue
+        new = f"{'ra' if name == positions.ra else 'dec'}_deg"
+        while new in sources.schema.names:
+            new = f"_{new}"
+        sources = sources.append_column(new, pa.array(degrees, mask=np.isnan(degrees)))
+        added.append(new)
+    return sources, replace(layout, ra=added[0], dec=added[1])
+
+
 def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> Layout:
     """What is where in a file, from its header alone. Raises ``BadCatalog`` where ``open_local`` would, as far as that tells."""
+    return _checked(path, columns, opener or open_local_file)[0]
+
+
+def _checked(path: str, columns: Mapping[str, str], opener: Opener) -> tuple[Layout, PositionColumns]:
     unknown = sorted(set(columns) - set(_PARAMETERS))
     if unknown:
         raise BadCatalog(f"{path} has the parameter {unknown[0]!r}; a file takes {', '.join(_PARAMETERS)}")
@@ -143,48 +154,45 @@ def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = N
     check_pairs(path, columns)
     if "pmra" in columns and epoch is None:
         raise BadCatalog(f"{path} has proper motions but no epoch; say when its positions hold: epoch=2016.0")
-    header = read_header(path, opener or _open)
-    ra, dec = (columns["ra"], columns["dec"]) if "ra" in columns else _find_positions(path, header)
+    header = read_header(path, opener)
+    positions = find_positions(path, header.fields, columns.get("ra"), columns.get("dec"))
+    for name in (positions.ra, positions.dec):
+        _check_position(path, header, name)
     pmra, pmdec = columns.get("pmra"), columns.get("pmdec")
-    for name, unit in ((ra, u.deg), (dec, u.deg), (pmra, u.mas / u.yr), (pmdec, u.mas / u.yr)):
-        if name is not None:
-            _check_number(path, header, name, unit)
+    for motion in (pmra, pmdec):
+        if motion is not None:
+            _check_motion(path, header, motion)
     if header.empty:
         raise BadCatalog(f"{path} has no rows; a catalog without sources would match nothing, and not say why")
-    return Layout(ra, dec, _id(path, header, columns.get("id")), pmra, pmdec, position_epoch_jyear=epoch)
+    source_id = _id(path, header, columns.get("id"))
+    return Layout(positions.ra, positions.dec, source_id, pmra, pmdec, position_epoch_jyear=epoch), positions
 
 
-def _find_positions(path: str, header: Header) -> tuple[str, str]:
-    named: dict[str, list[str]] = {}
-    for name in header.kinds:
-        named.setdefault(name.lower(), []).append(name)
-    found = [(ra, dec) for one, other in _POSITIONS for ra in named.get(one, []) for dec in named.get(other, [])]
-    if len(found) == 1:
-        return found[0]
-    many = f"several columns of {path} may hold the positions ({', '.join('/'.join(pair) for pair in found)})"
-    none = f"no columns of {path} are known to hold positions"
-    raise BadCatalog(f"{many if found else none}; say which with ra=..&dec=..; it has {_listed(header)}")
+def _check_position(path: str, header: Header, name: str) -> None:
+    """Refuse early what is neither a number nor text that may be an angle."""
+    is_text = header.kinds[name] in ("string", "large_string", "string_view")
+    sample = header.samples.get(name)
+    if name not in header.numbers and not is_text and not (sample is not None and is_sexagesimal(sample)):
+        raise BadCatalog(
+            f"column {name!r} of {path} holds {header.kinds[name]}; it must hold decimal numbers in deg, or text like 05:34:31.9"
+        )
 
 
-def _listed(header: Header) -> str:
-    names = list(header.kinds)
-    more = f" and {len(names) - _MANY_COLUMNS} more" if len(names) > _MANY_COLUMNS else ""
-    return ", ".join(names[:_MANY_COLUMNS]) + more
-
-
-def _check_number(path: str, header: Header, name: str, unit: u.UnitBase) -> None:
+def _check_motion(path: str, header: Header, name: str) -> None:
+    unit = u.mas / u.yr
     _check_there(path, header, name)
     if name not in header.numbers:
         raise BadCatalog(f"column {name!r} of {path} holds {header.kinds[name]}; it must hold decimal numbers in {unit}")
-    told = u.Unit(header.units.get(name, ""), parse_strict="silent")
+    text = next(field.unit for field in header.fields if field.name == name)
+    told = u.Unit(text, parse_strict="silent")
     # What astropy cannot read, and what is not said, is taken for right.
-    if name in header.units and not isinstance(told, u.UnrecognizedUnit) and told != unit:
-        raise BadCatalog(f"column {name!r} of {path} is in {header.units[name]}; it must be in {unit}")
+    if text and not isinstance(told, u.UnrecognizedUnit) and told != unit:
+        raise BadCatalog(f"column {name!r} of {path} is in {text}; it must be in {unit}")
 
 
 def _check_there(path: str, header: Header, name: str) -> None:
     if name not in header.kinds:
-        raise BadCatalog(f"{path} has no column {name!r}; it has {_listed(header)}")
+        raise BadCatalog(f"{path} has no column {name!r}; it has {listed(header.kinds)}")
 
 
 def _id(path: str, header: Header, wanted: str | None) -> str | None:
@@ -194,10 +202,6 @@ def _id(path: str, header: Header, wanted: str | None) -> str | None:
     if wanted not in header.ids:
         raise BadCatalog(f"column {wanted!r} of {path} holds {header.kinds[wanted]}; ids are integers or text")
     return wanted
-
-
-def _open(path: str) -> BinaryIO:
-    return builtins.open(path, "rb")
 
 
 class _Shared:
@@ -229,7 +233,7 @@ def shared_local(path: str, columns: Mapping[str, str], opener: Opener | None = 
 def _stamp(path: str) -> tuple[int, int] | None:
     """What tells a file from an earlier one of its name; None where that would mean asking a storage service."""
     try:
-        found = os.stat(path)
+        found = [os.stat(one) for one in (parts_of(path) if os.path.isdir(path) else [path])]
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return max((one.st_mtime_ns for one in found), default=0), sum(one.st_size for one in found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
@@ -327,7 +329,10 @@ REFUSALS = {
         "'name' .* text such as 'a'; it must hold decimal numbers in deg",
     ),
     "text for a motion": (GOOD, {**MOVING, "pmra": "name"}, "text such as 'a'; it must hold decimal numbers in mas / yr"),
-    "hours and minutes": ("ra,dec\n05 34 31.9,22 00 52\n", {}, "text such as '05 34 31.9'"),
+    "a position in words": ("ra,dec\nnorth,22\n", {}, "'ra' .* text such as 'north'; .* or text like 05:34:31.9"),
+    "positions of another equinox": ("RAB1950,DEB1950\n1,2\n", {}, r"column 'RAB1950' in B1950 \(FK4\) ones; convert"),
+    "galactic positions": ("GLON,GLAT\n1,2\n", {}, r"column 'GLON' in galactic ones; convert .*frame='galactic'"),
+    "galactic positions asked for": ("l,b\n1,2\n", {"ra": "l", "dec": "b"}, "column 'l' of .* holds galactic coordinates"),
     "positions of no known name": (
         "lon,lat\n1,2\n",
         {},
@@ -362,10 +367,10 @@ def damaged(path: str, data: bytes) -> str:
 def test_files_that_are_not_there_or_not_what_their_name_says(tmp_path):
     with pytest.raises(BadCatalog, match=r"cannot be opened \(FileNotFoundError.*every worker can read"):
         check_local(str(tmp_path / "none.parquet"), {})
-    with pytest.raises(BadCatalog, match=r"must end in \.parquet, \.csv, \.csv\.gz, \.fits, \.fit"):
+    with pytest.raises(BadCatalog, match=r"must end in \.parquet, \.csv, \.tsv, \.fits, \.fit, \.vot, .* with \.gz"):
         check_local(str(tmp_path / "stars.txt"), {})
     (tmp_path / "folder.parquet").mkdir()
-    with pytest.raises(BadCatalog, match="cannot be opened"):
+    with pytest.raises(BadCatalog, match=r"the folder .* holds no \.parquet file"):
         check_local(str(tmp_path / "folder.parquet"), {})
     for ending, kind in ((".parquet", "Parquet"), (".fits", "FITS"), (".csv", "CSV")):
         for data in (b"\xff\xfe\x00\x01" * 1000, b"" if ending != ".csv" else b"\xff"):
@@ -391,18 +396,19 @@ def test_refusals_of_what_parquet_and_fits_tell_of_themselves(tmp_path):
     parquet, fits_path = str(tmp_path / "a.parquet"), str(tmp_path / "a.fits")
     pq.write_table(pa.table({"ra": ["1h"], "dec": [2.0], "id": [0.5], "when": [True]}), parquet)
     for columns, says in (
-        ({}, "'ra' of .* holds string; it must hold decimal numbers in deg"),
         ({"ra": "when", "dec": "dec"}, "holds bool"),
         ({"ra": "dec", "dec": "dec", "id": "id"}, "'id' of .* holds double; ids are integers or text"),
     ):
         with pytest.raises(BadCatalog, match=says):
             check_local(parquet, columns)
+    with pytest.raises(BadCatalog, match=r"row 0 \(from 0\) of .* has '1h' for 'ra'"):
+        open_local(parquet, {})
     table = Table({"ra": [0.1], "dec": [0.2], "ra_h": [1.0], "pmra": [0.1], "pmdec": [0.1], "odd": [1.0]})
-    for name, unit in {"ra": "rad", "dec": "deg", "pmra": "arcsec/yr", "pmdec": "mas/yr"}.items():
+    for name, unit in {"ra": "Jy", "dec": "deg", "pmra": "arcsec/yr", "pmdec": "mas/yr"}.items():
         table[name].unit = unit
     table.write(fits_path)
     for columns, says in (
-        ({}, "'ra' of .* is in rad; it must be in deg"),
+        ({}, "'ra' of .* is in Jy, which is no unit of an angle"),
         ({"ra": "ra_h", "dec": "dec", **MOVING}, "'pmra' of .* is in arcsec.* it must be in mas / yr"),
     ):
         with pytest.raises(BadCatalog, match=says):
@@ -422,7 +428,7 @@ def test_what_only_the_rows_tell_is_refused_when_they_are_read(tmp_path):
     many = "".join(f"{i % 360},0\n" for i in range(300_000))
     path = write_csv(tmp_path / "late.csv", f"ra,dec\n{many}05:34:31,0\n")
     check_local(path, {})
-    with pytest.raises(BadCatalog, match=r"column 'ra' of .* has '05:34:31'; write all of it as decimal numbers"):
+    with pytest.raises(BadCatalog, match=r"row 300000 \(from 0\) of .* has '05:34:31' for 'ra'; write all of the column as"):
         open_local(path, {})
     path = write_csv(tmp_path / "radians.csv", "ra,dec\n-999,-999\n400,1\n")
     with pytest.raises(BadCatalog, match=r"none of the 2 sources .* is on the sky; columns 'ra' and 'dec' must hold degrees"):
@@ -473,7 +479,7 @@ def test_sources_without_a_place_on_the_sky_are_left_out_and_counted(tmp_path):
     dec = pa.array([0.0, 0.0, 0.0, 0.0, 0.0, 90.5, None, -90.0])
     pq.write_table(pa.table({"ra": ra, "dec": dec, "id": list("abcdefgh")}), tmp_path / "holes.parquet")
     catalog = open_local(str(tmp_path / "holes.parquet"), {})
-    assert (len(catalog), catalog.left_out) == (2, 6)
+    assert (len(catalog), catalog.left_out) == (3, 5)  # RA 360 is RA 0
     found = catalog.search(np.array([10.0, 200.0]), np.array([0.0, -90.0]), 1.0, None)
     assert names_found(found, "id") == [["a"], ["h"]]
 
@@ -656,9 +662,20 @@ def test_variable_stars_of_the_gcvs_are_found_as_fink_found_them(real_data):
     assert (len(unknown), len([i for i in unknown if i in kinds])) == (323, 1)
 
 
-def test_a_catalog_with_times_and_degrees_of_arc_is_refused(real_data):
-    path = str(real_data / "catalogs" / "3hsp.csv")
-    with pytest.raises(BadCatalog, match=r"known to hold positions.*R\.A\., Dec"):
-        check_local(path, {})
-    with pytest.raises(BadCatalog, match=r"'R\.A\.' of .* holds text such as .*00 01 16.37"):
-        check_local(path, {"ra": "R.A.", "dec": "Dec"})
+@pytest.mark.filterwarnings("ignore:.*Treating as 0 sec")  # one name has 60.0 seconds
+def test_a_catalog_in_hours_and_degrees_of_arc(real_data):
+    catalog = open_local(str(real_data / "catalogs" / "3hsp.csv"), {"id": "3HSP Source name"})
+    assert (catalog.layout.ra, catalog.layout.dec, catalog.left_out) == ("ra_deg", "dec_deg", 0)
+    # 3HSPJ000116.4+293534 at 00 01 16.37 +29 35 34.0
+    found = catalog.search(np.array([0.3182083333]), np.array([29.5927777778]), 0.1, None)
+    assert found.sources.column("3HSP Source name").to_pylist() == ["3HSPJ000116.4+293534"]
+    # Its name says where each source is, to a tenth of a second of time.
+    rows = catalog.search(np.array([0.0]), np.array([0.0]), 180 * 3600.0, None).sources.to_pylist()
+    named = [re.fullmatch(r"3HSPJ(\d\d)(\d\d)(\d\d.\d)([+-]\d\d)(\d\d)(\d\d)", row["3HSP Source name"]) for row in rows]
+    places = SkyCoord(
+        [f"{one[1]}:{one[2]}:{one[3]} {one[4]}:{one[5]}:{one[6]}" for one in named if one], unit=("hourangle", "deg")
+    )
+    ours = [(row["ra_deg"], row["dec_deg"]) for row, one in zip(rows, named, strict=True) if one]
+    ours = SkyCoord(*np.transpose(ours), unit="deg")
+    assert len(places) > 1900
+    assert np.percentile(places.separation(ours).arcsec, 99) < 3
