@@ -36,5 +36,7 @@ PGIR = Survey(
     version=("schemavsn",),
     time_reference="start",
     stamp_side=61,
+    # From the places of stars in exposures after exposures: x runs north, y east, to within 1.1 degrees.
+    sky_of_pixels_arcsec=((0.0, 4.36), (4.36, 0.0)),
     photometry=_PHOTOMETRY,
 )

@@ -46,6 +46,9 @@ class Survey:
     """Which moment of the exposure the time is; None where the survey does not say."""
     stamp_side: int | None = None
     """Pixels along the side of a whole stamp, where its header does not say where the source is."""
+    sky_of_pixels_arcsec: tuple[tuple[float, float], tuple[float, float]] | None = None
+    """How a stamp without coordinates of its own lies on the sky: ``((east of x, east of y), (north of x, north of y))``, arcsec
+    per pixel, y from row 0 to row 1. None where nobody knows."""
     photometry: Photometry | None = None
     """Where the brightness is and what it is; without it there are tables and stamps, but no light curves."""
     former_fields: frozenset[str] = frozenset()

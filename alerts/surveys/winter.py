@@ -39,5 +39,7 @@ WINTER = Survey(
     version=("schemavsn",),
     time_reference="start",
     stamp_side=81,
+    # From three alerts of one exposure, and from the 2MASS stars that they name.
+    sky_of_pixels_arcsec=((-1.11, 0.0), (0.0, 1.11)),
     photometry=_PHOTOMETRY,
 )

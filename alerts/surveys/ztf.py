@@ -77,5 +77,7 @@ ZTF = Survey(
     version=("schemavsn",),
     time_reference="start",
     stamp_side=63,
+    # From alerts of one exposure: in every quadrant row 0 is north of row 1, and x runs west, to within 1.1 degrees.
+    sky_of_pixels_arcsec=((-_PIXEL_ARCSEC, 0.0), (0.0, -_PIXEL_ARCSEC)),
     photometry=_PHOTOMETRY,
 )

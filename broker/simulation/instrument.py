@@ -36,6 +36,8 @@ class Instrument:
     """Column and row of each chip in the focal plane; columns count from east, rows from south."""
     chip_pixels: tuple[int, int]
     pixel_arcsec: float
+    rows_run_south: bool
+    """Whether row 0 of a chip is its northern end (ZTF); columns run west."""
     cell_arcsec: float
     """At most one object lies in each cell of this size, which keeps objects at least 0.3 cells apart."""
     field_rows_deg: tuple[float, float]

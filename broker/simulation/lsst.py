@@ -51,6 +51,7 @@ RUBIN = Instrument(
     chips=_science_array(),
     chip_pixels=(4072, 4000),
     pixel_arcsec=history.PIXEL_ARCSEC,
+    rows_run_south=False,
     cell_arcsec=40,
     field_rows_deg=(-68, 6),
     field_spacing_deg=3.7,

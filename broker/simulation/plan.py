@@ -133,7 +133,8 @@ class NightPlan:
         east, north = one.chip_corner_deg()
         scale = one.pixel_arcsec / 3600
         center = np.array([(f.ra_deg, f.dec_deg) for f in self.fields])[field]
-        ra, dec = from_tangent_plane(center[:, 0], center[:, 1], east[chip] - x * scale, north[chip] + y * scale)
+        up = one.chip_pixels[1] - y if one.rows_run_south else y
+        ra, dec = from_tangent_plane(center[:, 0], center[:, 1], east[chip] - x * scale, north[chip] + up * scale)
         ra, dec = np.round(ra, DECIMALS), np.round(dec, DECIMALS)
         star = self.rng(Stream.STARS).random((count, 4))
         near, far = STAR_SEPARATION_ARCSEC

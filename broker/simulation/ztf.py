@@ -39,6 +39,7 @@ PALOMAR = Instrument(
     chips=tuple((channel % 8, channel // 8) for channel in range(64)),
     chip_pixels=history.CHIP_PIXELS,
     pixel_arcsec=PIXEL_ARCSEC,
+    rows_run_south=True,
     cell_arcsec=60,
     field_rows_deg=(-22, 71),
     field_spacing_deg=7.5,
@@ -204,11 +205,11 @@ def _cutouts(plan: NightPlan, one: SkyObject, curve: LightCurve, candidate: dict
 
 
 def _scene(rng: np.random.Generator, one: SkyObject, curve: LightCurve, candidate: dict[str, Any], position: int) -> Scene:
-    """The sky about the detection in DN and pixels; x runs west, y north."""
+    """The sky about the detection in DN and pixels; x runs west, y south."""
     per_njy = history.dn_per_njy(candidate["magzpsci"])
     dx, dy = candidate["xpos"] - round(candidate["xpos"]), candidate["ypos"] - round(candidate["ypos"])
     angle, away = np.radians(curve.reference_angle_deg), curve.reference_arcsec / PIXEL_ARCSEC
-    nearest = Star(dx - away * np.sin(angle), dy + away * np.cos(angle), float(curve.reference_njy[position]) * per_njy)
+    nearest = Star(dx - away * np.sin(angle), dy - away * np.cos(angle), float(curve.reference_njy[position]) * per_njy)
     places = rng.uniform(-ZTF_SIDE / 2, ZTF_SIDE / 2, (rng.poisson(2.5), 2))
     field_stars = [Star(float(x), float(y), 300 * (1 - rng.random()) ** -1.2) for x, y in places]
     fwhm = candidate["fwhm"]

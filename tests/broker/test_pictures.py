@@ -127,7 +127,7 @@ def test_three_different_stamps_with_astropys_pixels(real_data: Path) -> None:
     assert "2018-11-29 " in title
     assert "UTC" in title
     assert f"g band   {packet['candidate']['magpsf']:.2f} ± {packet['candidate']['sigmapsf']:.2f} mag" in title
-    assert all(ax.get_xlabel() == "pixels (detector orientation)" for ax in fig.axes)
+    assert all((ax.get_xlabel(), ax.get_ylabel()) == ("arcsec east", "arcsec north") for ax in fig.axes)
 
 
 REAL = {
@@ -221,7 +221,85 @@ def test_a_cut_stamp_stands_where_the_chip_ends(real_data: Path) -> None:
     assert image.get_array().shape == (51, 63)
     # ypos is 19.8: nineteen rows are below the source, thirty-one above it, and the frame is that of a whole stamp.
     assert ax.transData.inverted().transform(image.get_transform().transform((31, 19))) == pytest.approx((0, 0), abs=1e-9)
-    assert (ax.get_xlim(), ax.get_ylim()) == ((-31.5, 31.5), (-31.5, 31.5))
+    half = 31.5 * 1.012
+    assert (ax.get_xlim(), ax.get_ylim()) == (pytest.approx((half, -half)), pytest.approx((-half, half)))
+    # Row 0 is in the north.
+    corner = ax.transData.inverted().transform(image.get_transform().transform((-0.5, -0.5)))
+    assert corner == pytest.approx((half, 19.5 * 1.012))
+
+
+SENT = {
+    # Pixels (x, y) of a bright star, and where it is on the sky, arcsec east and north of the middle.
+    "ztf": ("ztf/nightly/ztf_public_20231012.tar.gz", 63, (41, 26), (-10.12, 5.06)),
+    "winter": ("other_surveys/winter/3608694.avro", 81, (50, 35), (-11.1, -5.55)),
+    "pgir": ("other_surveys/pgir/114297926.avro", 61, (40, 25), (-21.8, 43.6)),
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_stamps_without_coordinates_are_drawn_north_up_and_east_left_too(real_data: Path, name: str) -> None:
+    path, side, (x, y), (east, north) = SENT[name]
+    packet = copy.deepcopy(first_of(real_data / path))
+    image = np.random.default_rng(3).normal(0, 1, (side, side)).astype(np.float32)
+    image[y - 2 : y + 3, x - 2 : x + 3] = 500
+    put_science(packet, ztf_stamp(image))
+    fig = plot_stamps(packet)
+    ax = fig.axes[0]
+    # The array is the one that was sent, the picture is turned.
+    assert np.array_equal(pixels_drawn(fig)["science"], image)
+    left, up = place_of_white(fig, ax)
+    assert (left, up) == (pytest.approx(east, abs=2), pytest.approx(north, abs=2))
+    assert {"N", "E"} <= {text.get_text() for text in ax.texts}
+
+
+def put_science(packet: dict[str, Any], stamp: bytes) -> None:
+    if "cutout_science" in packet:
+        packet["cutout_science"] = stamp
+    elif isinstance(packet["cutoutScience"], dict):
+        packet["cutoutScience"]["stampData"] = stamp
+    else:
+        packet["cutoutScience"] = stamp
+
+
+def place_of_white(fig: Figure, ax: Any) -> tuple[float, float]:
+    """Where the white pixels of a panel are in the picture itself: so much to the left and up, in units of its axes."""
+    seen = raster(fig, dpi=100)
+    box = ax.get_window_extent()
+    panel = seen[int(seen.shape[0] - box.y1) + 2 : int(seen.shape[0] - box.y0) - 2, int(box.x0) + 2 : int(box.x1) - 2]
+    rows, columns = np.nonzero((panel > 252).all(axis=2))
+    left = (panel.shape[1] / 2 - np.mean(columns)) / panel.shape[1] * np.ptp(ax.get_xlim())
+    up = (panel.shape[0] / 2 - np.mean(rows)) / panel.shape[0] * np.ptp(ax.get_ylim())
+    return float(left), float(up)
+
+
+def test_the_bar_is_as_long_as_it_says(real_data: Path) -> None:
+    for path, length in (("ztf/nightly/ztf_public_20231012.tar.gz", 10), ("lsst/nightly/lsst_20260310_v10_0.tar.gz", 2)):
+        ax = plot_stamps(first_of(real_data / path)).axes[0]
+        [bar] = [line for line in ax.lines if line.get_label() == "_scale"]
+        assert f"{length}\N{DOUBLE PRIME}" in {text.get_text() for text in ax.texts}
+        assert np.ptp(bar.get_xdata()) * abs(np.ptp(ax.get_xlim())) == pytest.approx(length)
+
+
+def test_where_nobody_knows_the_orientation_the_picture_says_so(real_data: Path) -> None:
+    fig = plot_stamps(first_of(real_data / "other_surveys/decam/alert.avro"))
+    assert {ax.get_xlabel() for ax in fig.axes} == {"pixels, as sent (orientation not known)"}
+    assert "N" not in texts(fig).split("\n")
+
+
+@pytest.mark.parametrize("missing", range(8))
+@pytest.mark.parametrize(
+    "path",
+    ["ztf/nightly/ztf_public_20231012.tar.gz", "lsst/nightly/lsst_20260310_v10_0.tar.gz", "other_surveys/decam/alert.avro"],
+)
+def test_labels_are_whole_whichever_stamp_is_missing(real_data: Path, path: str, missing: int) -> None:
+    packet = first_of(real_data / path)
+    roles = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+    fig = plot_stamps({**packet, **{role: None for number, role in enumerate(roles) if missing >> number & 1}})
+    fig.draw_without_rendering()
+    for ax in fig.axes:
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+            box = text.get_window_extent()
+            assert not text.get_text() or (fig.bbox.contains(box.x0, box.y0) and fig.bbox.contains(box.x1, box.y1)), text
 
 
 def rubin_packet(packet: dict[str, Any], angle_deg: float, east: float, north: float) -> tuple[dict[str, Any], tuple[int, int]]:
@@ -263,13 +341,8 @@ def test_north_is_up_and_east_is_left(lsst: list[dict[str, Any]], angle_deg: flo
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("arcsec east", "arcsec north")
         assert {"N", "E"} <= {text.get_text() for text in ax.texts}
     # In the picture itself: the middle of the white pixels against the middle of the panel.
-    seen = raster(fig, dpi=100)
     ax = fig.axes[0]
-    box = ax.get_window_extent()
-    panel = seen[int(seen.shape[0] - box.y1) + 2 : int(seen.shape[0] - box.y0) - 2, int(box.x0) + 2 : int(box.x1) - 2]
-    rows, columns = np.nonzero((panel > 252).all(axis=2))
-    left = (panel.shape[1] / 2 - np.mean(columns)) / panel.shape[1] * np.ptp(ax.get_xlim())
-    up = (panel.shape[0] / 2 - np.mean(rows)) / panel.shape[0] * np.ptp(ax.get_ylim())
+    left, up = place_of_white(fig, ax)
     assert left == pytest.approx(east, abs=0.25)
     assert up == pytest.approx(north, abs=0.25)
     # And as the axes have it.
