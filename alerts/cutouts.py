@@ -61,8 +61,8 @@ class Cutouts:
 
     pixels: Image
     """``[stamp, row, column]``, float32, native byte order, as sent and not turned (ZTF's row 0 is in the north, Rubin's camera
-    turns: ``alerts.orientation``), in the stamps' own unit: DN (ZTF), nJy (Rubin), gray levels of 0 to 255 (JPEG). NaN where a pixel is missing, ``NOT_COVERED`` ones among them, and throughout where the stamp
-    is null or damaged."""
+    turns: ``alerts.orientation``), in the stamps' own unit: DN (ZTF), nJy (Rubin), gray levels of 0 to 255 (JPEG). NaN where a
+    pixel is missing, ``NOT_COVERED`` ones among them, and throughout where the stamp is null or damaged."""
     faults: dict[int, str] = field(default_factory=dict)
     """Number of a damaged stamp: what is wrong with it, in one sentence. A null is no fault."""
 

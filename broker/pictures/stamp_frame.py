@@ -24,7 +24,7 @@ def frame(ax: Axes, matrix: Matrix | None, source: tuple[float, float], corners:
     ``source`` and ``corners`` are pixels (x, y), the corners as seen from the source. With a ``matrix`` (see
     ``alerts.orientation``) north is up and east is left; without one the stamp stands as sent.
     """
-    to_source = Affine2D().translate(-source[0], -source[1])
+    to_source: Transform = Affine2D().translate(-source[0], -source[1])
     if matrix is None:
         half = float(np.abs(corners).max())
         ax.set_xlim(-half, half)
