@@ -29,7 +29,6 @@ setup(
         "astropy>=6.1",
         "astropy-healpix>=1.1",
         "astroquery>=0.4.11",
-        "cdshealpix>=0.8",
         "cramjam>=2.9",
         "duckdb>=1.4",
         "duckdb-engine>=0.17",

@@ -14,7 +14,7 @@ from xxhash import xxh3_128_digest
 
 from alerts.layout import Layout, Path, dotted
 from alerts.packets import Packet
-from alerts.positions import healpix29, on_the_sky
+from alerts.positions import healpix29, on_the_sky, wrapped
 from alerts.surveys import Survey
 from alerts.times import night_of, to_utc
 
@@ -48,7 +48,7 @@ def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: R
     data, starts, stops, _, sources, _, published_at, _ = zip(*packets, strict=True) if packets else [()] * len(Packet._fields)
     sent, times = values(layout.alert_id), values(layout.time)
     observed_at = _to_utc(_floats(times), survey)
-    ra, dec = values(layout.ra_deg), values(layout.dec_deg)
+    ra, dec = _ra_deg(values(layout.ra_deg)), values(layout.dec_deg)
     object_id, object_kind = _objects(values, layout, count)
     indices, outside = _healpix(_floats(ra), _floats(dec))
     columns = {
@@ -146,6 +146,14 @@ def _versions(values: Values, layout: Layout, count: int) -> list[str | None]:
     if layout.version is None:
         return [layout.schema_version] * count
     return [layout.schema_version if sent is None else str(sent) for sent in _listed(values(layout.version))]
+
+
+def _ra_deg(sent: Any) -> Any:
+    """Right ascensions as they came, but for 360, which is 0. What stands for NULL and NaN stays what it is."""
+    floats = _floats(sent)
+    if not (floats == 360).any():
+        return sent
+    return pa.array(wrapped(floats), pa.float64(), mask=np.array([one is None for one in _listed(sent)]))
 
 
 def _healpix(ra_deg: Any, dec_deg: Any) -> tuple[pa.Array, int]:

@@ -7,50 +7,106 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Latitude, Longitude, angular_separation
-from astropy_healpix import lonlat_to_healpix
-from cdshealpix.nested import cone_search
+from astropy_healpix import healpix_to_lonlat, lonlat_to_healpix
 
 Degrees = np.ndarray[Any, np.dtype[np.float64]]
+Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 HEALPIX_ORDER = 29
-_FINER = 2
-"""A cone is laid out in cells that many orders smaller than those it is told in; there are none beyond order 29."""
+_CENTER_TO_CORNER_RAD = float(np.sqrt(4 / 5 + 5 * np.pi**2 / 144))
+"""No point of a cell of order k is farther from the cell's center than this over 2**k.
+
+The longest cells lie where polar cap and equatorial belt meet, at z = 2/3: there half a cell is sqrt(4/5) high and
+sqrt(5) pi / 12 wide, in units of 2**-k. Coarser cells are shorter in that unit (0.841 at order 0, 1.0658 at order 6).
+"""
+_SPARE_ARCSEC = 1e-3
+"""By how much the net is cast wider, so that no rounding leaves out an alert: two cells of order 29."""
+_CELLS_PER_RADIUS = 4
+"""A cone's edge is told in cells whose side is at most this part of its radius."""
+_SIDE_DEG = 58.6323
+"""Side of a square of the area of a cell of order 0."""
 
 
 def on_the_sky(ra_deg: Degrees, dec_deg: Degrees) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Whether positions (ICRS, degrees) are finite, 0 <= ra < 360 and -90 <= dec <= 90."""
+    """Whether positions (ICRS, degrees) are finite, 0 <= ra <= 360 and -90 <= dec <= 90. RA 360 is RA 0: ``wrapped``."""
     with np.errstate(invalid="ignore"):
-        return (ra_deg >= 0) & (ra_deg < 360) & (dec_deg >= -90) & (dec_deg <= 90)
+        return (ra_deg >= 0) & (ra_deg <= 360) & (dec_deg >= -90) & (dec_deg <= 90)
 
 
-def healpix29(ra_deg: Degrees, dec_deg: Degrees) -> np.ndarray[Any, np.dtype[np.int64]]:
+def wrapped(ra_deg: Degrees) -> Degrees:
+    """Right ascensions (degrees) with 360, which some pipelines round up to, as the 0 that it is; all others as they are."""
+    return np.where(ra_deg == 360, 0.0, ra_deg)
+
+
+def healpix29(ra_deg: Degrees, dec_deg: Degrees) -> Indices:
     """Nested HEALPix indices of order 29 of positions (ICRS, degrees) that are on the sky."""
-    if len(ra_deg) == 0:
-        return np.empty(0, np.int64)
-    # Not by cdshealpix, which begins a thread for every call: that takes longer than 256 positions.
-    found = lonlat_to_healpix(Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), 2**HEALPIX_ORDER, order="nested")
+    return healpix(ra_deg, dec_deg, HEALPIX_ORDER)
+
+
+def healpix(ra_deg: Degrees, dec_deg: Degrees, order: int) -> Indices:
+    """Nested HEALPix indices of positions (ICRS, degrees) that are on the sky."""
+    if np.size(ra_deg) == 0:
+        return np.empty(np.shape(ra_deg), np.int64)
+    found = lonlat_to_healpix(Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), 2**order, order="nested")
     return np.asarray(found, dtype=np.int64)
 
 
-def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: float, dec0_deg: float) -> Degrees:
-    """Angular separations (arcsec) of positions from one position (ICRS, degrees), exact at all angles (Vincenty 1975)."""
+def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: Any, dec0_deg: Any) -> Degrees:
+    """Angular separations (arcsec) of positions from one position, or one each (ICRS), exact at all angles (Vincenty 1975)."""
     radians = [np.radians(one) for one in (ra_deg, dec_deg, ra0_deg, dec0_deg)]
     return np.asarray(np.degrees(angular_separation(*radians)) * 3600, dtype=np.float64)
 
 
 def cone_ranges(ra_deg: float, dec_deg: float, radius_arcsec: float) -> list[tuple[int, int]]:
-    """Ranges (first, last) of ``healpix29`` that cover a cone, and somewhat more; neighbouring ranges are joined."""
-    # Cells of about half the radius: few ranges, little beyond the cone.
-    order = int(np.clip(np.floor(np.log2(58.6 * 3600 / max(radius_arcsec, 1e-3))) + 1, 0, HEALPIX_ORDER - _FINER))
-    center = Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg)
-    cells, orders, _ = cone_search(*center, radius_arcsec * u.arcsec, order, _FINER)
-    shifts = 2 * (HEALPIX_ORDER - orders.astype(np.int64))
-    firsts = cells.astype(np.int64) << shifts
-    lasts = ((cells.astype(np.int64) + 1) << shifts) - 1
-    ranges: list[tuple[int, int]] = []
-    for first, last in sorted(zip(firsts.tolist(), lasts.tolist(), strict=True)):
-        if ranges and first <= ranges[-1][1] + 1:
-            ranges[-1] = (ranges[-1][0], max(last, ranges[-1][1]))
-        else:
-            ranges.append((first, last))
-    return ranges
+    """Ranges (first, last) of ``healpix29`` outside which nothing is within the radius; in order, with gaps between them.
+
+    They hold somewhat more than the cone: what is inside the radius, ``separation_arcsec`` alone decides.
+    """
+    _, firsts, lasts = cones_ranges(np.array([ra_deg]), np.array([dec_deg]), np.array([radius_arcsec]))
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def cones_ranges(ra_deg: Degrees, dec_deg: Degrees, radius_arcsec: Degrees) -> tuple[Indices, Indices, Indices]:
+    """``cone_ranges`` of many cones: the cone's number, and the first and last index of each range, cone by cone in order.
+
+    A cell is left out only if its center is farther away than the radius and the greatest distance of a center to a corner:
+    by the triangle inequality none of its points is within the radius. What remains is divided in four and asked again.
+    """
+    fitting = np.floor(np.log2(_SIDE_DEG * 3600 * _CELLS_PER_RADIUS / np.maximum(radius_arcsec, _SPARE_ARCSEC))) + 1
+    last_orders = np.clip(fitting, 0, HEALPIX_ORDER)
+    cones = np.repeat(np.arange(len(radius_arcsec)), 12)
+    cells = np.tile(np.arange(12), len(radius_arcsec))
+    done: list[tuple[Indices, Indices, int]] = []
+    for order in range(HEALPIX_ORDER + 1):
+        reach_arcsec = np.degrees(_CENTER_TO_CORNER_RAD / 2**order) * 3600 + _SPARE_ARCSEC
+        lon_deg, lat_deg = _centers(cells, order)
+        away_arcsec = separation_arcsec(lon_deg, lat_deg, ra_deg[cones], dec_deg[cones])
+        near = away_arcsec <= radius_arcsec[cones] + reach_arcsec
+        # A cell that lies in the cone as a whole, or is small enough, is told as it is.
+        whole = near & ((away_arcsec <= radius_arcsec[cones] - reach_arcsec) | (order >= last_orders[cones]))
+        done.append((cones[whole], cells[whole], 2 * (HEALPIX_ORDER - order)))
+        divided = near & ~whole
+        cones = np.repeat(cones[divided], 4)
+        cells = (cells[divided][:, None] * 4 + np.arange(4)).ravel()
+        if not len(cells):
+            break
+    return _joined(
+        np.concatenate([numbers for numbers, _, _ in done]),
+        np.concatenate([found << shift for _, found, shift in done]),
+        np.concatenate([((found + 1) << shift) - 1 for _, found, shift in done]),
+    )
+
+
+def _centers(cells: Indices, order: int) -> tuple[Degrees, Degrees]:
+    lon, lat = healpix_to_lonlat(cells, 2**order, order="nested")
+    return lon.to_value(u.deg), lat.to_value(u.deg)
+
+
+def _joined(cones: Indices, firsts: Indices, lasts: Indices) -> tuple[Indices, Indices, Indices]:
+    """Ranges in order, those of one cone that touch made one. They do not overlap, as no cell is told twice."""
+    order = np.lexsort((firsts, cones))
+    cones, firsts, lasts = cones[order], firsts[order], lasts[order]
+    begins = np.ones(len(cones), np.bool_)
+    begins[1:] = (cones[1:] != cones[:-1]) | (firsts[1:] > lasts[:-1] + 1)
+    ends = np.append(np.flatnonzero(begins)[1:], len(cones)) - 1
+    return cones[begins], firsts[begins], lasts[ends]

@@ -81,14 +81,16 @@ class Warehouse(abc.ABC):
 
         Has a column ``separation_arcsec`` before those of the envelope. Raises ``QueryError`` for a position off the sky.
         """
-        if not (0 <= ra_deg < 360 and -90 <= dec_deg <= 90 and 0 < radius_arcsec <= MAX_RADIUS_ARCSEC):
+        if not (0 <= ra_deg <= 360 and -90 <= dec_deg <= 90 and 0 < radius_arcsec <= MAX_RADIUS_ARCSEC):
             raise QueryError(
-                f"cone {ra_deg:g},{dec_deg:g},{radius_arcsec:g} is not on the sky: 0 <= RA < 360 deg, -90 <= Dec <= 90 deg, "
+                f"cone {ra_deg:g},{dec_deg:g},{radius_arcsec:g} is not on the sky: 0 <= RA <= 360 deg, -90 <= Dec <= 90 deg, "
                 f"0 < radius <= {MAX_RADIUS_ARCSEC:g} arcsec"
             )
+        ra_deg %= 360
         ranges = cone_ranges(ra_deg, dec_deg, radius_arcsec)
         near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
-        found = self._alerts(near)
+        # The one range around all of them is what statistics of files and row groups can be held against.
+        found = self._alerts(f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})")
         ra, dec = (found.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))
         separations = separation_arcsec(ra, dec, ra_deg, dec_deg)
         order = np.argsort(separations, kind="stable")

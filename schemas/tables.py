@@ -35,7 +35,7 @@ ENVELOPE: tuple[Column, ...] = (
     Column("schema_version", "STRING", "NULLABLE", "Schema version as the packet says."),
     Column("observed_at", "TIMESTAMP", "REQUIRED", "UTC time of the observation to 1 us."),
     NIGHT,
-    Column("ra_deg", "FLOAT64", "NULLABLE", "Right ascension of the detection, ICRS, degrees, as sent."),
+    Column("ra_deg", "FLOAT64", "NULLABLE", "Right ascension of the detection, ICRS, degrees, as sent, but for 360, which is 0."),
     Column("dec_deg", "FLOAT64", "NULLABLE", "Declination of the detection, ICRS, degrees, as sent."),
     Column("healpix29", "INT64", "NULLABLE", "Nested HEALPix index of order 29; NULL where the position is not on the sky."),
     Column("source", "STRING", "REQUIRED", "URI of the file (with #member inside an archive) or the Pub/Sub message id."),

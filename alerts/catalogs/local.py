@@ -119,7 +119,7 @@ def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = No
     if not len(catalog):
         raise BadCatalog(
             f"none of the {catalog.left_out} sources in {path} is on the sky; columns {positions.ra!r} and "
-            f"{positions.dec!r} must hold degrees, 0 <= RA < 360 and -90 <= Dec <= 90"
+            f"{positions.dec!r} must hold degrees, 0 <= RA <= 360 and -90 <= Dec <= 90"
         )
     return catalog
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from alerts.catalogs.catalog import Floats, Integers
 from alerts.catalogs.matching import separations
-from alerts.positions import on_the_sky
+from alerts.positions import on_the_sky, wrapped
 
 Array = np.ndarray[Any, Any]
 Number = Any  # numba's numbers are numpy's while Python's annotations say int and float
@@ -75,8 +75,9 @@ def _checked(ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, Floats]:
     off = np.flatnonzero(~on_the_sky(ra, dec))
     if len(off):
         first = f"{ra[off[0]]:g},{dec[off[0]]:g}"
-        raise ValueError(f"{len(off)} positions are not on the sky, such as {first}: 0 <= RA < 360 deg, -90 <= Dec <= 90 deg")
-    return ra, dec
+        raise ValueError(f"{len(off)} positions are not on the sky, such as {first}: 0 <= RA <= 360 deg, -90 <= Dec <= 90 deg")
+    # A key has no room for RA 360: it would be one of the next zone.
+    return wrapped(ra), dec
 
 
 @numba.njit(cache=True, nogil=True)

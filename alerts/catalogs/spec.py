@@ -116,6 +116,6 @@ def canary_position(spec: CatalogSpec) -> tuple[float, float] | None:
     parts = value.split(",")
     if len(parts) == 2:
         ra, dec = (_number(spec.name, "canary", part) for part in parts)
-        if 0 <= ra < 360 and -90 <= dec <= 90:
-            return ra, dec
+        if 0 <= ra <= 360 and -90 <= dec <= 90:
+            return ra % 360, dec
     raise BadCatalog(f"canary of {spec.name} is {value!r}; give RA,DEC of a source that it has, in degrees")

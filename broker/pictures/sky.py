@@ -6,15 +6,13 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
-import astropy.units as u
 import numpy as np
-from astropy.coordinates import Latitude, Longitude, SkyCoord
-from cdshealpix.nested import lonlat_to_healpix
+from astropy.coordinates import SkyCoord
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
 
-from alerts.positions import HEALPIX_ORDER
+from alerts.positions import HEALPIX_ORDER, healpix
 from alerts.surveys import Survey
 from broker import warehouse as warehouses
 from broker.pictures.figure import canvas
@@ -136,8 +134,8 @@ def _density(fig: Any, ax: Axes, warehouse: Warehouse, surveys: list[Survey], ni
     per_cell[list(counts)] = np.array(list(counts.values())) / _CELL_SQUARE_DEG
     x, y = np.radians(np.linspace(-180, 180, 1441)), np.radians(np.linspace(-90, 90, 721))
     middle_x, middle_y = np.meshgrid((x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2)
-    cells = lonlat_to_healpix(Longitude(-middle_x, u.rad), Latitude(middle_y, u.rad), _CELL_ORDER)
-    mesh = ax.pcolormesh(x, y, per_cell[cells.astype(np.int64)], norm=LogNorm(), cmap="viridis", rasterized=True, zorder=1)
+    cells = healpix(np.degrees(-middle_x) % 360, np.degrees(middle_y), _CELL_ORDER)
+    mesh = ax.pcolormesh(x, y, per_cell[cells], norm=LogNorm(), cmap="viridis", rasterized=True, zorder=1)
     fig.colorbar(mesh, ax=ax, label="alerts per square degree", shrink=0.7, pad=0.03)
 
 

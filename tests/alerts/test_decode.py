@@ -104,7 +104,7 @@ def test_an_integer_among_ids_of_several_types_is_an_id():
     [
         (math.nan, 5.0),
         (5.0, math.nan),
-        (360.0, 5.0),
+        (360.001, 5.0),
         (-0.001, 5.0),
         (5.0, 90.001),
         (5.0, -91.0),
@@ -126,6 +126,20 @@ def test_an_alert_off_the_sky_stays_an_alert_that_no_position_finds(ra, dec):
 def test_the_edges_of_the_sky_are_on_it(ra, dec):
     (row,) = ingest(ztf_packet(ra=ra, dec=dec)).rows
     assert row["healpix29"] is not None
+
+
+def test_a_right_ascension_of_360_is_0():
+    """Beside ordinary, absent and impossible ones, which stay as they came; the packet's own field stays too."""
+    schema = with_field(ZTF_SCHEMA, "ra", ["null", "double"], record="candidate")
+    sent = [360.0, 12.5, None, math.nan, 361.0]
+    outcome = ingest(container([ztf_record(number, ra=ra, dec=-35.0) for number, ra in enumerate(sent)], schema))
+    rows = outcome.rows
+    assert [repr(row["ra_deg"]) for row in rows] == ["0.0", "12.5", "None", "nan", "361.0"]
+    assert [repr(row["candidate"]["ra"]) for row in rows] == [repr(ra) for ra in sent]
+    (zero,) = ingest(ztf_packet(ra=0.0, dec=-35.0)).rows
+    assert rows[0]["healpix29"] == zero["healpix29"]
+    assert [row["healpix29"] is None for row in rows] == [False, False, True, True, True]
+    assert outcome.decoded.off_the_sky == {"ztf": 3}
 
 
 def test_a_position_that_a_rewritten_packet_lacks_is_null():

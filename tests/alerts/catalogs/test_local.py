@@ -474,13 +474,21 @@ def test_a_file_of_an_opener_that_fails_is_refused_with_its_words():
 
 
 def test_sources_without_a_place_on_the_sky_are_left_out_and_counted(tmp_path):
-    ra = pa.array([10.0, None, float("nan"), 360.0, -0.1, 20.0, 30.0, 40.0])
+    ra = pa.array([10.0, None, float("nan"), 360.1, -0.1, 20.0, 30.0, 40.0])
     dec = pa.array([0.0, 0.0, 0.0, 0.0, 0.0, 90.5, None, -90.0])
     pq.write_table(pa.table({"ra": ra, "dec": dec, "id": list("abcdefgh")}), tmp_path / "holes.parquet")
     catalog = open_local(str(tmp_path / "holes.parquet"), {})
     assert (len(catalog), catalog.left_out) == (3, 5)  # RA 360 is RA 0
     found = catalog.search(np.array([10.0, 200.0]), np.array([0.0, -90.0]), 1.0, None)
     assert names_found(found, "id") == [["a"], ["h"]]
+
+
+def test_a_source_at_360_is_at_0(tmp_path):
+    pq.write_table(pa.table({"ra": [360.0, 359.999], "dec": [10.0, 10.0], "id": list("ab")}), tmp_path / "round.parquet")
+    catalog = open_local(str(tmp_path / "round.parquet"), {})
+    assert catalog.left_out == 0
+    found = catalog.search(np.array([0.0, 360.0]), np.array([10.0, 10.0]), 1.0, None)
+    assert names_found(found, "id") == [["a"], ["a"]]
 
 
 def test_it_is_a_catalog(tmp_path):
