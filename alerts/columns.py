@@ -54,6 +54,8 @@ def decode_columns(packets: Sequence[Packet], layout: Layout, want: Projection =
     """Decode packets of one schema. Raises ``NotSupported`` where only fastavro can: the schema, or some value, is unusual."""
     if layout.unknown:
         raise NotSupported("the packets have fields without a column")
+    if layout.arrays_with_nulls:
+        raise NotSupported("the packets have arrays that may hold null")
     program = compile_schema(packets[0].schema, layout.survey, want)
     out = _Output(program, packets)
     columns = want.packet_columns(layout.survey)

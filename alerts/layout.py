@@ -59,6 +59,10 @@ class Layout:
     """The packet's columns of the table as one struct, under the packet's own names."""
     unknown: tuple[Path, ...]
     """Fields that the table has no column for."""
+    foreign_arrays: tuple[Path, ...]
+    """Those of ``unknown`` that are arrays as the table's column is, of items that it does not take."""
+    arrays_with_nulls: tuple[Path, ...]
+    """Arrays of the table whose items may be null in packets of this schema, which no column takes."""
     arrays: tuple[Path, ...]
     """Arrays of the table that are null or absent in some or all packets of this schema."""
     stamps: Mapping[str, Path | None]
@@ -91,6 +95,8 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
         packet_type=pa.struct([column.arrow.with_name(column.field_name) for column in columns]),
         # A schema may name a field twice.
         unknown=tuple(dict.fromkeys(compared.unknown)),
+        foreign_arrays=tuple(dict.fromkeys(compared.foreign_arrays)),
+        arrays_with_nulls=tuple(dict.fromkeys(compared.arrays_with_nulls)),
         arrays=tuple(dict.fromkeys(compared.arrays)),
         stamps=stamps,
         alert_id=_needed(schema, survey, "alert id", survey.alert_id),
@@ -125,6 +131,8 @@ class _Comparison:
     def __init__(self, stamps: Collection[Path], names: Mapping[str, AvroSchema]) -> None:
         self.stamps = stamps
         self.unknown: list[Path] = []
+        self.foreign_arrays: list[Path] = []
+        self.arrays_with_nulls: list[Path] = []
         self.arrays: list[Path] = []
         self._names = names
 
@@ -141,18 +149,19 @@ class _Comparison:
         if path in self.stamps:
             return
         is_array = isinstance(kind, dict) and kind["type"] == "array"
-        item, holds_null = without_null(kind["items"], self._names) if is_array else (kind, False)
-        # An array that may hold null fits no column: BigQuery would refuse it.
-        fits = (
-            column is not None and (column.mode == "REPEATED") == is_array and column.type == avro_type(item) and not holds_null
-        )
+        item, may_hold_null = without_null(kind["items"], self._names) if is_array else (kind, False)
+        fits = column is not None and (column.mode == "REPEATED") == is_array and column.type == avro_type(item)
         if column is None or not fits:
             # A record whose only contents are stamps has no column of its own.
             if not self._holds_stamps_only(item, path):
                 self.unknown.append(path)
             if column is not None and column.mode == "REPEATED":
                 self.arrays.append(path)
+                if is_array:
+                    self.foreign_arrays.append(path)
             return
+        if may_hold_null:
+            self.arrays_with_nulls.append(path)
         if is_array and nullable:
             self.arrays.append(path)
         if column.type == "RECORD":
@@ -175,15 +184,34 @@ def pluck(record: Mapping[str, Any], path: Path) -> Any:
     return value
 
 
-def take_values(record: Any, path: Path) -> Any:
-    """Remove and give the value at a path, a list of values where the path goes through an array."""
+def take_values(record: Any, path: Path, leave_empty: bool = False) -> Any:
+    """Remove and give the value at a path, a list of values where the path goes through an array.
+
+    ``leave_empty`` leaves [] in place of an array, so that it is not taken for one that was null.
+    """
     for position, name in enumerate(path[:-1]):
         if record is None:
             return None
         if name == "[]":
-            return [take_values(item, path[position + 1 :]) for item in record]
+            return [take_values(item, path[position + 1 :], leave_empty) for item in record]
         record = record.get(name)
-    return None if record is None else record.pop(path[-1], None)
+    if record is None:
+        return None
+    value = record.pop(path[-1], None)
+    if leave_empty and value is not None:
+        record[path[-1]] = []
+    return value
+
+
+def holds_null(record: Any, path: Path) -> bool:
+    """Whether an array at a path, or one of the arrays there, has an item that is null."""
+    for position, name in enumerate(path):
+        if record is None:
+            return False
+        if name == "[]":
+            return any(holds_null(item, path[position + 1 :]) for item in record)
+        record = record.get(name)
+    return record is not None and any(item is None for item in record)
 
 
 def fill_arrays(record: Any, path: Path, at: str = "") -> Iterator[str]:

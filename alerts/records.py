@@ -13,7 +13,7 @@ import pyarrow as pa
 from alerts.errors import UndecodablePacket
 from alerts.inputs import datum_bytes
 from alerts.json_text import to_json
-from alerts.layout import Layout, dotted, fill_arrays, pluck, take_values
+from alerts.layout import Layout, dotted, fill_arrays, holds_null, pluck, take_values
 from alerts.packets import Packet
 from alerts.weigh import weigh
 
@@ -57,12 +57,24 @@ def stamps_of(records: Sequence[Record], layout: Layout) -> list[pa.Array]:
 
 
 def take_unknown(records: Sequence[Record], layout: Layout, counts: Counter[str]) -> list[str | None]:
-    """Take the fields without a column out of the records, as JSON text for ``extra``."""
-    if not layout.unknown:
-        return [None] * len(records)
+    """Take what no column takes out of the records, as JSON text for ``extra``.
+
+    That is the fields without a column; and an array of which an item is null, whole: whether one is, each record decides.
+    """
     for path in layout.unknown:
         counts[f"{layout.survey.name}: {dotted(path)}"] += len(records)
-    return [to_json({dotted(path): take_values(one, path) for path in layout.unknown}) for one in records]
+    return [_take_unknown(one, layout, counts) for one in records]
+
+
+def _take_unknown(record: Record, layout: Layout, counts: Counter[str]) -> str | None:
+    taken = {}
+    for path in layout.arrays_with_nulls:
+        if holds_null(record, path):
+            counts[f"{layout.survey.name}: {dotted(path)}"] += 1
+            taken[dotted(path)] = take_values(record, path, leave_empty=True)
+    for path in layout.unknown:
+        taken[dotted(path)] = take_values(record, path, leave_empty=path in layout.foreign_arrays)
+    return to_json(taken) if taken else None
 
 
 def take_null_arrays(records: Sequence[Record], layout: Layout) -> list[list[str]]:

@@ -115,7 +115,7 @@ class Table:
 def columns_from_avro(record: AvroSchema, names: Mapping[str, AvroSchema] | None = None) -> tuple[Column, ...]:
     """The columns for the fields of an Avro record, every one NULLABLE or REPEATED.
 
-    A field of a type that has no column (a map, a union of several types, an array of arrays or nulls) is left out: its values
+    A field of a type that has no column (a map, a union of several types, an array of arrays) is left out: its values
     go into the ``extra`` column like those of any field the table lacks, and so does a field whose name differs from that of one
     before it in upper and lower case only, which BigQuery and DuckDB take for the same. A field that stands twice counts once.
     """
@@ -137,9 +137,8 @@ def _column(name: str, schema: AvroSchema, names: Mapping[str, AvroSchema]) -> C
     mode: Mode = "NULLABLE"
     if isinstance(schema, dict) and schema["type"] == "array":
         mode = "REPEATED"
-        schema, holds_null = without_null(schema["items"], names)
-        if holds_null:
-            return None
+        # Items that may be null are no obstacle: a packet's array with one that is goes into ``extra``.
+        schema, _ = without_null(schema["items"], names)
     kind = avro_type(schema)
     if kind is None:
         return None

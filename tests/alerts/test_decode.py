@@ -214,14 +214,59 @@ def test_a_history_sent_as_something_else_is_an_empty_history_and_in_extra():
     assert json.loads(row["extra"]) == {"prv_candidates": "see http://..."}
 
 
-@pytest.mark.parametrize("history", [[None, {"jd": 2458450.5}], [{"jd": 2458450.5}], []])
-def test_a_history_that_may_hold_null_is_an_empty_history_and_in_extra(history):
+def allowing_null(schema: Any) -> Any:
+    """A schema as Spark writes it: null is allowed in every place."""
+    if isinstance(schema, list):
+        return [*(allowing_null(one) for one in schema if one != "null"), "null"]
+    if isinstance(schema, str):
+        return schema
+    if schema["type"] == "array":
+        return {**schema, "items": nullable(schema["items"])}
+    if schema["type"] == "record":
+        return {**schema, "fields": [{"name": one["name"], "type": nullable(one["type"])} for one in schema["fields"]]}
+    return schema
+
+
+def nullable(schema: Any) -> Any:
+    made = allowing_null(schema)
+    return made if isinstance(made, list) else [made, "null"]
+
+
+def test_a_history_that_may_hold_null_and_does_not_is_the_history():
+    for survey, record in (("ztf", ztf_record(1)), ("lsst", lsst_record(1))):
+        schema = allowing_null(ZTF_SCHEMA if survey == "ztf" else LSST_SCHEMA)
+        packet = container([record], schema)
+        (row,) = ingest(packet, survey=SURVEYS[survey]).rows
+        assert_row_equals_record(row, next(fastavro.reader(io.BytesIO(packet))), survey, unions=False)
+        assert row["extra"] is None
+        assert len(row["prv_candidates" if survey == "ztf" else "prvDiaSources"]) == 2
+
+
+@pytest.mark.parametrize("history", [[None, {"jd": 2458450.5}], [None], [{"jd": 2458450.5}], [], None])
+def test_whether_an_item_of_a_history_is_null_decides_where_it_stands(history):
     # BigQuery has no NULL in arrays: a load file with one would be refused as a whole.
     entry = {"type": "record", "name": "entry", "fields": [{"name": "jd", "type": "double"}]}
-    schema = with_field(ZTF_SCHEMA, "prv_candidates", {"type": "array", "items": ["null", entry]})
-    (row,) = ingest(container([ztf_record(1) | {"prv_candidates": history}], schema)).rows
-    assert (row["prv_candidates"], row["null_arrays"]) == ([], ["prv_candidates"])
-    assert json.loads(row["extra"]) == {"prv_candidates": history}
+    schema = with_field(ZTF_SCHEMA, "prv_candidates", ["null", {"type": "array", "items": ["null", entry]}])
+    record = ztf_record(1) | {"prv_candidates": history}
+    outcome = ingest(container([record, ztf_record(2) | {"prv_candidates": [{"jd": 2458451.5}]}], schema))
+    row, other = outcome.rows
+    in_extra = bool(history) and None in history
+    assert [item["jd"] for item in row["prv_candidates"]] == ([] if in_extra else [item["jd"] for item in history or []])
+    assert row["null_arrays"] == (["prv_candidates"] if history is None else [])
+    assert row["extra"] is None if not in_extra else json.loads(row["extra"]) == {"prv_candidates": history}
+    assert outcome.decoded.unknown_fields == ({"ztf: prv_candidates": 1} if in_extra else {})
+    # Its neighbor in the batch is judged by itself.
+    assert ([item["jd"] for item in other["prv_candidates"]], other["extra"]) == ([2458451.5], None)
+
+
+def test_an_array_of_other_things_was_there_and_is_in_extra():
+    schema = with_field(ZTF_SCHEMA, "prv_candidates", ["null", {"type": "array", "items": "string"}])
+    sent = [["see", "there"], [], None]
+    records = [ztf_record(number) | {"prv_candidates": history} for number, history in enumerate(sent)]
+    rows = ingest(container(records, schema)).rows
+    assert [row["prv_candidates"] for row in rows] == [[], [], []]
+    assert [row["null_arrays"] for row in rows] == [[], [], ["prv_candidates"]]
+    assert [json.loads(row["extra"])["prv_candidates"] for row in rows] == sent
 
 
 def test_stamps_are_the_bytes_sent_and_null_where_there_are_none():

@@ -61,9 +61,13 @@ def test_nullable_fields_arrays_and_records_have_columns():
     )
 
 
+def test_an_array_whose_items_may_be_null_has_a_column():
+    assert columns_of(("a", {"type": "array", "items": ["null", "int"]})) == (Column("a", "INT64", "REPEATED"),)
+
+
 def test_fields_of_types_without_a_column_are_left_out():
-    arrays = [{"type": "array", "items": items} for items in ({"type": "array", "items": "int"}, ["null", "int"])]
-    left_out = [("a", {"type": "map", "values": "int"}), ("b", ["int", "string"]), ("c", arrays[0]), ("d", arrays[1])]
+    left_out = [("a", {"type": "map", "values": "int"}), ("b", ["int", "string"])]
+    left_out.append(("c", {"type": "array", "items": {"type": "array", "items": "int"}}))
     assert columns_of(*left_out, ("e", "int")) == (Column("e", "INT64"),)
 
 
