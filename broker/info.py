@@ -12,7 +12,6 @@ from alerts.secrets import redact
 from alerts.surveys import SURVEYS
 from broker import warehouse
 from broker.warehouse import QueryError, Warehouse
-from schemas.tables import CUTOUTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +41,8 @@ def info(opened: Warehouse, alert_id: int) -> list[dict[str, Any]]:
     """What is known of an alert, once per survey that has one of this id.
 
     Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of
-    ``crossmatches_unique``) and ``stamps`` (bytes of each stamp, None where there is none). Raises ``QueryError``.
+    ``crossmatches_unique``), ``stamps`` (bytes of each stamp of this packet, None where there is none) and, where nobody knows
+    which they are, ``stamps_unknown`` (why). Raises ``QueryError``.
     """
     number = int(alert_id)
     return [
@@ -57,16 +57,21 @@ def _of_survey(opened: Warehouse, survey: str, alert_id: int) -> dict[str, Any] 
     if not rows:
         return None
     count = opened.query(f"SELECT COUNT(*) AS n FROM {survey}_alerts WHERE alert_id = {alert_id}").to_pylist()[0]["n"]
-    matches, stamps = [], []
+    matches = []
     if "crossmatches" in opened.tables:
         condition = f"survey = '{survey}' AND alert_id = {alert_id}"
         matches = opened.query(f"SELECT * FROM crossmatches_unique WHERE {condition} ORDER BY catalog").to_pylist()
-    if f"{survey}_cutouts" in opened.tables:
-        length = "octet_length" if isinstance(opened, warehouse.LocalWarehouse) else "BYTE_LENGTH"
-        sizes = ", ".join(f"{length}({role}) AS {role}" for role in CUTOUTS)
-        stamps = opened.query(f"SELECT {sizes} FROM {survey}_cutouts WHERE alert_id = {alert_id} LIMIT 1").to_pylist()
-    sizes_of = {role: None if value is None else int(value) for role, value in stamps[0].items()} if stamps else {}
-    return {"alert": rows[0], "rows": count, "crossmatches": matches, "stamps": sizes_of}
+    return {"alert": rows[0], "rows": count, "crossmatches": matches, **_stamps(opened, survey, rows[0])}
+
+
+def _stamps(opened: Warehouse, survey: str, alert: dict[str, Any]) -> dict[str, Any]:
+    if f"{survey}_cutouts" not in opened.tables:
+        return {"stamps": {}}
+    try:
+        found = opened.stamps(SURVEYS[survey], alert["alert_id"], alert["night"], alert["packet_digest"])
+    except QueryError as error:
+        return {"stamps": {}, "stamps_unknown": str(error)}
+    return {"stamps": {role: None if value is None else len(value) for role, value in found.items()}}
 
 
 def text(found: dict[str, Any]) -> str:
@@ -82,7 +87,7 @@ def text(found: dict[str, Any]) -> str:
     history = {name: len(value) for name, value in alert.items() if isinstance(value, list) and name != "null_arrays"}
     lines += [f"  {name:<16} {number} entries" for name, number in history.items()]
     stamps = [f"{role} {size:,} bytes" if size is not None else f"no {role}" for role, size in found["stamps"].items()]
-    lines.append(f"  {'stamps':<16} {', '.join(stamps) if stamps else 'none in the warehouse'}")
+    lines.append(f"  {'stamps':<16} {', '.join(stamps) or found.get('stamps_unknown', 'none in the warehouse')}")
     lines += [line for one in found["crossmatches"] for line in _match_lines(one)] or ["  no catalog has been asked about it"]
     return "\n".join(lines)
 

@@ -183,11 +183,13 @@ def _documentation(relation: str, table: Table) -> str:
 def _cutouts(alert: Any) -> Any:
     """The stamps of the alert, a row of ``{survey}_cutouts``; None where it has none.
 
-    Raises ``QueryError`` where packets of one id have different stamps, as their rows do not say which is whose.
+    Raises ``QueryError`` where packets of one id have different stamps, and their rows do not say which is whose.
     """
-    if len(alert.all_cutouts) > 1:
-        raise QueryError(f"{alert} was sent with {len(alert.all_cutouts)} different sets of stamps; all_cutouts has them")
-    return next(iter(alert.all_cutouts), None)
+    named = [one for one in alert.all_cutouts if one.packet_digest is not None]
+    found = named or list(alert.all_cutouts)
+    if len(found) > 1:
+        raise QueryError(f"{alert} was sent with {len(found)} different sets of stamps; all_cutouts has them")
+    return next(iter(found), None)
 
 
 def _models_of(survey: Survey, matches: type[Model]) -> Iterator[type[Model]]:
@@ -201,6 +203,8 @@ def _models_of(survey: Survey, matches: type[Model]) -> Iterator[type[Model]]:
             orm.foreign(stamps.alert_id) == own.alert_id,
             orm.foreign(stamps.night) == own.night,
             sa.or_(orm.foreign(stamps.object_id) == own.object_id, own.object_id.is_(None)),
+            # Rows from before there was this column do not say whose they are.
+            sa.or_(orm.foreign(stamps.packet_digest) == own.packet_digest, orm.foreign(stamps.packet_digest).is_(None)),
         )
         at_alert = sa.and_(orm.foreign(found.alert_id) == own.alert_id, orm.foreign(found.survey) == own.survey)
         relations = {

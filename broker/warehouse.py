@@ -12,6 +12,7 @@ import abc
 import json
 import re
 from collections.abc import Iterator
+from datetime import date
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +23,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.cloud import bigquery
 
 from alerts.positions import cone_ranges, separation_arcsec
-from alerts.surveys import SURVEYS
+from alerts.surveys import SURVEYS, Survey
 from pipelines.local_warehouse import connect, tables
 
 _SHOWN = (
@@ -100,6 +101,26 @@ class Warehouse(abc.ABC):
     def alerts_of(self, object_id: str) -> pa.Table:
         """Alerts of an object, in order of time, one row per alert id."""
         return self._alerts("object_id = {object_id}", object_id)
+
+    def stamps(self, survey: Survey, alert_id: int, night: date, packet_digest: bytes) -> dict[str, bytes | None]:
+        """The stamps of one packet by their role, bytes as sent; None for each that it had not, or that was not kept.
+
+        Raises ``QueryError`` where packets of one id have different stamps and were written before rows said whose they are.
+        """
+        table = survey.cutouts_table.name
+        if table not in self.tables:
+            return dict.fromkeys(survey.stamps)
+        # All columns: an old table has no digests to ask for.
+        rows = self.query(f"SELECT * FROM {table} WHERE night = DATE '{night}' AND alert_id = {int(alert_id)}").to_pylist()
+        own = [row for row in rows if row.get("packet_digest") == packet_digest]
+        nameless = [row for row in rows if row.get("packet_digest") is None]
+        found = {tuple(row[role] for role in survey.stamps) for row in own or nameless}
+        if len(found) > 1:
+            raise QueryError(
+                f"alert {alert_id} was sent with {len(found)} different sets of stamps before {table} said whose they are; "
+                "ingest its night again to see them"
+            )
+        return dict(zip(survey.stamps, next(iter(found), (None,) * len(survey.stamps)), strict=True))
 
     def _alerts(self, condition: str, object_id: str = "") -> pa.Table:
         """Envelope columns of the alerts of all surveys that meet a condition."""

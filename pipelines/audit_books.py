@@ -31,7 +31,7 @@ _TABLES = """
         letter VARCHAR, refused_by VARCHAR
     );
     CREATE TABLE kept (letter VARCHAR, survey VARCHAR, alert_id BIGINT, packet_digest BLOB, schema_version VARCHAR);
-    CREATE TABLE cutouts (survey VARCHAR, alert_id BIGINT, number BIGINT, stamps BIGINT);
+    CREATE TABLE cutouts (survey VARCHAR, alert_id BIGINT, packet_digest BLOB, number BIGINT, stamps BIGINT);
     CREATE TABLE runs (run_id VARCHAR, cutouts BOOLEAN);
     CREATE TABLE matches (
         survey VARCHAR, alert_id BIGINT, night DATE, catalog VARCHAR, status VARCHAR, error VARCHAR, asked_at TIMESTAMPTZ

@@ -223,7 +223,11 @@ def find_unexpected(books: Books, rules: Rules) -> None:
 
 
 def compare_cutouts(books: Books, rules: Rules) -> None:
-    """The fault ``without_cutouts``: fewer rows than contents with stamps, or (looked into) without a stamp that was sent."""
+    """The fault ``without_cutouts``: fewer rows than contents with stamps, or (looked into) without a stamp that was sent.
+
+    Each packet's rows by its digest; where the truth knows no digests, or a row of the alert has none (it was written before
+    there was such a column), all rows of the alert together.
+    """
     if not rules.cutouts:
         return
     # Written at all: some are there, or a run says that it wrote them.
@@ -231,14 +235,21 @@ def compare_cutouts(books: Books, rules: Rules) -> None:
         "CREATE TABLE written AS SELECT DISTINCT survey FROM cutouts UNION SELECT DISTINCT survey FROM rows "
         "WHERE run_id IN (SELECT run_id FROM runs WHERE cutouts)"
     )
+    books.run("CREATE TABLE nameless AS SELECT DISTINCT survey, alert_id FROM cutouts WHERE packet_digest IS NULL")
+    together = "(packet_digest IS NULL OR (survey, alert_id) IN (FROM nameless))"
+    _find_without_cutouts(books, rules, "survey, alert_id", together)
+    _find_without_cutouts(books, rules, "survey, alert_id, packet_digest", f"NOT {together}")
+
+
+def _find_without_cutouts(books: Books, rules: Rules, key: str, condition: str) -> None:
     look = "OR c.stamps & p.stamps <> p.stamps" if rules.look_into_cutouts else ""
     books.run(
         "INSERT INTO faults BY NAME SELECT 'without_cutouts' AS kind, p.survey, p.alert_id, p.source, p.night, "
-        "COALESCE(c.number, 0) AS number FROM (SELECT survey, alert_id, MIN(COALESCE(source, stored_source)) AS source, "
+        f"COALESCE(c.number, 0) AS number FROM (SELECT {key}, MIN(COALESCE(source, stored_source)) AS source, "
         "MIN(stored_night) AS night, COUNT(*) AS contents, BIT_OR(stamps)::BIGINT AS stamps FROM present "
-        "WHERE cutouts AND COALESCE(stamps, 7) <> 0 GROUP BY survey, alert_id) AS p "
-        "JOIN written USING (survey) "
-        f"LEFT JOIN cutouts AS c USING (survey, alert_id) WHERE COALESCE(c.number, 0) < p.contents {look}"
+        f"WHERE cutouts AND COALESCE(stamps, 7) <> 0 AND {condition} GROUP BY {key}) AS p JOIN written USING (survey) "
+        f"LEFT JOIN (SELECT {key}, SUM(number) AS number, BIT_OR(stamps) AS stamps FROM cutouts GROUP BY {key}) AS c "
+        f"USING ({key}) WHERE COALESCE(c.number, 0) < p.contents {look}"
     )
 
 

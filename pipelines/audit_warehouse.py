@@ -55,6 +55,9 @@ class Stored(Protocol):
     def has(self, table: str) -> bool:
         """Whether there is such a table or view."""
 
+    def has_column(self, table: str, column: str) -> bool:
+        """Whether a table has the column: one that was made by an earlier version may lack it. Raises ``AuditError``."""
+
     def batches(self, sql: str, rows_at_once: int = _ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
         """The rows of a query. Raises ``AuditError``."""
 
@@ -100,6 +103,9 @@ class _InFolder:
     def has(self, table: str) -> bool:
         return table in self._tables
 
+    def has_column(self, table: str, column: str) -> bool:
+        return True  # what old files lack reads NULL
+
     def batches(self, sql: str, rows_at_once: int = _ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._connection.execute(sql).to_arrow_reader(rows_at_once)
@@ -131,6 +137,15 @@ class _InBigQuery:
     def has(self, table: str) -> bool:
         return table in self._tables
 
+    def has_column(self, table: str, column: str) -> bool:
+        return any(one.name == column for one in self._described(table).schema)
+
+    def _described(self, table: str) -> bigquery.Table:
+        try:
+            return self._client.get_table(f"{self._dataset}.{table}")
+        except GoogleAPICallError as error:
+            raise AuditError(f"{self.uri} cannot be read: {error.message}") from error
+
     def batches(self, sql: str, rows_at_once: int = _ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._client.query(sql).result(page_size=rows_at_once).to_arrow_iterable()
@@ -147,10 +162,7 @@ class _InBigQuery:
         view = f"{survey}_alerts_unique"
         if not self.has(view):
             raise AuditError(f"{self.uri} has no view {view}; the next broker ingest into it makes one")
-        try:
-            query = self._client.get_table(f"{self._dataset}.{view}").view_query
-        except GoogleAPICallError as error:
-            raise AuditError(f"{self.uri} cannot be read: {error.message}") from error
+        query = self._described(view).view_query
         return bool(query != unique_alerts_sql(self.quoted(f"{survey}_alerts"), "bigquery"))
 
 
@@ -177,11 +189,13 @@ def rows_sql(stored: Stored, survey: str, nights: Nights) -> str:
 
 
 def cutouts_sql(stored: Stored, survey: str, nights: Nights, look: bool) -> str:
-    """By alert the number of rows of ``{survey}_cutouts`` and, with ``look``, which stamps they hold (see ``RECORDS``)."""
+    """By packet the number of rows of ``{survey}_cutouts`` and, with ``look``, which stamps they hold (see ``RECORDS``)."""
     bits = [f"MAX(CASE WHEN {role} IS NULL THEN 0 ELSE {1 << number} END)" for number, role in enumerate(CUTOUTS)]
+    table = f"{survey}_cutouts"
+    digest = "packet_digest" if stored.has_column(table, "packet_digest") else "CAST(NULL AS BYTES) AS packet_digest"
     return (
-        f"SELECT '{survey}' AS survey, alert_id, COUNT(*) AS number, {' + '.join(bits) if look else '7'} AS stamps "
-        f"FROM {stored.quoted(f'{survey}_cutouts')} WHERE {nights.sql} GROUP BY alert_id"
+        f"SELECT '{survey}' AS survey, alert_id, {digest}, COUNT(*) AS number, {' + '.join(bits) if look else '7'} AS stamps "
+        f"FROM {stored.quoted(table)} WHERE {nights.sql} GROUP BY alert_id, packet_digest"
     )
 
 

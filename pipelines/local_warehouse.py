@@ -11,6 +11,9 @@ import duckdb
 from alerts.surveys import SURVEYS
 from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
 
+_NULLABLE_SINCE = {"cutouts": {"packet_digest": "BLOB"}}
+"""By the last word of a table's name, the columns that it got after its first version, and their types in DuckDB."""
+
 
 def tables(warehouse: str) -> list[str]:
     """The tables that a warehouse folder holds rows of, in order of their names."""
@@ -41,7 +44,9 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
         columns = "* EXCLUDE (failed_date)" if name == "dead_letters" else "*"
         below = _quoted(f"{pattern}/{_as_pattern(name)}/**/*.parquet")
         files = f"read_parquet({below}, hive_partitioning = {hive}, union_by_name = true)"
-        connection.execute(f"CREATE VIEW {_named(name)} AS SELECT {columns} FROM {files}")
+        connection.execute(
+            f"CREATE VIEW {_named(name)} AS SELECT {columns}{_newer_columns(connection, name, files)} FROM {files}"
+        )
     for survey in SURVEYS:
         if f"{survey}_alerts" in found:
             connection.execute(f"CREATE VIEW {survey}_alerts_unique AS {unique_alerts_sql(f'{survey}_alerts', 'duckdb')}")
@@ -51,6 +56,15 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
         connection.execute(f"CREATE VIEW dead_letters_open AS {open_letters_sql('dead_letters', 'duckdb')}")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _newer_columns(connection: duckdb.DuckDBPyConnection, name: str, files: str) -> str:
+    """Columns of our own that the files of a table are too old to have, as NULL."""
+    table = _NULLABLE_SINCE.get(name.rpartition("_")[2])
+    if table is None:
+        return ""
+    held = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {files}").fetchall()}
+    return "".join(f", NULL::{kind} AS {column}" for column, kind in table.items() if column not in held)
 
 
 def _as_pattern(path: str) -> str:

@@ -11,6 +11,7 @@ from schemas.table import Column, Table, columns_from_avro, drop, union
 NIGHT = Column("night", "DATE", "REQUIRED", "Night of the observation, as the survey's site counts nights.")
 ALERT_ID = Column("alert_id", "INT64", "REQUIRED", "The survey's id of this alert; exceeds 2^53, never pass it through a float.")
 OBJECT_ID = Column("object_id", "STRING", "NULLABLE", "The survey's id of the object the alert belongs to.")
+PACKET_DIGEST = Column("packet_digest", "BYTES", "REQUIRED", "XXH3-128 of the Avro datum, without framing or container header.")
 _SURVEY = Column("survey", "STRING", "REQUIRED", "Name of the survey: ztf, lsst, ...")
 _RUN_ID = Column("run_id", "STRING", "REQUIRED", "The run that wrote this row.")
 
@@ -26,7 +27,7 @@ ENVELOPE: tuple[Column, ...] = (
         "NULLABLE",
         "dia or solar_system, which use different id spaces; NULL where the packet does not say.",
     ),
-    Column("packet_digest", "BYTES", "REQUIRED", "XXH3-128 of the Avro datum, without framing or container header."),
+    PACKET_DIGEST,
     Column(
         "null_arrays", "STRING", "REPEATED", "Dotted paths of arrays that were null or absent in the packet; here they read []."
     ),
@@ -81,14 +82,18 @@ def _apart_from_ours(packet: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+_WHOSE_STAMPS = "That of the packet they came in: of several with one alert_id it tells whose they are. NULL before 0.2."
+
+
 def cutouts_table(survey: str) -> Table:
     """``{survey}_cutouts``: the three stamps of each alert, bytes as sent."""
+    digest = replace(PACKET_DIGEST, mode="NULLABLE", description=_WHOSE_STAMPS)
     stamps = tuple(
         Column(role, "BYTES", "NULLABLE", f"The {role} stamp as sent; NULL where the packet has none.") for role in CUTOUTS
     )
     return Table(
         f"{survey}_cutouts",
-        (ALERT_ID, OBJECT_ID, NIGHT, *stamps),
+        (ALERT_ID, OBJECT_ID, digest, NIGHT, *stamps),
         f"Image stamps of {survey}'s alerts.",
         partition_by="night",
         cluster_by=("object_id",),

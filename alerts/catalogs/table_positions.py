@@ -20,7 +20,7 @@ from astropy.table.meta import get_header_from_yaml
 
 from alerts.catalogs.catalog import BadCatalog, Floats
 from alerts.catalogs.position_columns import Field, PositionColumns, find_positions
-from alerts.positions import on_the_sky
+from alerts.positions import on_the_sky, wrapped
 
 _MISSING = r"^(?i:nan|null|none|--|n/a)?$"
 _BETWEEN = r"(?P<mark>\s*[hd°:]\s*|\s+)"
@@ -147,7 +147,7 @@ def _degrees(what: str, column: _Column, unit: u.UnitBase | None, *, is_ra: bool
     else:
         degrees = _of_texts(what, column.name, column.values, unit, is_ra)
     # 360 is the same meridian as 0, and writers round to it.
-    return np.where(degrees == 360, 0.0, degrees) if is_ra and (degrees == 360).any() else degrees
+    return wrapped(degrees) if is_ra and (degrees == 360).any() else degrees
 
 
 def _scaled(values: Floats, unit: u.UnitBase | None) -> Floats:

@@ -124,17 +124,9 @@ def packet_of_alert(warehouse: Warehouse, alert_id: int, survey: str | None = No
     row = next(row for row in rows if all(row[name] == key[name] for name in ("packet_digest", "schema_version")))
     packet = {column.field_name: row[column.name] for column in one.packet_columns if column.name in row}
     if stamps:
-        for role, value in _stamps(warehouse, one, this).items():
+        for role, value in warehouse.stamps(one, alert_id, key["night"], key["packet_digest"]).items():
             put(packet, one.stamps[role][0], value)
     return packet
-
-
-def _stamps(warehouse: Warehouse, survey: Survey, condition: str) -> Mapping[str, bytes | None]:
-    """The stamps of an alert. Of several packets under one id any one's: the table does not say whose is whose."""
-    if f"{survey.name}_cutouts" not in warehouse.tables:
-        return dict.fromkeys(survey.stamps)
-    sql = f"SELECT {', '.join(survey.stamps)} FROM {survey.name}_cutouts WHERE {condition} LIMIT 1"
-    return next(iter(warehouse.query(sql).to_pylist()), dict.fromkeys(survey.stamps))
 
 
 def put(packet: dict[str, Any], path: str, value: Any) -> None:

@@ -358,26 +358,6 @@ def test_copies_and_conflicts(warehouse: Path, night: Path, real: Path) -> None:
             assert shown.cutouts.science == rows[0].cutouts.science
 
 
-def test_stamps_in_conflict_are_not_given_for_each_other(night: Path, tmp_path: Path) -> None:
-    with tarfile.open(next(night.glob("*.tar.gz"))) as archive:
-        sent = next(archive.extractfile(member).read() for member in archive if member.name.endswith("5000.avro"))
-    reader = fastavro.reader(io.BytesIO(sent))
-    record = next(reader)
-    record["cutoutScience"]["stampData"] += b" "
-    with (tmp_path / "other.avro").open("wb") as file:
-        fastavro.writer(file, reader.writer_schema, [record])
-    (tmp_path / "first.avro").write_bytes(sent)
-    assert run(tmp_path / "warehouse", tmp_path / "first.avro", tmp_path / "other.avro") == 0
-    with Session(tmp_path / "warehouse") as session:
-        alert = session.scalars(select(ZTFAlert)).one()
-        with pytest.raises(
-            QueryError, match=f"{alert.alert_id}.* was sent with 2 different sets of stamps; all_cutouts has them"
-        ):
-            _ = alert.cutouts
-        assert {len(one.science) for one in alert.all_cutouts} == {len(record["cutoutScience"]["stampData"]) - n for n in (0, 1)}
-        assert len({one.template for one in alert.all_cutouts}) == 1
-
-
 def test_an_alert_of_no_object_has_stamps_too(night: Path, tmp_path: Path) -> None:
     with tarfile.open(next(night.glob("*.tar.gz"))) as archive:
         sent = next(archive.extractfile(member).read() for member in archive if member.name.endswith("5000.avro"))

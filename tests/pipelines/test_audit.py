@@ -206,6 +206,12 @@ def plant_lost_stamp(warehouse: Path, one: dict) -> dict:
     return {"kind": "without_cutouts", "number": 1, "remedy": "broker ingest"}
 
 
+def plant_stamps_of_another(warehouse: Path, one: dict) -> dict:
+    """A row of its alert, but of another packet under that id."""
+    rewrite(warehouse, "ztf_cutouts", setting("packet_digest", b"\x09" * 16, "alert_id", one["alert_id"]))
+    return {"kind": "without_cutouts", "number": 0, "remedy": "broker ingest"}
+
+
 def plant_without_crossmatch(warehouse: Path, one: dict) -> dict:
     rewrite(warehouse, "crossmatches", without("alert_id", one["alert_id"]))
     return {"kind": "without_crossmatch", "remedy": "broker rematch"}
@@ -252,6 +258,7 @@ def plant_unexpected(warehouse: Path, one: dict) -> dict:
         plant_other_version,
         plant_without_cutouts,
         plant_lost_stamp,
+        plant_stamps_of_another,
         plant_without_crossmatch,
         plant_failed_crossmatch,
         plant_unexpected,

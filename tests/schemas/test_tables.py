@@ -121,7 +121,15 @@ def test_the_envelope_stands_first_and_as_designed(survey):
 
 
 def test_stamps_have_a_table_of_their_own():
-    assert list(SURVEYS["ztf"].cutouts_table.by_name) == ["alert_id", "object_id", "night", "science", "template", "difference"]
+    assert list(SURVEYS["ztf"].cutouts_table.by_name) == [
+        "alert_id",
+        "object_id",
+        "packet_digest",
+        "night",
+        "science",
+        "template",
+        "difference",
+    ]
     assert "stampData" not in SURVEYS["ztf"].alerts_table.by_name["cutoutScience"].by_name
     assert "cutoutScience" not in SURVEYS["lsst"].alerts_table.by_name
 
