@@ -170,7 +170,7 @@ def test_nothing_is_near_nothing():
 
 
 @pytest.mark.parametrize(
-    ("ra", "dec"), [(360.0, 0.0), (-1e-9, 0.0), (np.nan, 0.0), (10.0, 90.001), (10.0, np.nan), (np.inf, 0.0)]
+    ("ra", "dec"), [(360.001, 0.0), (-1e-9, 0.0), (np.nan, 0.0), (10.0, 90.001), (10.0, np.nan), (np.inf, 0.0)]
 )
 def test_what_is_not_on_the_sky_is_refused(ra, dec):
     good, bad = (np.array([10.0]), np.array([10.0])), (np.array([10.0, ra]), np.array([0.0, dec]))
