@@ -1,4 +1,4 @@
-"""Alert archives as streams: ``.tar`` and ``.tar.gz`` read front to back, never unpacked to disk.
+"""Alert archives as streams: ``.tar``, and compressed ones by way of ``unpack``, read front to back, never unpacked to disk.
 
 The headers are parsed by ``tarfile.TarInfo``; the walk is ours, because ``tarfile`` takes a damaged header or a missing
 end mark in mid-archive for the end, without a word, and the alerts behind it would be lost.
@@ -7,27 +7,21 @@ Format: POSIX.1-2017 pax interchange format, with GNU tar's long names.
 
 from __future__ import annotations
 
-import io
 import re
 import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple, cast
-
-from zlib_ng import gzip_ng, zlib_ng
+from typing import BinaryIO, NamedTuple, cast
 
 from alerts.errors import UnreadableInput
 from alerts.limits import MAX_CLAIMED_BYTES, MAX_MEMBER_NAME_BYTES, MAX_PADDING_BYTES
+from alerts.unpack import UNPACK_ERRORS
 
-GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _FIELD_ENDS, _CHECKSUM_END = (b"\0", b" "), b"\0 "
 _GNU_MAP_GOES_ON, _GNU_NEXT_MAP_GOES_ON = 482, 504
 """Bytes of GNU tar's header of a sparse member, and of a block of its map, that tell of a further block."""
-_GUNZIP_BYTES = 16 * 2**10
-_GUNZIPPED_BYTES = 256 * 2**10
-"""So that what was just decompressed is still in the processor's cache when it is read."""
 _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -43,7 +37,7 @@ _WITHOUT_CONTENTS = (
     tarfile.DIRTYPE,
     tarfile.FIFOTYPE,
 )
-READ_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, cast(type[Exception], zlib_ng.error))
+READ_ERRORS = UNPACK_ERRORS
 """What reading a damaged or vanishing file raises."""
 
 
@@ -59,16 +53,6 @@ class Member:
     size_bytes: int
     is_file: bool
     is_sparse: bool = False
-
-
-def buffered(raw: BinaryIO, pieces_bytes: int = 2**20) -> io.BufferedReader:
-    """``raw`` with ``peek``, read in pieces of 1 MB or of so many bytes."""
-    return raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, raw), pieces_bytes)
-
-
-def gunzip(stream: BinaryIO) -> io.BufferedReader:
-    """The decompressed contents of a gzip stream of one or many gzip members."""
-    return buffered(cast(BinaryIO, _Gunzipped(stream)), _GUNZIPPED_BYTES)
 
 
 def is_tar(head: bytes) -> bool:
@@ -177,37 +161,6 @@ _SIDE_FILES = (
     ".pdf",
     ".png",
 )
-
-
-class _Gunzipped(io.RawIOBase):
-    """The contents of a gzip stream. An error comes only when all that could be read before it has been given out."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        # What GzipNGFile reads by, without its layers, which copy every byte twice more.
-        self._reader: Any = zlib_ng._GzipReader(stream, gzip_ng.READ_BUFFER_SIZE)
-        self._error: Exception | None = None
-
-    def readinto(self, buffer: Any, /) -> int:
-        if self._error:
-            raise self._error
-        view = memoryview(buffer)
-        used = 0
-        while used < len(view):
-            try:
-                # In small pieces, because what a piece held before the damage is lost with it.
-                size = self._reader.readinto(view[used : used + _GUNZIP_BYTES])
-            except READ_ERRORS as error:
-                if used == 0:
-                    raise
-                self._error = error
-                break
-            if not size:
-                break
-            used += size
-        return used
-
-    def readable(self) -> bool:
-        return True
 
 
 class _Counted:

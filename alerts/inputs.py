@@ -6,20 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from alerts.archives import (
-    GZIP_MAGIC,
-    READ_ERRORS,
-    Member,
-    buffered,
-    gunzip,
-    is_alert_name,
-    is_tar,
-    read_member,
-    walk_tar,
-)
+from alerts.archives import READ_ERRORS, Member, is_alert_name, is_tar, read_member, walk_tar
 from alerts.errors import DeadLetter, UnreadableInput
 from alerts.limits import MAX_ALERT_BYTES, MAX_MEMBER_BYTES
 from alerts.packets import CONTAINER_MAGIC, WIRE_HEADER_BYTES, Packet, open_container, open_packets
+from alerts.unpack import buffered, packing_of, unpack
 from alerts.wire_schemas import WireSchemas
 
 _PEEK_BYTES = 1024
@@ -37,19 +28,19 @@ Item = Packet | DeadLetter | Skipped
 
 
 def read_input(raw: BinaryIO, uri: str, wire_schemas: WireSchemas) -> Iterator[Item]:
-    """Everything in one input file: a container, a wire message, a ``.tar`` of them, any of these gzipped.
+    """Everything in one input file: a container, a wire message, a ``.tar`` of them, any of these in gzip, bzip2 or xz.
 
     Never raises for bad input: what can be read before the damage comes first, then one dead letter for the rest.
     """
     try:
         stream = buffered(raw)
         head = stream.peek(_PEEK_BYTES)
-        gzipped = head.startswith(GZIP_MAGIC)
-        if gzipped:
-            stream = gunzip(stream)
+        packing = packing_of(head)
+        if packing:
+            stream = unpack(stream, packing)
             head = stream.peek(_PEEK_BYTES)
         if is_tar(head):
-            yield from _read_archive(stream, uri, wire_schemas, end_mark=not gzipped)
+            yield from _read_archive(stream, uri, wire_schemas, end_mark=packing is None)
         elif head.startswith(CONTAINER_MAGIC):
             yield from open_container(stream, uri)
         else:
@@ -89,8 +80,9 @@ def _read_member(member: Member, content: BinaryIO, uri: str, wire_schemas: Wire
         yield DeadLetter.of("read", UnreadableInput("a sparse member is not read; make the archive without --sparse"), source)
         return
     data = read_member(member, content)
-    if not data.startswith(CONTAINER_MAGIC) and (data.startswith(GZIP_MAGIC) or is_tar(data[:_PEEK_BYTES])):
-        error = UnreadableInput("an archive or gzip file inside an archive is not read; unpack it first")
+    if not data.startswith(CONTAINER_MAGIC) and (packing_of(data) or is_tar(data[:_PEEK_BYTES])):
+        what = packing_of(data)
+        error = UnreadableInput(f"{f'a {what} file' if what else 'an archive'} inside an archive is not read; unpack it first")
         yield DeadLetter.of("read", error, source, data)
         return
     yield from open_packets(data, source, wire_schemas)

@@ -18,6 +18,13 @@ MAX_CLAIMED_BYTES = 2**50
 """The size that a tar header may claim for what is passed over unread; more is damage."""
 MAX_PADDING_BYTES = 64 * _MIB
 """Zeros behind an archive's end mark. Writers put 10 kB; a gzip'd archive makes gigabytes of them from a few MB."""
+MAX_UNPACKED_TIMES = 1_100
+"""How many times as long as its compressed bytes a bzip2 or xz stream may be. Packets shrink to a tenth, gzip cannot reach
+1,033; a megabyte of bzip2 makes a terabyte."""
+UNPACKED_FREELY_BYTES = 64 * _MIB
+"""So much whatever its compressed length."""
+MAX_XZ_MEMORY_BYTES = 128 * _MIB
+"""What an xz stream may ask for to be unpacked; ``xz -9`` asks for 65 MiB."""
 
 # Framing of packets
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 import fastavro
 
 from alerts.decompress import CODECS, decompress
+from alerts.describe import describe, is_no_message
 from alerts.errors import AlertError, DeadLetter, UnreadableInput
 from alerts.limits import (
     MAX_ALERT_BYTES,
@@ -110,7 +111,7 @@ def open_packets(
     try:
         if data.startswith(CONTAINER_MAGIC):
             yield from _container(_Window(data), source, published_at, attributes)
-        elif data.startswith(WIRE_MAGIC):
+        elif data.startswith(WIRE_MAGIC) and not is_no_message(data):
             yield _wire(data, source, wire_schemas, published_at, attributes)
         else:
             raise UnreadableInput(describe(data))
@@ -125,16 +126,6 @@ def open_container(stream: io.BufferedReader, source: str) -> Iterator[Packet | 
         yield from _container(window, source, None, {})
     except AlertError as error:
         yield DeadLetter.of("read", error, source, window.whole(), attributes={"offset_bytes": window.offset})
-
-
-def describe(data: bytes) -> str:
-    """What bytes that are no packet look like, for the message of a dead letter."""
-    if not data:
-        return "the input is empty (0 bytes)"
-    head = data[:16].lstrip()
-    if head[:1] == b"<":
-        return f"not an alert but a web page or XML: it begins with {data[:24]!r}"
-    return f"neither an Avro container, a wire message nor an archive: it begins with {data[:16]!r}"
 
 
 def _wire(

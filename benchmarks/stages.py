@@ -18,7 +18,7 @@ from astropy.io import fits
 from scipy.spatial import cKDTree
 from zlib_ng import gzip_ng
 
-from alerts.archives import gunzip, read_member, walk_tar
+from alerts.archives import read_member, walk_tar
 from alerts.catalogs.asking import Asker
 from alerts.catalogs.local import open_local
 from alerts.catalogs.rows import positions_of
@@ -31,6 +31,7 @@ from alerts.envelope import RunStamp, envelope
 from alerts.layout import Projection, layout_of
 from alerts.packets import Packet
 from alerts.surveys import survey as survey_named
+from alerts.unpack import gunzip
 from benchmarks.contenders import PROJECTIONS, batches, opened
 from benchmarks.naive import RADIUS_ARCSEC, unit_vectors
 from benchmarks.samples import Sample, cut

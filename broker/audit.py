@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         action="append",
         metavar="URI",
-        help=".avro, .tar, .tar.gz, a folder or a glob, local or gs://; may be repeated",
+        help=".avro, .tar, .tar.gz (.bz2, .xz), a folder or a glob, local or gs://; may be repeated",
     )
     truth.add_argument(
         "--ids",

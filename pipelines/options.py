@@ -59,7 +59,7 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
         "--input",
         action="append",
         metavar="URI",
-        help="alerts to read: .avro, .tar, .tar.gz, a folder or a glob, local or gs://; may be given many times",
+        help="alerts to read: .avro, .tar, .tar.gz (.bz2, .xz), a folder or a glob, local or gs://; may be given many times",
     )
     group.add_argument(
         "--subscription", metavar="NAME", help="Pub/Sub subscription, projects/PROJECT/subscriptions/NAME; makes the run a stream"

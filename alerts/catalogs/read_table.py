@@ -1,7 +1,7 @@
 """Tables from files as Arrow columns in the file's own types: Parquet (a file or a folder), CSV, TSV, FITS, VOTable, ECSV.
 
 What is kept apart: NaN is a number, NULL is none (in CSV a field with nothing in it, or ``null`` among numbers), text may be
-empty (in CSV ``""``), and an id of 19 digits or with leading zeros is what it was. All may be gzipped.
+empty (in CSV ``""``), and an id of 19 digits or with leading zeros is what it was. All may be compressed, as gzip, bzip2 or xz.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.table import Table
 
-from alerts.archives import GZIP_MAGIC, buffered, gunzip
 from alerts.catalogs.astropy_tables import fits_table, fits_types, from_astropy, plain_table, read_votable, to_astropy
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.position_columns import Field
 from alerts.catalogs.read_csv import CSV_BLOCK_BYTES, check_names, csv_floats, csv_reader, not_a_number, typed
 from alerts.catalogs.table_positions import arrow_fields, table_fields
+from alerts.unpack import MAGIC_BYTES, buffered, packing_of, unpacked
 
 Opener = Callable[[str], BinaryIO]
 
@@ -40,7 +40,7 @@ _FORMATS = {
     ".xml": VOTABLE,
     ".ecsv": ECSV,
 }
-_ZIPPED = (".gz",)
+_PACKED = (".gz", ".bz2", ".xz")
 _NOT_PARTS = ("_", ".", "data_thumbnail")
 """How names begin of files in a folder that hold no rows of their own: marks of Spark, hidden files, HATS's thumbnail."""
 _MAX_TEXT_BYTES = 2**31 - 1
@@ -105,7 +105,7 @@ def read_table(
             return from_astropy(table)
         if kind in (VOTABLE, ECSV):
             return from_astropy(_astropy(kind, file))
-        reader, names, _ = csv_reader(path, _unzipped(file))
+        reader, names, _ = csv_reader(path, unpacked(file))
         columns = pa.Table.from_batches(reader, schema=reader.schema).columns
         for at, name in enumerate(names):
             if name in numbers or (name in texts and not_a_number(columns[at]) is None):
@@ -148,7 +148,7 @@ def parts_of(path: str) -> list[str]:
 
 
 def _csv_header(path: str, file: io.BufferedReader) -> Header:
-    reader, names, units = csv_reader(path, _unzipped(file), most_bytes=2 * CSV_BLOCK_BYTES)
+    reader, names, units = csv_reader(path, unpacked(file), most_bytes=2 * CSV_BLOCK_BYTES)
     # Of two blocks only the first: the second may be cut within a row.
     first = next(iter(reader), None)
     columns = [pa.chunked_array([column]) for column in first.columns] if first else []
@@ -169,12 +169,8 @@ def _parquet(path: str, file: BinaryIO | None) -> Generator[Any, None, None]:
 
 
 def _astropy(kind: str, file: io.BufferedReader) -> Table:
-    stream = _unzipped(file)
+    stream = unpacked(file)
     return read_votable(stream) if kind == VOTABLE else Table.read(stream.read().decode("utf-8"), format="ascii.ecsv")
-
-
-def _unzipped(file: io.BufferedReader) -> io.BufferedReader:
-    return gunzip(file) if file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC) else file
 
 
 def _fits_fields(hdu: Any) -> list[Field]:
@@ -186,7 +182,7 @@ def _fits_fields(hdu: Any) -> list[Field]:
 
 def _kind_of(path: str) -> str | None:
     name = path.lower()
-    for ending in _ZIPPED:
+    for ending in _PACKED:
         name = name.removesuffix(ending)
     return next((kind for ending, kind in _FORMATS.items() if name.endswith(ending)), None)
 
@@ -201,16 +197,18 @@ def _opened(path: str, opener: Opener) -> Iterator[tuple[str, Any]]:
         kind = PARTS
     if kind is None:
         raise BadCatalog(
-            f"{path} is of no format read as a table; its name must end in {', '.join(_FORMATS)}, all with .gz or not"
+            f"{path} is of no format read as a table; its name must end in "
+            f"{', '.join(_FORMATS)}, or that and {', '.join(_PACKED)}"
         )
     try:
         file = None if kind == PARTS else buffered(opener(path))
     except Exception as error:
         raise BadCatalog(f"{path} cannot be opened ({_told(error)}); name a file that every worker can read") from error
     try:
-        if file is not None and kind in (FITS, PARQUET) and file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
+        if file is not None and kind in (FITS, PARQUET) and packing_of(file.peek(MAGIC_BYTES)):
+            # These are read from their ends.
             with closing(file):
-                file = buffered(io.BytesIO(gunzip(file).read()))
+                file = buffered(io.BytesIO(unpacked(file).read()))
         yield kind, file
     except BadCatalog:
         raise

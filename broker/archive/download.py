@@ -15,7 +15,8 @@ from typing import Any
 import requests
 import urllib3
 
-from alerts.archives import GZIP_MAGIC, READ_ERRORS, gunzip
+from alerts.archives import READ_ERRORS
+from alerts.unpack import GZIP_MAGIC, gunzip
 from broker.archive.errors import ChecksumMismatch, NotEnoughSpace
 from broker.archive.part import Note, Part
 from broker.archive.progress import progress_bar

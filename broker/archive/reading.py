@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import pyarrow.compute as pc
 
-from alerts.archives import READ_ERRORS, gunzip, is_alert_name, read_member, walk_tar
+from alerts.archives import READ_ERRORS, is_alert_name, read_member, walk_tar
 from alerts.columns import decode_columns
 from alerts.errors import UndecodablePacket, UnreadableInput, shortened
 from alerts.layout import layout_of
@@ -24,6 +24,7 @@ from alerts.limits import MAX_MEMBER_BYTES
 from alerts.packets import Packet, open_packets
 from alerts.records import Record, read_datum
 from alerts.surveys import SURVEYS
+from alerts.unpack import gunzip
 from alerts.wire_schemas import WireSchemas
 
 _BATCH = 64

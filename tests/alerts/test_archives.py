@@ -13,8 +13,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from alerts import archives
-from alerts.archives import READ_ERRORS, gunzip, is_alert_name, is_tar, read_member, walk_tar
+from alerts.archives import READ_ERRORS, is_alert_name, is_tar, read_member, walk_tar
 from alerts.errors import UnreadableInput
+from alerts.unpack import gunzip
 from tests.alerts.making import examples, tar_of
 
 LONG = "night/" + "x" * 180 + ".avro"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
 from collections.abc import Iterator
 
@@ -185,6 +187,61 @@ def test_gzip_members_that_follow_each_other_are_one_archive():
     outcome = ingest(b"".join(gzip.compress(piece) for piece in pieces))
     assert outcome.alert_ids == IDS
     assert not outcome.letters
+
+
+PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("packing", PACKERS)
+def test_what_is_compressed_is_read_whatever_its_name(packing):
+    pack = PACKERS[packing]
+    assert ingest(pack(tar_of(NIGHT)), "night").alert_ids == IDS
+    assert ingest(pack(NIGHT["201.avro"]), "x.avro").alert_ids == ingest(NIGHT["201.avro"]).alert_ids
+    assert ingest(pack(wire_message(lsst_record())), "x", None).alert_ids == ingest(wire_message(lsst_record())).alert_ids
+    # As pbzip2 and pixz write them, and with zeros behind, as xz allows them.
+    archive = tar_of(NIGHT)
+    pieces = [archive[:100], archive[100:600], b"", archive[600:20_000], archive[20_000:]]
+    outcome = ingest(b"".join(pack(piece) + bytes(4 if packing == "xz" else 0) for piece in pieces))
+    assert (outcome.alert_ids, outcome.letters) == (IDS, [])
+    assert "the input is empty" in ingest(pack(b"")).one_letter().message
+    letter = ingest(tar_of({"201.avro": NIGHT["201.avro"], "x": pack(NIGHT["202.avro"])})).one_letter()
+    assert letter.message == f"a {packing} file inside an archive is not read; unpack it first"
+
+
+@pytest.mark.parametrize("packing", ["bzip2", "xz"])
+@pytest.mark.parametrize("part", [0.0001, 0.2, 0.5, 0.9])
+def test_a_cut_or_damaged_archive_in_bzip2_or_xz_gives_what_is_before_and_one_dead_letter(packing, part):
+    pack = PACKERS[packing]
+    # In streams of their own: within one, nothing can be unpacked before its block is whole.
+    night = {f"{candid}.avro": container([ztf_record(candid)]) for candid in range(300, 340)}
+    archive = tar_of(night)
+    pieces = [archive[at : at + 2**15] for at in range(0, len(archive), 2**15)]
+    packed = [pack(piece) for piece in pieces]
+    stream = b"".join(packed)
+    length = int(len(stream) * part)
+    before, behind = 0, 0
+    for piece, compressed in zip(pieces, packed, strict=True):
+        behind += len(compressed)
+        if behind > length:
+            break
+        before += len(piece)
+    whole = [int(name[:-5]) for name, data in night.items() if member_at(archive, name) + 512 + len(data) <= before]
+    assert (len(whole) > 0) == (part > 0.1)
+    damaged = bytearray(stream)
+    damaged[length + 20 : length + 60] = bytes(40)
+    for bad in (stream[:length], bytes(damaged)):
+        outcome = ingest(bad)
+        if part > 0.1:
+            assert outcome.alert_ids[: len(whole)] == whole
+        assert len(outcome.letters) == 1
+        assert outcome.letters[0].stage == "read"
+
+
+@pytest.mark.parametrize("packing", ["bzip2", "xz"])
+def test_bytes_behind_a_compressed_archive_are_said(packing):
+    outcome = ingest(PACKERS[packing](tar_of(NIGHT)) + b"something that follows")
+    assert outcome.alert_ids == IDS
+    assert f"behind the {packing} stream stand bytes that are none" in outcome.one_letter().message
 
 
 def test_a_cut_gzipped_container_gives_the_alerts_before_the_cut():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
 import zlib
 
@@ -86,6 +88,25 @@ def test_a_damaged_gzip_stream(some, level):
         assert outcome.letters
     if level == 0 and first_accident(stream, some) > len(ARCHIVES["gnu"]) + _PIECES_BYTES:
         assert {row["alert_id"] for row in outcome.rows} >= set(IDS)
+
+
+@examples(100)
+@given(accidents(), st.sampled_from(["bzip2", "xz"]))
+def test_a_damaged_bzip2_or_xz_stream(some, packing):
+    pack, unpack = (bz2.compress, bz2.decompress) if packing == "bzip2" else (lzma.compress, lzma.decompress)
+    contents = ARCHIVES["gnu"] + bytes(2**19) + ARCHIVES["pax"]
+    stream = suffer(pack(ARCHIVES["gnu"]) + pack(contents[len(ARCHIVES["gnu"]) :]), some)
+    with in_time():
+        outcome = ingest(stream, "n.tar.x")
+    assert_accounted(outcome)
+    try:
+        whole = unpack(stream) == contents
+    except (OSError, EOFError, ValueError, lzma.LZMAError):
+        whole = False
+    if whole and packing == "xz":
+        assert sorted(row["alert_id"] for row in outcome.rows) == sorted(2 * IDS)
+    if not whole:
+        assert outcome.letters
 
 
 def gunzipped(stream: bytes) -> bytes | None:
