@@ -19,6 +19,7 @@ from alerts.surveys import identify, survey
 from alerts.wire_schemas import WireSchemas
 from broker import warehouse
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps
+from broker.pictures.light_curve import Quantity
 from broker.pictures.packets import NoPicture, first, packet_of_alert
 
 EXAMPLES = """examples:
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for one in (stamps, curve):
         one.add_argument("--packet", metavar="FILE", help="a packet, or an archive of packets: the first, or that of --alert_id")
         one.add_argument("--alert_id", type=int, metavar="N", help="an alert of the warehouse, or of the file")
+    curve.add_argument("--apparent", action="store_true", help="magnitudes of the source itself, not of its difference")
     curve.add_argument("--object", metavar="ID", help="an object of the warehouse: all its alerts")
     sky.add_argument("--night", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="as column night counts them")
     for one in (stamps, curve, sky):
@@ -77,9 +79,15 @@ def _picture(arguments: argparse.Namespace) -> Figure:
     if wanted is not None:
         if arguments.packet or arguments.alert_id is not None:
             raise NoPicture("--object is drawn from all its alerts; leave out --packet and --alert_id")
-        return plot_light_curve(wanted, arguments.warehouse, survey=arguments.survey)
+        return plot_light_curve(wanted, arguments.warehouse, survey=arguments.survey, quantity=_quantity(arguments))
     packet, survey = _packet(arguments)
-    return plot_stamps(packet, survey=survey) if arguments.picture == "stamps" else plot_light_curve(packet, survey=survey)
+    if arguments.picture == "stamps":
+        return plot_stamps(packet, survey=survey)
+    return plot_light_curve(packet, survey=survey, quantity=_quantity(arguments))
+
+
+def _quantity(arguments: argparse.Namespace) -> Quantity:
+    return "apparent" if arguments.apparent else "difference"
 
 
 def _packet(arguments: argparse.Namespace) -> tuple[dict[str, Any], str | None]:

@@ -122,6 +122,16 @@ class Warehouse(abc.ABC):
             )
         return dict(zip(survey.stamps, next(iter(found), (None,) * len(survey.stamps)), strict=True))
 
+    def light_curve(self, object_id: str | int, survey: str | None = None) -> pa.Table:
+        """All that the alerts of an object tell of its brightness, one row per point, in order of time.
+
+        Columns as ``alerts.light_curve.SCHEMA`` describes them. Raises ``QueryError`` when there is no such object, or it is
+        of several surveys and none is named.
+        """
+        from broker.history import curve_of_object  # noqa: PLC0415 - it asks warehouses
+
+        return curve_of_object(self, str(object_id), survey).table
+
     def _alerts(self, condition: str, object_id: str = "") -> pa.Table:
         """Envelope columns of the alerts of all surveys that meet a condition."""
         names = [f"{survey}_alerts" for survey in SURVEYS if f"{survey}_alerts" in self.tables]

@@ -16,7 +16,7 @@ _SOURCE: dict[str, Any] = {
 _PHOTOMETRY = Photometry(
     "flux",
     "FLUXCAL",
-    "flux (FLUXCAL: 1 is 27.5 mag AB)",
+    "flux of the difference (nJy; 1 FLUXCAL is 36.3 nJy)",
     (
         Series("diaSource", **_SOURCE),
         Series("prvDiaSources", **_SOURCE, alert_id=("diaSourceId",)),

@@ -75,6 +75,8 @@ class Photometry:
     """First that of the alert itself."""
     zero_point_mag: float | None = None
     """AB magnitude of a flux of 1. None: the measurements are magnitudes, or each record has its own (``Series.zero_point``)."""
+    measures: Literal["difference", "total"] = "difference"
+    """Whether the numbers are of the difference from the template or of the source itself."""
     system: Literal["AB"] | None = "AB"
     """None: the survey does not say, and no flux in nJy can be told."""
     bands: Mapping[Any, str] = field(default_factory=dict)

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import numpy as np
+import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
 
+from alerts import light_curve
+from alerts.light_curve import NoPhotometry
 from alerts.surveys import Survey
 from broker import warehouse as warehouses
+from broker.history import ObjectCurve, curve_of_object
+from broker.pictures.curve_axes import ab_axis, fit_axes, mark_beyond
+from broker.pictures.curve_points import Point, draw, legend, points_of
 from broker.pictures.figure import canvas
-from broker.pictures.history import packets_of_object
-from broker.pictures.packets import Packet, object_name, survey_of
-from broker.pictures.photometry import Measurement, measurements, own_measurement, photometry_of
+from broker.pictures.packets import NoPicture, Packet, first, object_name, survey_of
 from broker.warehouse import Warehouse
 
-BAND_COLORS = {
-    "u": "#7b3fb5",
-    "g": "#1b9e4b",
-    "r": "#d62728",
-    "i": "#c28f00",
-    "z": "#7f4a2a",
-    "y": "#444444",
-    "Y": "#444444",
-    "J": "#1f6fb4",
-    "H": "#d95f02",
-    "K": "#a3195b",
-}
-OTHER_COLOR = "#888888"
+Quantity = Literal["difference", "apparent"]
 _INCHES = (9.0, 5.0)
-_FAINT = 0.5
-"""Opacity of the limits of forced photometry: most exposures have one, and they are seldom news."""
 _MANY = 150
 """More points are drawn smaller."""
-_SHORTEST_DAYS = 0.01
 
 
 def plot_light_curve(
@@ -45,131 +32,94 @@ def plot_light_curve(
     warehouse: Warehouse | str | None = None,
     *,
     survey: str | None = None,
+    quantity: Quantity = "difference",
     ax: Axes | None = None,
     fig: Figure | SubFigure | None = None,
 ) -> Figure:
     """The light curve of a packet (as fastavro gives it), or of an object (its id) over all its alerts in a warehouse.
 
-    Magnitudes (up is brighter) or fluxes over time in MJD, in the survey's own scale, UTC or TAI. Circles with errors are
-    detections, open where the source was fainter than in the template and a magnitude cannot say so; triangles are upper
-    limits; squares are forced photometry; the alert itself has a ring. Each measurement is drawn once.
+    The points are those of the table that ``warehouse.light_curve`` and ``alerts.light_curve`` give: magnitudes (up is
+    brighter) or fluxes over time in MJD, in the survey's own scale, UTC or TAI. Circles with errors are detections, squares
+    forced photometry, both open where the source is fainter than in the template; triangles are upper limits; diamonds are
+    flagged by the survey; the alert itself has a ring. ``quantity="apparent"`` draws the magnitude of the source itself in
+    place of that of the difference, where that can be told. Points far from all others do not set the axes: they are counted.
     ``survey`` names whose packet or object it is, where that is not plain. Raises ``NoPicture`` for a packet of an unknown
     survey, ``QueryError`` for an object that the warehouse does not hold.
     """
-    ring: Measurement | None = None
-    if isinstance(what, (str, int)):
-        one, packets, name = _from_warehouse(str(what), warehouse, survey)
-    else:
-        one = survey_of(what, survey)
-        packets, name, ring = [what], object_name(what, one), own_measurement(what, one)
-    points = measurements(packets, one)
+    own: Packet | None = None
+    try:
+        if isinstance(what, (str, int)):
+            curve = _from_warehouse(str(what), warehouse, survey)
+        else:
+            one = survey_of(what, survey)
+            own, curve = what, ObjectCurve(one, object_name(what, one), light_curve.light_curve([what], one))
+        in_magnitudes = quantity == "apparent" or light_curve.facts_of(curve.survey).quantity == "magnitude"
+    except NoPhotometry as error:
+        raise NoPicture(str(error)) from None
     # Beside the axes there is room only in a figure of our own.
     beside = fig is None and ax is None
     figure, ax = canvas(fig, ax, _INCHES)
-    for key, group in itertools.groupby(sorted(points, key=_look), key=_look):
-        _draw(ax, key, list(group), one, 0.7 if len(points) > _MANY else 1.0)
-    if ring is not None:
-        ax.plot(ring.mjd, ring.value, "o", ms=13, mfc="none", mec="0.3", mew=1, label="_this alert", zorder=4)
-    _label(ax, one, points, name)
+    points = points_of(curve.table, quantity, in_magnitudes)
+    draw(ax, points, 0.7 if len(points) > _MANY else 1.0)
+    ring = None if own is None else _ring(ax, own, curve.survey, points)
+    _label(ax, curve, points, quantity)
     if points:
-        _scale(ax, points, photometry_of(one).quantity == "magnitude")
-        place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if beside else {"loc": "best", "fontsize": "small"}
-        ax.legend(handles=_legend(points, photometry_of(one).quantity == "magnitude", ring is not None), **place)
+        beyond = fit_axes(ax, points, in_magnitudes)
+        mark_beyond(ax, beyond)
+        has_ab = not in_magnitudes and ab_axis(ax)
+        _legend(ax, points, ring, (1.18 if has_ab else 1.01) if beside else None)
     else:
         ax.text(0.5, 0.5, "no photometry", transform=ax.transAxes, ha="center", va="center", color="0.35")
     return figure
 
 
-def _from_warehouse(object_id: str, warehouse: Warehouse | str | None, survey: str | None) -> tuple[Survey, list[Packet], str]:
+def _from_warehouse(object_id: str, warehouse: Warehouse | str | None, survey: str | None) -> ObjectCurve:
     if warehouse is None:
         raise TypeError(f"object {object_id!r} needs a warehouse to take its alerts from: plot_light_curve(object_id, warehouse)")
     if isinstance(warehouse, Warehouse):
-        return packets_of_object(warehouse, object_id, survey)
+        return curve_of_object(warehouse, object_id, survey)
     with warehouses.open(warehouse) as opened:
-        return packets_of_object(opened, object_id, survey)
+        return curve_of_object(opened, object_id, survey)
 
 
-_Look = tuple[str, bool, bool, bool]
+def _ring(ax: Axes, packet: Packet, survey: Survey, points: list[Point]) -> Any:
+    """A ring about the alert's own point, or a line that says why there is none."""
+    alert_id = light_curve.pluck_first(packet, survey.alert_id)
+    mine = [one for one in points if one.kind == "detection" and one.alert_id == alert_id]
+    if mine:
+        return ax.plot(mine[0].mjd, mine[0].value, "o", ms=13, mfc="none", mec="0.3", mew=1, label="this alert", zorder=4)[0]
+    series = light_curve.facts_of(survey).series[0]
+    record = packet.get(series.name)
+    sent = first(record, series.value) if isinstance(record, Mapping) else None
+    name = next((one for one in series.value if isinstance(record, Mapping) and one in record), series.value[0])
+    words = f"this alert's own point is not drawn: its {series.name}.{name} is {'null' if sent is None else sent}"
+    ax.text(0.5, 0.02, words, transform=ax.transAxes, ha="center", va="bottom", fontsize="small", color="#b00020", zorder=6)
+    return None
 
 
-def _look(point: Measurement) -> _Look:
-    return point.band, point.is_forced, point.is_limit, point.is_negative
+def _label(ax: Axes, curve: ObjectCurve, points: list[Point], quantity: Quantity) -> None:
+    counts = Counter(one.kind for one in points)
+    names = {"detection": "detection", "limit": "limit", "forced": "forced point"}
+    said = ", ".join(f"{n:,} {name}{'s' * (n > 1)}" for kind, name in names.items() if (n := counts[kind]))
+    other = sum(value > 0 for value in curve.table.column("n_other_values").to_pylist())
+    differing = f"\nof {other:,} of them several values were sent; here is the newest packet's" if other else ""
+    title = f"{curve.survey.name.upper()} {curve.name}: {said or 'no photometry'}"
+    ax.set_title(f"{title}{_not_drawn(curve.table, points)}{differing}", fontsize="medium")
+    ax.set_xlabel(f"MJD ({curve.survey.time_scale.upper()})")
+    facts = light_curve.facts_of(curve.survey)
+    system = f" ({facts.system})" if facts.system else ""
+    ax.set_ylabel(facts.label if quantity == "difference" else f"apparent magnitude{system}")
 
 
-def _draw(ax: Axes, look: _Look, points: list[Measurement], survey: Survey, scale: float) -> None:
-    """All points of one look: their data can be read back from the artist labelled ``band kind``."""
-    band, is_forced, is_limit, is_negative = look
-    color = BAND_COLORS.get(band, OTHER_COLOR)
-    # A negative flux shows itself.
-    is_open = is_limit or (is_negative and photometry_of(survey).quantity == "magnitude")
-    marker = "v" if is_limit else "s" if is_forced else "o"
-    size = (4 if is_forced else 5.5) if is_limit else 4.5 if is_forced else 7
-    kind = f"{'forced ' if is_forced else ''}{'limit' if is_limit else 'negative' if is_open else 'detection'}"
-    time, value, error = np.array([(one.mjd, one.value, one.error) for one in points]).T
-    bars = None if is_limit or np.isnan(error).all() else error
-    ax.errorbar(
-        time,
-        value,
-        bars,
-        fmt=marker,
-        ms=size * scale,
-        color=color,
-        mfc=("white" if is_forced else "none") if is_open else color,
-        # Forced photometry is often of the same exposure as a detection: it shows as a small square in the circle.
-        mec="white" if is_forced and not is_open else color,
-        mew=0.4 if is_forced and not is_open else 1.0,
-        elinewidth=1,
-        alpha=_FAINT if is_forced and is_limit else 1,
-        zorder=2 if is_limit else 3.5 if is_forced else 3,
-        label=f"_{band} {kind}",
-    )
+def _not_drawn(table: pa.Table, points: list[Point]) -> str:
+    left_out = table.num_rows - len(points)
+    return f" ({left_out:,} without a value)" if left_out else ""
 
 
-def _label(ax: Axes, survey: Survey, points: list[Measurement], name: str) -> None:
-    counts = Counter(_kind(point) for point in points)
-    said = ", ".join(f"{n:,} {kind}{'s' * (n > 1)}" for kind in ("detection", "limit", "forced point") if (n := counts[kind]))
-    ax.set_title(f"{survey.name.upper()} {name}: {said or 'no photometry'}", fontsize="medium")
-    ax.set_xlabel(f"MJD ({survey.time_scale.upper()})")
-    ax.set_ylabel(photometry_of(survey).label)
-
-
-def _scale(ax: Axes, points: list[Measurement], in_magnitudes: bool) -> None:
-    """Brighter is up; a single night does not shrink to a stroke."""
-    ax.ticklabel_format(axis="x", useOffset=False, style="plain")
-    ax.locator_params(axis="x", nbins=6)
-    ax.grid(alpha=0.25)
-    first, last = points[0].mjd, points[-1].mjd
-    if last - first < _SHORTEST_DAYS:
-        middle = (first + last) / 2
-        ax.set_xlim(middle - _SHORTEST_DAYS, middle + _SHORTEST_DAYS)
-    if in_magnitudes:
-        ax.yaxis.set_inverted(True)
+def _legend(ax: Axes, points: list[Point], ring: Any, beside: float | None) -> None:
+    """What stands in the picture, as it is drawn; outside at ``beside`` (a share of the axes' width), or where room is."""
+    entries = legend(points) + ([ring] if ring is not None else [])
+    if beside is None:
+        ax.legend(handles=entries, loc="best", fontsize="small")
     else:
-        ax.axhline(0, color="0.6", lw=0.8, zorder=1)
-
-
-def _kind(point: Measurement) -> str:
-    return "forced point" if point.is_forced else "limit" if point.is_limit else "detection"
-
-
-def _legend(points: list[Measurement], in_magnitudes: bool, ring: bool) -> list[Line2D]:
-    """One entry per band, then one per kind of point that is there."""
-    bands = sorted({point.band for point in points}, key=lambda band: (*BAND_COLORS, band).index(band))
-    entries = [_entry(f"{band} band", "o", BAND_COLORS.get(band, OTHER_COLOR)) for band in bands]
-    plain = [point for point in points if not point.is_forced]
-    forced = [point for point in points if point.is_forced]
-    if in_magnitudes and any(point.is_negative for point in points):
-        entries.append(_entry("fainter than template", "o", "0.3", mfc="none"))
-    if any(point.is_limit for point in plain):
-        entries.append(_entry("upper limit", "v", "0.3", mfc="none"))
-    if any(not point.is_limit for point in forced):
-        entries.append(_entry("forced photometry", "s", "0.3", ms=5))
-    if any(point.is_limit for point in forced):
-        entries.append(_entry("forced, upper limit", "v", "0.3", mfc="none", ms=4, alpha=_FAINT))
-    if ring:
-        entries.append(_entry("this alert", "o", "0.3", mfc="none", ms=13))
-    return entries
-
-
-def _entry(label: str, marker: str, color: str, **style: Any) -> Line2D:
-    return Line2D([], [], ls="", marker=marker, color=color, label=label, **({"ms": 6} | style))
+        ax.legend(handles=entries, loc="center left", bbox_to_anchor=(beside, 0.5))

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure, SubFigure
 from alerts.positions import HEALPIX_ORDER, healpix
 from alerts.surveys import Survey
 from broker import warehouse as warehouses
+from broker.pictures.curve_points import BAND_COLORS, OTHER_COLOR, band_order
 from broker.pictures.figure import canvas
-from broker.pictures.light_curve import BAND_COLORS, OTHER_COLOR
 from broker.pictures.packets import surveys_in, unique_rows
 from broker.warehouse import QueryError, Warehouse
 
@@ -104,7 +104,7 @@ def _points(ax: Axes, warehouse: Warehouse, surveys: list[Survey], night: date) 
             name = survey.photometry.band_name(row["own_band"]) if survey.photometry else "unknown"
             by_band.setdefault(name, []).append((row["ra_deg"], row["dec_deg"]))
     most = max(map(len, by_band.values()), default=0)
-    for name in sorted(by_band, key=lambda band: (*BAND_COLORS, band).index(band)):
+    for name in sorted(by_band, key=band_order):
         ra, dec = np.array(by_band[name]).T
         color = BAND_COLORS.get(name, OTHER_COLOR)
         label = f"{name} band ({len(ra):,})"

@@ -18,7 +18,7 @@ from alerts.orientation import sky_of_pixels
 from alerts.surveys import Survey
 from broker.pictures.figure import Picture
 from broker.pictures.packets import Packet, first, object_name, observed_at, survey_of
-from broker.pictures.photometry import band_of, own_measurement
+from broker.pictures.photometry import band_of, brightness
 from broker.pictures.stamp_frame import frame
 
 NAN_COLOR = "#e8a33d"
@@ -61,16 +61,8 @@ def plot_stamps(packet: Packet, fig: Figure | SubFigure | None = None, *, survey
 def _title(packet: Packet, survey: Survey) -> str:
     """Two lines: object and alert id; time, band and brightness."""
     name = f"{survey.name.upper()} {object_name(packet, survey)}   alert {first(packet, survey.alert_id)}"
-    facts, own = survey.photometry, own_measurement(packet, survey)
-    brightness = "brightness unknown"
-    if facts is not None and own is not None:
-        figures = 2 if facts.quantity == "magnitude" else 0 if abs(own.value) >= 100 else 1
-        error = "" if math.isnan(own.error) else f" ± {own.error:.{figures}f}"
-        brightness = f"{own.value:.{figures}f}{error} {facts.unit}".replace("-", "\N{MINUS SIGN}")
-        if own.is_negative and facts.quantity == "magnitude":
-            brightness += " (fainter than the template)"
     band = band_of(packet, survey)
-    return f"{name}\n{observed_at(packet, survey)}   {f'{band} band   ' if band else ''}{brightness}"
+    return f"{name}\n{observed_at(packet, survey)}   {f'{band} band   ' if band else ''}{brightness(packet, survey)}"
 
 
 def _panel_title(packet: Packet, role: str) -> str:

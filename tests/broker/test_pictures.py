@@ -437,7 +437,10 @@ def test_a_packet_of_nobody_is_refused() -> None:
 
 def expected_of_ztf(packet: dict[str, Any]) -> Counter[str]:
     """How many points a packet has, counted by the rules in other words."""
-    detections = {packet["candid"]} | {one["candid"] for one in packet["prv_candidates"] or [] if one["magpsf"] is not None}
+    own = packet["candidate"]
+    # Two detections of one exposure are one point.
+    found = [own, *(one for one in packet["prv_candidates"] or [] if one["magpsf"] is not None)]
+    detections = {(round(one["jd"], 5), one["fid"]) for one in found}
     limits = {
         (round(one["jd"], 5), one["fid"])
         for one in packet["prv_candidates"] or []
@@ -451,6 +454,7 @@ def expected_of_ztf(packet: dict[str, Any]) -> Counter[str]:
     return Counter(detections=len(detections), limits=len(limits), forced=len(forced))
 
 
+KINDS = ("detection", "negative", "limit")
 ZTF_NIGHTS = ("20180819_mod1000", "20200202", "20231012", "20240715")
 
 
@@ -462,7 +466,7 @@ def test_every_valid_measurement_of_ztf_is_drawn_once(real_data: Path, night: st
         drawn = Counter(
             detections=number_of(fig, "detection", "negative"),
             limits=number_of(fig, "limit"),
-            forced=number_of(fig, "forced detection", "forced negative", "forced limit"),
+            forced=sum(number_of(fig, f"{flag}forced {kind}") for flag in ("", "flagged ") for kind in KINDS),
         )
         assert drawn == expected_of_ztf(packet)
         total += drawn
@@ -503,7 +507,13 @@ def test_negative_subtractions_are_open(ztf: list[dict[str, Any]], value: Any) -
 
 def test_what_is_missing_is_not_drawn(ztf: list[dict[str, Any]]) -> None:
     entry = ztf[0]["prv_candidates"][0] | {"magpsf": None, "candid": None, "sigmapsf": None}
-    forced = ztf[0]["fp_hists"][0] | {"magzpsci": 26.0, "forcediffimflux": 1000.0, "forcediffimfluxunc": 100.0, "fid": 3}
+    forced = ztf[0]["fp_hists"][0] | {
+        "magzpsci": 26.0,
+        "forcediffimflux": 1000.0,
+        "forcediffimfluxunc": 100.0,
+        "fid": 3,
+        "procstatus": "0",
+    }
     packet = {
         **ztf[0],
         "prv_candidates": [entry | {"diffmaglim": one, "jd": entry["jd"] + one} for one in (-999.0, -1006.94)]
@@ -530,9 +540,9 @@ def test_sentinels_are_no_fluxes(lsst: list[dict[str, Any]]) -> None:
     packet = next(one for one in lsst if one["prvDiaForcedSources"])
     forced = packet["prvDiaForcedSources"][0]
     values = [-999.0, -99999.0, None, float("nan"), -998.0]
-    entries = [forced | {"midpointMjdTai": 61000.0 + step, "psfFlux": value} for step, value in enumerate(values)]
+    entries = [forced | {"visit": step, "midpointMjdTai": 61000.0 + step, "psfFlux": value} for step, value in enumerate(values)]
     drawn = points(plot_light_curve({**packet, "prvDiaSources": None, "prvDiaForcedSources": entries}))
-    assert drawn[f"{forced['band']} forced detection"].tolist() == [[61004.0, -998.0]]
+    assert drawn[f"{forced['band']} forced negative"].tolist() == [[61004.0, -998.0]]
 
 
 def test_rubin_light_curves_are_fluxes_in_tai(real_data: Path) -> None:
@@ -541,13 +551,16 @@ def test_rubin_light_curves_are_fluxes_in_tai(real_data: Path) -> None:
         if number == 8:
             break
         fig = plot_light_curve(packet)
-        sources = {one["diaSourceId"]: one for one in [packet["diaSource"], *(packet["prvDiaSources"] or [])]}
+        sources: dict[Any, Any] = {}
+        for one in [packet["diaSource"], *(packet["prvDiaSources"] or [])]:
+            sources.setdefault((one["visit"], one["detector"], one["band"]), one)
         forced = {(round(one["midpointMjdTai"], 5), one["band"]) for one in packet["prvDiaForcedSources"] or []}
         own = [data for name, data in points(fig).items() if " forced" not in name]
         drawn = np.concatenate(own).tolist()
         assert sorted(drawn) == sorted([one["midpointMjdTai"], one["psfFlux"]] for one in sources.values())
-        assert number_of(fig, "forced detection") == len(forced)
-        assert number_of(fig, "negative", "limit", "forced limit") == 0
+        assert number_of(fig, "forced detection", "forced negative") == len(forced)
+        assert number_of(fig, "limit", "forced limit") == 0
+        assert all((data[:, 1] < 0).all() for label, data in points(fig).items() if label.endswith("negative"))
         negative += sum(value < 0 for _, value in drawn)
         ax = fig.axes[0]
         assert not ax.yaxis_inverted()
@@ -565,7 +578,7 @@ def test_errors_and_bands_are_those_of_the_packet(lsst: list[dict[str, Any]]) ->
     for container in fig.axes[0].containers:
         band, kind = container.get_label().strip("_").split(" ", 1)
         colors.setdefault(band, set()).add(container.lines[0].get_color())
-        if kind == "detection":
+        if kind in ("detection", "negative"):
             bars = container.lines[2][0].get_segments()
             mine = [one for one in sources if one["band"] == band]
             ends = sorted((one["midpointMjdTai"], one["psfFlux"] - one["psfFluxErr"]) for one in mine)
@@ -577,6 +590,8 @@ def test_errors_and_bands_are_those_of_the_packet(lsst: list[dict[str, Any]]) ->
     assert all(len(used) == 1 for used in colors.values())
     assert len({next(iter(used)) for used in colors.values()}) == len(colors)
     entries = {text.get_text() for text in fig.axes[0].get_legend().get_texts()}
+    assert f"detection ({number_of(fig, 'detection')})" in entries
+    assert f"detection, fainter than template ({number_of(fig, 'negative')})" in entries
     assert {f"{band} band" for band in colors} | {"this alert"} <= entries
 
 
@@ -596,7 +611,9 @@ def test_light_curves_of_the_other_surveys(real_data: Path, path: str, label: st
     history = packet.get("prvDiaSources", packet.get("prv_candidates")) or []
     ids = [one.get("diaSourceId", one.get("candid")) for one in history]
     own = packet.get("candid") or packet["diaSource"]["diaSourceId"]
-    assert number_of(fig, "detection", "negative") == len({own, *ids} - {None})
+    # All sources of the made-up sample have one time and band.
+    expected = 1 if "fakeAlert" in path else len({own, *ids} - {None})
+    assert number_of(fig, "detection", "negative") == expected
     assert number_of(fig, "limit") == ids.count(None)
     assert label in fig.axes[0].get_ylabel()
     assert fig.axes[0].get_xlabel() == f"MJD ({scale})"
@@ -739,3 +756,57 @@ def test_many_alerts_are_shown_as_a_density(
 def test_a_night_without_alerts(warehouse: Warehouse) -> None:
     with pytest.raises(QueryError, match="no alerts of the night 2020-01-01; its nights are from 2026-09-17 to 2026-09-20"):
         plot_sky(warehouse, "2020-01-01")
+
+
+# What a light curve says of itself
+
+
+def test_an_alert_whose_own_brightness_is_missing_says_so(ztf: list[dict[str, Any]]) -> None:
+    for value, shown in ((float("nan"), "nan"), (None, "null"), (-999.0, "-999.0")):
+        packet = {**ztf[0], "candidate": ztf[0]["candidate"] | {"magpsf": value}}
+        words = texts(plot_light_curve(packet))
+        assert f"this alert's own point is not drawn: its candidate.magpsf is {shown}" in words
+    assert "own point" not in texts(plot_light_curve(ztf[0]))
+
+
+def with_detections(packet: dict[str, Any], fluxes: list[float]) -> dict[str, Any]:
+    """A packet of LSST whose history has these fluxes."""
+    own = packet["diaSource"] | {"psfFlux": 1000.0, "psfFluxErr": 10.0, "visit": 1}
+    history = [
+        own | {"visit": number + 2, "diaSourceId": number, "psfFlux": flux, "midpointMjdTai": own["midpointMjdTai"] - number - 1}
+        for number, flux in enumerate(fluxes)
+    ]
+    return {**packet, "diaSource": own, "prvDiaSources": history, "prvDiaForcedSources": None}
+
+
+def test_wild_points_do_not_squash_the_rest_and_are_counted(lsst: list[dict[str, Any]]) -> None:
+    usual = [900.0 + 10 * number for number in range(20)]
+    fig = plot_light_curve(with_detections(lsst[0], [*usual, 5e6, -4e6]))
+    low, high = fig.axes[0].get_ylim()
+    assert 0 < low < 900 < 1100 < high < 3000
+    assert "2 points beyond the axes" in texts(fig)
+    # The rise of a transient is no wild point.
+    rise = [100.0 * 1.3**number for number in range(20)]
+    fig = plot_light_curve(with_detections(lsst[0], rise))
+    assert fig.axes[0].get_ylim()[1] > rise[-1]
+    assert "beyond" not in texts(fig)
+
+
+def test_fluxes_have_magnitudes_beside_them(lsst: list[dict[str, Any]]) -> None:
+    fig = plot_light_curve(with_detections(lsst[0], [900.0, 3631.0, 200.0]))
+    [side] = fig.axes[0].child_axes
+    assert side.get_ylabel().startswith("AB magnitude")
+    ticks = dict(zip([text.get_text() for text in side.get_yticklabels()], side.get_yticks(), strict=True))
+    assert len(ticks) >= 3
+    for text, flux in ticks.items():
+        assert 31.4 - 2.5 * math.log10(flux) == pytest.approx(float(text), abs=0.051)
+
+
+def test_apparent_magnitudes_are_drawn_where_they_are_asked_for(real_data: Path) -> None:
+    packet = first_of(real_data / "ztf/nightly/ztf_public_20231012.tar.gz")
+    fig = plot_light_curve(packet, quantity="apparent")
+    assert fig.axes[0].get_ylabel() == "apparent magnitude (AB)"
+    assert "difference" in plot_light_curve(packet).axes[0].get_ylabel()
+    # The source of the reference has 15.7 mag, its differences from that are of some 18 mag.
+    assert all((data[:, 1] < 16).all() for data in points(fig).values())
+    assert all((data[:, 1] > 16).all() for data in points(plot_light_curve(packet)).values())

@@ -1,26 +1,39 @@
 """All that a warehouse knows of one object's brightness, asked so that the warehouse does the work.
 
 The history of an alert repeats most of that of the alert before: an object of a deep field has a thousand alerts of a
-thousand entries each. So only the fields that are drawn are read, and each entry comes once.
+thousand entries each. So only the fields that count are read, and each entry comes once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
+from alerts.light_curve import Entry, curve_of, facts_of
 from alerts.surveys import Survey
 from alerts.surveys.photometry import Series
-from broker.pictures.packets import Packet, put, surveys_in, unique_rows
-from broker.pictures.photometry import photometry_of
+from broker.pictures.packets import surveys_in, unique_rows
 from broker.warehouse import BigQueryWarehouse, QueryError, Warehouse
 
 
-def packets_of_object(warehouse: Warehouse, object_id: str, survey: str | None = None) -> tuple[Survey, list[Packet], str]:
-    """The object's survey, packets that together hold its photometry, newest first, and its name.
+@dataclass(frozen=True)
+class ObjectCurve:
+    """An object's light curve, and whose it is."""
 
-    The packets are parts: the record of each alert without its history, then the histories of all as if of one.
-    Raises ``QueryError`` when the warehouse holds no alert of the object, or those of several surveys.
+    survey: Survey
+    name: str
+    """Its id, with a word where it is of the solar system."""
+    table: pa.Table
+    """As ``alerts.light_curve.SCHEMA`` says."""
+
+
+def curve_of_object(warehouse: Warehouse, object_id: str, survey: str | None = None) -> ObjectCurve:
+    """The light curve of all alerts of an object.
+
+    Raises ``QueryError`` when the warehouse holds no alert of the object, or those of several surveys, ``NoPhotometry``.
     """
     known = {one.name: one for one in surveys_in(warehouse, survey)}
     alerts = [one for one in warehouse.alerts_of(object_id).to_pylist() if one["survey"] in known]
@@ -30,31 +43,28 @@ def packets_of_object(warehouse: Warehouse, object_id: str, survey: str | None =
     if len(names) > 1:
         raise QueryError(f"object {object_id!r} is one of {' and of '.join(names)}; name the survey")
     found = known[names[0]]
-    own, *histories = photometry_of(found).series
-    packets = _own_packets(warehouse, found, own, alerts)
-    packets += [{one.name: _history(warehouse, found, one, alerts)} for one in histories]
+    own, *histories = facts_of(found).series
+    entries = list(_own(warehouse, found, own, alerts))
+    for one in histories:
+        entries += _history(warehouse, found, one, alerts)
     moving = " (solar system)" if alerts[-1]["object_kind"] == "solar_system" else ""
-    return found, packets, f"{object_id}{moving}"
+    return ObjectCurve(found, f"{object_id}{moving}", curve_of(entries, found, str(object_id)))
 
 
-def _own_packets(warehouse: Warehouse, survey: Survey, series: Series, alerts: Sequence[dict[str, Any]]) -> list[Packet]:
+def _own(warehouse: Warehouse, survey: Survey, series: Series, alerts: Sequence[dict[str, Any]]) -> Iterator[Entry]:
     """Each alert's own record."""
     fields, column = _fields(survey, series), survey.by_field[series.name].name
     columns = ", ".join(["observed_at", *(f"{column}.{name} AS own_{name}" for name in fields)])
     rows = unique_rows(warehouse, survey, _these(alerts), columns)
-    packets: list[Packet] = []
     for row in warehouse.query(f"SELECT * FROM {rows} AS a ORDER BY observed_at DESC, alert_id").to_pylist():
-        packet: dict[str, Any] = {series.name: {name: row[f"own_{name}"] for name in fields}}
-        put(packet, survey.alert_id[0], row["alert_id"])
-        packets.append(packet)
-    return packets
+        yield Entry(series, {name: row[f"own_{name}"] for name in fields}, row["observed_at"], row["alert_id"])
 
 
-def _history(warehouse: Warehouse, survey: Survey, series: Series, alerts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The distinct entries of an array of all alerts; of two that differ the newer alert's comes first."""
+def _history(warehouse: Warehouse, survey: Survey, series: Series, alerts: Sequence[dict[str, Any]]) -> Iterator[Entry]:
+    """The distinct entries of an array of all alerts."""
     names = _fields(survey, series)
     if not names:
-        return []
+        return
     fields = ", ".join(f"p.{name} AS {name}" for name in names)
     keys = ", ".join(f"p.{name}" for name in names)
     # The dialects differ in what the alias of an UNNEST names: DuckDB a table of one column, BigQuery the element.
@@ -62,8 +72,11 @@ def _history(warehouse: Warehouse, survey: Survey, series: Series, alerts: Seque
     column = survey.by_field[series.name].name
     rows = unique_rows(warehouse, survey, _these(alerts), f"observed_at, {column}")
     entries = f"{rows} AS a, UNNEST(a.{column}) AS {alias}"
-    sql = f"SELECT {fields}, MAX(a.observed_at) AS newest FROM {entries} GROUP BY {keys}"
-    return list(warehouse.query(f"{sql} ORDER BY newest DESC, {keys}").to_pylist())
+    sql = f"SELECT {fields}, MAX(a.observed_at) AS newest_packet FROM {entries} GROUP BY {keys}"
+    for row in warehouse.query(f"{sql} ORDER BY newest_packet DESC, {keys}").to_pylist():
+        newest = row.pop("newest_packet")
+        alert_id = next((row[name] for name in series.alert_id if row.get(name) is not None), None)
+        yield Entry(series, row, newest, alert_id)
 
 
 def _fields(survey: Survey, series: Series) -> list[str]:
