@@ -58,7 +58,10 @@ setup(
     extras_require={
         "test": [
             "hypothesis",
+            "ipykernel",
             "mypy",
+            "nbclient",
+            "nbformat",
             "pip-audit>=2.10",
             "pytest",
             "pytest-xdist",

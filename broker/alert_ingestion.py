@@ -75,13 +75,15 @@ def _ingest(  # noqa: PLR0917  (what both functions take)
             words += ["--temp_location", temporary]
     if max_alerts is not None:
         words += ["--max_alerts", str(max_alerts)]
-    options = parse(words, "alert_ingestion")
-    job = Job.from_options(options)
-    try:
-        with logs.to_stderr(job.log_format), logs.of_run(job.run_id):
-            status, summary = run_counted(job, options)
-    finally:
-        job.clean_up()
+    # First of all: Beam, asked for its options where nobody listens to the log, makes everybody's log go to stderr.
+    with logs.to_stderr(logs.form_of(words)):
+        options = parse(words, "alert_ingestion")
+        job = Job.from_options(options)
+        try:
+            with logs.of_run(job.run_id):
+                status, summary = run_counted(job, options)
+        finally:
+            job.clean_up()
     if status != DONE:
         raise RuntimeError(f"run {job.run_id} has failed: {summary.problem(job.max_dead_letters)}")
     return summary

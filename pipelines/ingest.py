@@ -17,6 +17,7 @@ from apache_beam.runners.runner import PipelineResult
 from pipelines import logs, summary
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, OptionsError, help_text, parse
+from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
 from pipelines.run_folder import run_folder
 from transforms.crossmatch import Positions
@@ -157,9 +158,10 @@ def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Jo
         cloud = options.view_as(GoogleCloudOptions)
         # By which a job is found that belongs to rows, and to lines of a log; labels have no capitals.
         cloud.labels = [*(cloud.labels or []), f"run_id={job.run_id.lower()}"]
-    pipeline = beam.Pipeline(options=options)
-    build(pipeline, job)
-    return pipeline.run()
+    with ordinary_pipeline():
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline, job)
+        return pipeline.run()
 
 
 def wait(result: PipelineResult, job: Job) -> None:

@@ -88,7 +88,8 @@ def to_stderr(form: str, verbose: bool = False) -> Iterator[None]:
     handler.setFormatter(_formatter(form))
     level = logging.INFO if verbose or form == JSON else logging.WARNING
     handler.setLevel(level if mine is None else min(level, handler.level))
-    loud = [*_OURS, *([None] if verbose else [])]
+    # Where others listen too (a notebook, whoever called logging.basicConfig), they hear no more than we show.
+    loud = [*(_OURS if level == logging.INFO else ()), *([None] if verbose else [])]
     levels = {name: logging.getLogger(name).level for name in loud}
     for name in loud:
         logging.getLogger(name).setLevel(logging.INFO)

@@ -379,7 +379,8 @@ def test_a_night_that_rots_after_it_was_indexed_is_noticed(tmp_path: Path) -> No
     archive = pack(tmp_path / NIGHT, members)
     candids = ztfa.get_local_alert_list(folder=tmp_path)
     before = archive.stat()
-    archive.write_bytes(archive.read_bytes()[: -before.st_size // 2] + bytes(before.st_size // 2))
+    half = before.st_size // 2
+    archive.write_bytes(archive.read_bytes()[: before.st_size - half] + bytes(half))
     os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert archive.stat().st_size == before.st_size
     assert ztfa.get_alert_data(candids[0], raw=True, folder=tmp_path) == members[0][1]
