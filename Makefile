@@ -5,6 +5,7 @@
 # make fuzz   ten minutes of packets, archives and answers damaged at random, other ones each time (FUZZ_SECS=60 for one minute)
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
+# make notebook   docs/notebook.ipynb of docs/notebook.md, with what its cells show
 # make audit-dependencies   known vulnerabilities of what constraints.txt pins
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ FUZZ_SECS ?= 600
 
 FAULTS_PAGE ?=
 
-.PHONY: demo cloud-demo test test-faults fuzz check audit-dependencies bench format clean
+.PHONY: demo cloud-demo notebook test test-faults fuzz check audit-dependencies bench format clean
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -66,6 +67,10 @@ bench: .venv-bench/installed
 audit-dependencies: .venv/installed
 	@echo "== known vulnerabilities"
 	$(BIN)/python -m deploy.audit_dependencies
+
+notebook: .venv/installed
+	@echo "== docs/notebook.md in a kernel"
+	$(BIN)/python -m tests.broker.notebook
 
 format: .venv/installed
 	$(BIN)/ruff format .

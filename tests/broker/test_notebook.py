@@ -9,27 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import astropy.units as u
+import nbformat
 import numpy as np
-import pyarrow as pa
 import pytest
 from astropy.table import Table
-from matplotlib.figure import Figure
 
 from alerts.catalogs.catalog import BadCatalog, Unavailable
-from alerts.catalogs.known import KNOWN
 from broker import alert_ingestion, ztf_archive
 from broker import xmatch as xm
 from broker.archive.errors import NoLocalData
-from broker.catalog_server.catalog import Declared, ServedCatalog
+from broker.archive.local import data_folder, local_archives
 from broker.catalog_server.faults import Fault
 from broker.catalog_server.server import CatalogServer
 from pipelines.options import OptionsError
 from tests.broker.archive_server import ArchiveServer
+from tests.broker.notebook import ALERTS, NOTEBOOK, PAGE, TWOMASS, notebook_of, run_in_kernel, surroundings, twomass
 from tests.nights import ask, simulated
-
-PAGE = Path(__file__).parents[2] / "docs" / "notebook.md"
-TWOMASS = "vizier:II/246/out"
-ALERTS = 60
 
 
 @pytest.fixture(scope="module")
@@ -59,39 +54,72 @@ def downloaded(here: Path) -> Path:
 
 @pytest.fixture
 def service(downloaded: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CatalogServer]:
-    """2MASS has a star 1 arcsec north of every third alert."""
-    found = [(one["candidate"]["ra"], one["candidate"]["dec"]) for one in ztf_archive.iter_alerts()][::3]
-    known = KNOWN[TWOMASS]
-    assert known.canary
-    ra, dec = (np.array(values) for values in zip(*found, known.canary, strict=True))
-    dec[:-1] += 1 / 3600
-    own: dict[str, Any] = {
-        "2MASS": [f"0{number}" for number in range(len(ra))],
-        "RAJ2000": ra,
-        "DEJ2000": dec,
-        "X": [1] * len(ra),
-    }
-    table = pa.table({name: own.get(name, pa.nulls(len(ra), kind)) for name, kind in known.columns.items()})
-    with CatalogServer({"II/246/out": ServedCatalog(table, Declared("RAJ2000", "DEJ2000"))}) as server:
+    with CatalogServer({"II/246/out": twomass(local_archives(data_folder(None))[0])}) as server:
         monkeypatch.setenv(xm.XMATCH_URL, server.url)
         yield server
 
 
-def test_the_page_runs_as_it_stands(here: Path, service: CatalogServer) -> None:
-    shutil.rmtree(here / "data")
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 5
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)
-    assert isinstance(names["fig"], Figure)
-    assert names["alert_data"]["candid"] == names["alert_id"]
-    assert names["summary"].records_read == names["summary"].alerts == ALERTS
-    assert names["brightest"].num_rows == 5
-    assert names["around"].num_rows >= 1
-    assert ask(here / "warehouse", "SELECT count(*), count(DISTINCT alert_id) FROM ztf_alerts") == [(ALERTS, ALERTS)]
-    assert isinstance(names["xm_table"], Table)
-    assert len(names["xm_table"]) >= ALERTS / 3
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """The page as a notebook, run in a kernel; and the folder where it ran."""
+    folder = tmp_path_factory.mktemp("kernel")
+    notebook = notebook_of(PAGE.read_text(encoding="utf-8"))
+    place = folder / "here"
+    place.mkdir()
+    with surroundings(folder) as environment:
+        return run_in_kernel(notebook, place, environment), place
+
+
+def test_the_notebook_is_the_page(shown: tuple[Any, Path]) -> None:
+    kept = nbformat.read(NOTEBOOK, 4)
+    page = notebook_of(PAGE.read_text(encoding="utf-8"))
+    assert [(cell.cell_type, cell.source) for cell in kept.cells] == [(cell.cell_type, cell.source) for cell in page.cells], (
+        "docs/notebook.md has changed: make notebook"
+    )
+    # What the kept one shows is of the same kind as what its cells show now.
+    assert [kinds(cell) for cell in kept.cells] == [kinds(cell) for cell in shown[0].cells]
+
+
+def kinds(cell: Any) -> list[str]:
+    return [kind for output in cell.get("outputs", []) for kind in sorted(output.get("data", {"text": ""}))]
+
+
+def test_every_cell_shows_something_in_a_kernel_and_nothing_is_loud(shown: tuple[Any, Path]) -> None:
+    cells = [cell for cell in shown[0].cells if cell.cell_type == "code"]
+    assert len(cells) == 8
+    for cell in cells:
+        assert cell.outputs, cell.source
+        for output in cell.outputs:
+            assert output.output_type in ("execute_result", "stream")
+            text = output.get("text") or "".join(str(value) for kind, value in output.data.items() if kind.startswith("text"))
+            # Nothing is fetched from elsewhere to be seen.
+            assert "<script" not in text
+            assert "http" not in text
+            assert not re.search("Warning|WARNING|Error|ERROR|INFO|DEBUG", text), text
+    pictures = [cell.source for cell in cells if "image/png" in kinds(cell)]
+    assert [re.search(r"plot_\w+(?=\(.*\Z)", source).group() for source in pictures] == [  # type: ignore[union-attr]
+        "plot_stamps",
+        "plot_light_curve",
+        "plot_sky",
+    ]
+
+
+def test_bars_end_at_100_per_cent_in_a_kernel(shown: tuple[Any, Path]) -> None:
+    first = next(cell for cell in shown[0].cells if cell.cell_type == "code")
+    bars = [line for output in first.outputs if output.get("name") == "stderr" for line in output.text.splitlines() if line]
+    assert [re.sub(r":.*", "", bar) for bar in bars] == [
+        "ztf_public_20260917.tar.gz",
+        "indexing ztf_public_20260917.tar.gz",
+    ]
+    assert all("100%" in bar for bar in bars), bars
+
+
+def test_what_the_notebook_did_is_there(shown: tuple[Any, Path]) -> None:
+    # Ingested three times into one folder: the night is there once.
+    query = "SELECT count(*), count(DISTINCT alert_id) FROM ztf_alerts"
+    assert ask(shown[1] / "warehouse", query) == [(ALERTS, ALERTS)]
+    assert len(Table.read(shown[1] / "alerts_radec.csv")) == ALERTS
+    assert not list((shown[1]).glob("beam*"))
 
 
 def test_positions_of_alerts(downloaded: Path) -> None:
@@ -111,7 +139,7 @@ def test_matches_of_a_table_or_a_file(service: CatalogServer, tmp_path: Path) ->
     found = xm.get_xmatches(table, TWOMASS)
     assert found["separation_arcsec"].unit == u.arcsec
     assert found["Jmag"].unit == u.mag
-    assert found["Jmag"].mask.all()
+    assert found["Hmag"].mask.all()
     assert found["source_id"][0].startswith("0")
     near = found[found["candid"] == table["candid"][3]]
     assert near["separation_arcsec"].min() == pytest.approx(1.0, abs=1e-3)
