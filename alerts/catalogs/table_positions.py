@@ -20,7 +20,7 @@ from astropy.table.meta import get_header_from_yaml
 
 from alerts.catalogs.catalog import BadCatalog, Floats
 from alerts.catalogs.position_columns import Field, PositionColumns, find_positions
-from alerts.positions import on_the_sky, wrapped, wrapped
+from alerts.positions import on_the_sky, wrapped
 
 _MISSING = r"^(?i:nan|null|none|--|n/a)?$"
 _BETWEEN = r"(?P<mark>\s*[hd°:]\s*|\s+)"
