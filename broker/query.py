@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alerts.json_text import to_json
-from broker import warehouse
+from broker import cones, warehouse
 
 FORMATS = ("table", "csv", "json", "parquet")
 _SHOWN_ROWS = 40
@@ -21,6 +20,7 @@ _SHOWN_CHARACTERS = 120
 _EXAMPLES = """examples:
   broker query "SELECT object_id, candidate.magpsf FROM ztf_alerts_unique ORDER BY 2 LIMIT 5"
   broker query --cone 150.1,2.2,5 --warehouse ./warehouse
+  broker query --cone targets.csv,2 --format csv --out near.csv
   broker query --object ZTF20aajcdad --format parquet --out alerts.parquet"""
 
 
@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warehouse", default="./warehouse", metavar="URI", help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET"
     )
-    parser.add_argument("--cone", metavar="RA,DEC,RADIUS_ARCSEC", help="alerts near a position (ICRS, degrees), nearest first")
+    parser.add_argument(
+        "--cone",
+        metavar="RA,DEC,RADIUS_ARCSEC",
+        help="alerts near a position (ICRS, degrees or 10:00:24,+02:12:00), nearest first; or near each of a table's, "
+        "FILE,RADIUS_ARCSEC (CSV, Parquet, FITS, VOTable, ..)",
+    )
     parser.add_argument("--object", metavar="ID", help="alerts of an object, in order of time")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default table")
     parser.add_argument("--out", metavar="FILE", help="write there instead of to the terminal")
@@ -58,15 +63,7 @@ def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> pa.Table
         return opened.query(arguments.sql)
     if arguments.object is not None:
         return opened.alerts_of(arguments.object)
-    return opened.cone(*_cone(arguments.cone))
-
-
-def _cone(text: str) -> Sequence[float]:
-    try:
-        ra_deg, dec_deg, radius_arcsec = (float(part) for part in text.split(","))
-    except ValueError:
-        raise warehouse.QueryError(f"--cone {text!r} is not RA,DEC,RADIUS_ARCSEC, for example --cone 150.1,2.2,5") from None
-    return ra_deg, dec_deg, radius_arcsec
+    return cones.ask(opened, cones.cones(arguments.cone))
 
 
 def _show(answer: pa.Table, form: str, out: str | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from types import TracebackType
 from typing import Any
@@ -88,15 +88,18 @@ class Warehouse(abc.ABC):
                 f"0 < radius <= {MAX_RADIUS_ARCSEC:g} arcsec"
             )
         ra_deg %= 360
-        ranges = cone_ranges(ra_deg, dec_deg, radius_arcsec)
-        near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
-        # The one range around all of them is what statistics of files and row groups can be held against.
-        found = self._alerts(f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})")
+        found = self.in_ranges(cone_ranges(ra_deg, dec_deg, radius_arcsec))
         ra, dec = (found.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))
         separations = separation_arcsec(ra, dec, ra_deg, dec_deg)
         order = np.argsort(separations, kind="stable")
         order = order[separations[order] <= radius_arcsec]
         return found.take(order).add_column(0, "separation_arcsec", pa.array(separations[order], pa.float64()))
+
+    def in_ranges(self, ranges: Sequence[tuple[int, int]]) -> pa.Table:
+        """Alerts whose ``healpix29`` is in one of some ranges (first, last), which are in order; one row per alert id."""
+        near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
+        # The one range around all of them is what statistics of files and row groups can be held against.
+        return self._alerts(f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})")
 
     def alerts_of(self, object_id: str) -> pa.Table:
         """Alerts of an object, in order of time, one row per alert id."""

@@ -52,7 +52,7 @@ def masked_column(name: str, column: pa.Array | pa.ChunkedArray, unit: str | Non
 def from_astropy(table: Table) -> pa.RecordBatch:
     """An astropy table as Arrow columns; a column of ``SkyCoord`` as two, ``NAME.ra`` and ``NAME.dec`` (ICRS, degrees)."""
     plain = plain_table(table)
-    return pa.RecordBatch.from_arrays([_from_column(plain[name]) for name in plain.colnames], names=plain.colnames)
+    return pa.RecordBatch.from_arrays([arrow_column(plain[name]) for name in plain.colnames], names=plain.colnames)
 
 
 def plain_table(table: Table) -> Table:
@@ -113,7 +113,7 @@ def _dtype(kind: np.dtype[Any]) -> pa.DataType:
     return pa.string() if kind.kind in "SU" else pa.from_numpy_dtype(kind.newbyteorder("="))
 
 
-def _from_column(column: Any) -> pa.Array:
+def arrow_column(column: Any) -> pa.Array:
     """A column of an astropy table: big-endian numbers, padded bytes, masked where the file declares a null."""
     mask = np.asarray(getattr(column, "mask", False))
     bare = column.unmasked if hasattr(column, "unmasked") else column

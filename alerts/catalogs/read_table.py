@@ -147,6 +147,11 @@ def parts_of(path: str) -> list[str]:
     return [str(one) for one, names in inside if one.is_file() and not any(name.startswith(_NOT_PARTS) for name in names)]
 
 
+def is_table(path: str) -> bool:
+    """Whether a path is that of a table by its name, or of a folder."""
+    return _kind_of(path) is not None or os.path.isdir(path)
+
+
 def _csv_header(path: str, file: io.BufferedReader) -> Header:
     reader, names, units = csv_reader(path, unpacked(file), most_bytes=2 * CSV_BLOCK_BYTES)
     # Of two blocks only the first: the second may be cut within a row.

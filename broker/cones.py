@@ -1,0 +1,122 @@
+"""Cones as a person writes them: one position with a radius, or a table of positions and one radius for all.
+
+>>> cones("150.1,2.2,5")
+>>> cones("10:00:24,+02:12:00,5")
+>>> cones("targets.csv,2")
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from alerts.catalogs.astropy_tables import arrow_column
+from alerts.catalogs.catalog import BadCatalog, Floats
+from alerts.catalogs.position_columns import PositionColumns
+from alerts.catalogs.read_table import is_table, read_astropy
+from alerts.catalogs.sky_index import SkyIndex
+from alerts.catalogs.table_positions import arrow_positions, table_positions
+from alerts.positions import cones_ranges, separation_arcsec
+from broker.warehouse import MAX_RADIUS_ARCSEC, QueryError, Warehouse
+from transforms.files import open_file
+
+AT_ONCE = 50
+"""Cones asked about in one query: each is some ten ranges of the index, which BigQuery reads twice for every survey, and takes
+no more than 1 MB of SQL."""
+_NAMES = ("name", "id", "objectid", "object_id", "objid", "source_id", "target", "main_id", "designation", "candid")
+
+
+@dataclass(frozen=True)
+class Cones:
+    """Positions (ICRS, degrees) and a radius; ``names`` says who they are, where a table of them was given."""
+
+    ra_deg: Floats
+    dec_deg: Floats
+    radius_arcsec: float
+    names: pa.Array | None = None
+    is_list: bool = False
+
+
+def cones(text: str) -> Cones:
+    """The cones of ``RA,DEC,RADIUS_ARCSEC`` or ``FILE,RADIUS_ARCSEC``. Raises ``QueryError``.
+
+    RA and Dec are ICRS, decimal degrees or sexagesimal, RA then in hours; files are those of ``docs/crossmatch.md``.
+    """
+    place, _, radius = text.rpartition(",")
+    found = _radius(text, radius)
+    parts = place.split(",")
+    try:
+        if len(parts) == 2 and not is_table(place):
+            one = pa.table({"ra": [parts[0]], "dec": [parts[1]]})
+            return Cones(*arrow_positions("--cone", one, PositionColumns("ra", "dec")), found)
+        path = os.path.expanduser(place)
+        if not is_table(path):
+            raise QueryError(
+                f"--cone {text!r} is neither RA,DEC,RADIUS_ARCSEC, for example --cone 150.1,2.2,5, "
+                "nor FILE,RADIUS_ARCSEC, for example --cone targets.csv,5"
+            )
+        table = read_astropy(path, open_file)
+        ra, dec = table_positions(path, table)
+    except BadCatalog as error:
+        raise QueryError(str(error)) from error
+    if not len(table):
+        raise QueryError(f"{path} has no rows, and so no cones")
+    name = next((name for known in _NAMES for name in table.colnames if name.lower() == known), None)
+    return Cones(ra, dec, found, arrow_column(table[name]) if name else None, is_list=True)
+
+
+def _radius(text: str, radius: str) -> float:
+    try:
+        found = float(radius)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= MAX_RADIUS_ARCSEC:
+        raise QueryError(
+            f"--cone {text!r} ends in no radius above 0 and up to {MAX_RADIUS_ARCSEC:g} arcsec; write for example "
+            "--cone 150.1,2.2,5 or --cone targets.csv,5"
+        )
+    return found
+
+
+def ask(opened: Warehouse, asked: Cones) -> pa.Table:
+    """Alerts within the cones: of one cone as ``Warehouse.cone`` gives them, of a list a row for each position and alert.
+
+    Those of a list have ``list_row`` (from 0) and ``list_name`` (where the table has a column of names or ids) in front,
+    and come position by position, the nearest first. Raises ``QueryError``.
+    """
+    if not asked.is_list:
+        return opened.cone(float(asked.ra_deg[0]), float(asked.dec_deg[0]), asked.radius_arcsec)
+    parts = [_some(opened, asked, begin) for begin in range(0, max(len(asked.ra_deg), 1), AT_ONCE)]
+    return pa.concat_tables(parts)
+
+
+def _some(opened: Warehouse, asked: Cones, begin: int) -> pa.Table:
+    ra_deg, dec_deg = asked.ra_deg[begin : begin + AT_ONCE], asked.dec_deg[begin : begin + AT_ONCE]
+    found = opened.in_ranges(_ranges(ra_deg, dec_deg, asked.radius_arcsec))
+    ra, dec = (found.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))
+    position, alert = SkyIndex(ra, dec).pairs(ra_deg, dec_deg, asked.radius_arcsec * (1 + 1e-9) + 1e-3)
+    # The same numbers as of one cone decide who is inside.
+    separations = separation_arcsec(ra[alert], dec[alert], ra_deg[position], dec_deg[position])
+    order = np.lexsort((alert, separations, position))
+    order = order[separations[order] <= asked.radius_arcsec]
+    rows = position[order] + begin
+    answer = found.take(alert[order]).add_column(0, "separation_arcsec", pa.array(separations[order], pa.float64()))
+    if asked.names is not None:
+        answer = answer.add_column(0, "list_name", asked.names.take(pa.array(rows)))
+    return answer.add_column(0, "list_row", pa.array(rows, pa.int64()))
+
+
+def _ranges(ra_deg: Floats, dec_deg: Floats, radius_arcsec: float) -> list[tuple[int, int]]:
+    """Ranges of ``healpix29`` of all cones together, in order, without overlaps."""
+    _, firsts, lasts = cones_ranges(ra_deg, dec_deg, np.full(len(ra_deg), radius_arcsec))
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(zip(firsts.tolist(), lasts.tolist(), strict=True)):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return joined
