@@ -1,121 +1,93 @@
-"""Lists of positions for ``broker query --cone``: every position by itself, as one cone would have it."""
+"""Cones over warehouses: exactly the rows within the radius, by brute force over all of them."""
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from astropy.coordinates import SkyCoord
 
-from alerts.positions import cones_ranges
-from broker import cli, cones
-from broker import warehouse as warehouses
-from tests.nights import run, simulated, truth
+from alerts.positions import healpix29, separation_arcsec
+from alerts.surveys import SURVEYS
+from broker import warehouse
+from tests.alerts.test_positions import RIMS, everywhere
+
+COUNT = 1000
+
+
+def placed_alerts() -> pa.Table:
+    """Alerts all over the sky, those of RIMS first, with as little else as a row must have."""
+    ra, dec = everywhere(COUNT, seed=29)
+    ra[: len(RIMS)], dec[: len(RIMS)] = np.array(RIMS)[:, 3], np.array(RIMS)[:, 4]
+    ra[3:6], dec[6:8] = 0.0, [90.0, -90.0]
+    times = pa.array([0] * COUNT, pa.timestamp("us", tz="UTC"))
+    given = {
+        "alert_id": pa.array(range(2**60, 2**60 + COUNT)),
+        "object_id": pa.array([f"O{number}" for number in range(COUNT)]),
+        "packet_digest": pa.array([number.to_bytes(16, "big") for number in range(COUNT)]),
+        "run_id": pa.repeat("r", COUNT),
+        "survey": pa.repeat("ztf", COUNT),
+        "observed_at": times,
+        "night": times.cast(pa.date32()),
+        "ra_deg": ra,
+        "dec_deg": dec,
+        "healpix29": healpix29(ra, dec),
+        "source": pa.repeat("s", COUNT),
+        "ingested_at": times,
+    }
+    schema = SURVEYS["ztf"].alerts_table.arrow_schema
+    empty = {"null_arrays": pa.array([[]] * COUNT, pa.list_(pa.string()))}
+    columns = [given.get(one.name, empty.get(one.name)) for one in schema]
+    filled = [_absent(one) if column is None else pa.array(column, one.type) for one, column in zip(schema, columns, strict=True)]
+    return pa.table(filled, schema=schema)
+
+
+def _absent(field: pa.Field) -> pa.Array:
+    value = [[]] * COUNT if pa.types.is_list(field.type) else [None] * COUNT
+    return pa.array(value, field.type)
+
+
+def some_cones(count: int) -> np.ndarray:
+    """RA, Dec (deg) and radius (arcsec, 36 arcsec to the whole sky) of random cones, and of RIMS."""
+    dice = np.random.default_rng(30)
+    ra, dec = everywhere(count, seed=31)
+    radius_arcsec = 180 * 3600 * 10 ** dice.uniform(-4.3, 0, count)
+    return np.concatenate([np.array(RIMS)[:, :3], np.stack([ra, dec, radius_arcsec]).T])
+
+
+def check_cones(opened: warehouse.Warehouse, alerts: pa.Table, cones: np.ndarray) -> None:
+    """Each answer holds the rows that brute force finds, nearest first, and no others."""
+    ra, dec, ids = (alerts.column(name).to_numpy() for name in ("ra_deg", "dec_deg", "alert_id"))
+    found = 0
+    for cone in cones.tolist():
+        away_arcsec = separation_arcsec(ra, dec, *cone[:2])
+        inside = np.flatnonzero(away_arcsec <= cone[2])
+        expected = ids[inside[np.argsort(away_arcsec[inside], kind="stable")]]
+        answer = opened.cone(*cone)
+        assert answer.column("alert_id").to_pylist() == expected.tolist()
+        assert answer.column("separation_arcsec").to_pylist() == np.sort(away_arcsec[inside]).tolist()
+        found += len(inside)
+    assert found > 10 * len(cones)
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulated(tmp_path_factory.mktemp("night"), "--alerts", "120", "--seed", "3")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("warehouse")
+    night = place / "ztf_alerts" / "night=1970-01-01"
+    night.mkdir(parents=True)
+    pq.write_table(placed_alerts().drop_columns("night"), night / "a.parquet")
+    return place
 
 
-@pytest.fixture(scope="module")
-def opened(night: Path, tmp_path_factory: pytest.TempPathFactory) -> warehouses.Warehouse:
-    folder = tmp_path_factory.mktemp("warehouse")
-    assert run(folder, night) == 0
-    return warehouses.open(str(folder))
+def test_cones_over_a_folder(folder: Path) -> None:
+    with contextlib.closing(warehouse.open(str(folder))) as opened:
+        check_cones(opened, placed_alerts(), some_cones(60))
 
 
-def targets(night: Path, count: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Places of alerts, and one far from all."""
-    found = [(one["ra_deg"], one["dec_deg"]) for one in truth(night)][:count]
-    ra, dec = (np.array([*values, other]) for values, other in zip(zip(*found, strict=True), (10.0, -80.0), strict=True))
-    return [f"t{number}" for number in range(len(ra))], ra, dec
-
-
-@pytest.mark.parametrize("radius_arcsec", [0.5, 600.0, 20_000.0])
-def test_a_list_gives_what_its_cones_give_one_by_one(opened, night, tmp_path, monkeypatch, radius_arcsec):
-    names, ra, dec = targets(night, 23)
-    pq.write_table(pa.table({"name": names, "RA": ra, "Dec": dec}), tmp_path / "targets.parquet")
-    monkeypatch.setattr(cones, "AT_ONCE", 7)
-    found = cones.ask(opened, cones.cones(f"{tmp_path}/targets.parquet,{radius_arcsec}"))
-    rows = found.select(["list_row", "list_name", "separation_arcsec", "alert_id"]).to_pylist()
-    expected = [
-        {"list_row": row, "list_name": name, "separation_arcsec": one["separation_arcsec"], "alert_id": one["alert_id"]}
-        for row, name in enumerate(names)
-        for one in opened.cone(ra[row], dec[row], radius_arcsec).to_pylist()
-    ]
-    assert rows == expected
-    assert {row["list_row"] for row in rows} == set(range(23))
-
-
-def test_sexagesimal_lists_and_cones_and_exact_ids(opened, night, tmp_path, monkeypatch):
-    _, ra, dec = targets(night, 1)
-    texts = SkyCoord(ra, dec, unit="deg").to_string("hmsdms", sep=":", precision=6)
-    monkeypatch.chdir(tmp_path)
-    long_id = 4472832130942575873
-    rows = [f"{long_id + number},{text.replace(' ', ',')}\n" for number, text in enumerate(texts)]
-    (tmp_path / "a, b.csv").write_text("# mine\nobjid,RAJ2000,DEJ2000\n" + "".join(rows))
-    expected = opened.cone(ra[0], dec[0], 5).column("alert_id").to_pylist()
-    assert expected
-    one = cones.ask(opened, cones.cones(f"{texts[0].replace(' ', ',')},5"))
-    assert one.column("alert_id").to_pylist() == expected
-    assert "list_row" not in one.column_names
-    answer = cones.ask(opened, cones.cones("a, b.csv,5"))
-    assert answer.column("list_name").to_pylist() == [long_id] * len(expected)
-
-
-def test_nothing_near_is_a_table_without_rows(opened, tmp_path):
-    (tmp_path / "far.csv").write_text("ra,dec\n10,-80\n360.0,-81\n")
-    found = cones.ask(opened, cones.cones(f"{tmp_path}/far.csv,5"))
-    assert found.num_rows == 0
-    assert found.column_names[:2] == ["list_row", "separation_arcsec"]
-
-
-def test_the_command(night, tmp_path, capsys):
-    folder = tmp_path / "warehouse"
-    assert run(folder, night) == 0
-    capsys.readouterr()
-    names, ra, dec = targets(night, 3)
-    rows = zip(names, ra.tolist(), dec.tolist(), strict=True)
-    (tmp_path / "t.csv").write_text("name,ra,dec\n" + "".join(f"{name},{a!r},{d!r}\n" for name, a, d in rows))
-    assert cli.main(["query", "--warehouse", str(folder), "--cone", f"{tmp_path}/t.csv,1", "--format", "csv"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert {row["list_name"] for row in rows} == {"t0", "t1", "t2"}
-    (tmp_path / "gap.csv").write_text("name,ra,dec\na,1,2\nb,,5\n")
-    assert cli.main(["query", "--warehouse", str(folder), "--cone", f"{tmp_path}/gap.csv,1"]) == 2
-    assert "row 1 (from 0) of" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("1,2", "neither RA,DEC,RADIUS_ARCSEC, for example --cone 150.1,2.2,5, nor FILE,RADIUS_ARCSEC"),
-        ("north,2,5", "has 'north' for 'ra'"),
-        ("1,2,x", "ends in no radius"),
-        ("1,2,0", "ends in no radius"),
-        ("1,2,nan", "ends in no radius"),
-        ("1,2,3,4", "neither RA,DEC"),
-        ("none.csv,5", "none.csv cannot be opened"),
-        ("targets.txt,5", "neither RA,DEC"),
-    ],
-)
-def test_what_is_no_cone_is_refused_in_a_sentence(text, says):
-    with pytest.raises(warehouses.QueryError, match=says):
-        cones.cones(text)
-
-
-def test_a_query_about_many_cones_is_short_enough_for_bigquery():
-    generator = np.random.default_rng(1)
-    ra, dec = generator.uniform(0, 360, cones.AT_ONCE), np.degrees(np.arcsin(generator.uniform(-1, 1, cones.AT_ONCE)))
-    for radius_arcsec in (1.0, 300.0, 30_000.0):
-        ranges = cones._ranges(ra, dec, radius_arcsec)
-        text = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
-        assert len(text) * 2 * 7 < 2**20
-        _, firsts, lasts = cones_ranges(ra, dec, np.full(len(ra), radius_arcsec))
-        held = np.searchsorted([first for first, _ in ranges], firsts, side="right") - 1
-        assert (lasts <= np.array([last for _, last in ranges])[held]).all()
+def test_a_cone_at_360_is_one_at_0(folder: Path) -> None:
+    with contextlib.closing(warehouse.open(str(folder))) as opened:
+        assert opened.cone(360, 0, 72000).equals(opened.cone(0, 0, 72000))
+        assert opened.cone(360, 0, 72000).num_rows
