@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from alerts import brightness
 from alerts.json_text import to_json
 from alerts.secrets import redact
 from alerts.surveys import SURVEYS
@@ -40,9 +41,11 @@ def main(arguments: argparse.Namespace) -> int:
 def info(opened: Warehouse, alert_id: int) -> list[dict[str, Any]]:
     """What is known of an alert, once per survey that has one of this id.
 
-    Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of
-    ``crossmatches_unique``), ``stamps`` (bytes of each stamp of this packet, None where there is none) and, where nobody knows
-    which they are, ``stamps_unknown`` (why). Raises ``QueryError``.
+    Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``brightness`` (as ``alerts.brightness.of_packet`` gives it),
+    ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of ``crossmatches_unique``), ``stamps`` (bytes of each stamp
+    of this packet, None where there is none) and, where nobody knows which they are, ``stamps_unknown`` (why).
+
+    Raises ``QueryError``.
     """
     number = int(alert_id)
     return [
@@ -61,7 +64,10 @@ def _of_survey(opened: Warehouse, survey: str, alert_id: int) -> dict[str, Any] 
     if "crossmatches" in opened.tables:
         condition = f"survey = '{survey}' AND alert_id = {alert_id}"
         matches = opened.query(f"SELECT * FROM crossmatches_unique WHERE {condition} ORDER BY catalog").to_pylist()
-    return {"alert": rows[0], "rows": count, "crossmatches": matches, **_stamps(opened, survey, rows[0])}
+    facts = SURVEYS[survey]
+    packet = {column.field_name: rows[0].get(column.name) for column in facts.packet_columns}
+    told = {"brightness": brightness.of_packet(packet, facts)}
+    return {"alert": rows[0], "rows": count, **told, "crossmatches": matches, **_stamps(opened, survey, rows[0])}
 
 
 def _stamps(opened: Warehouse, survey: str, alert: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +90,12 @@ def text(found: dict[str, Any]) -> str:
         lines.append(
             f"  {'rows':<16} {found['rows']} (copies and conflicts are kept; this is the one that {{survey}}_alerts_unique shows)"
         )
+    if (told := found["brightness"]) is not None:
+        points = [f"{count:,} {kind}{'s' * (count != 1 and kind != 'forced')}" for kind, count in told["points"].items()]
+        moment = f", {told['time_reference']} of the exposure" if told["time_reference"] else ""
+        lines.append(f"  {'brightness':<16} {brightness.in_words(told)}")
+        lines.append(f"  {'points':<16} {', '.join(points)}")
+        lines.append(f"  {'time (UTC)':<16} MJD {told['mjd_utc']:.6f}, JD {told['jd_utc']:.6f}{moment}")
     history = {name: len(value) for name, value in alert.items() if isinstance(value, list) and name != "null_arrays"}
     lines += [f"  {name:<16} {number} entries" for name, number in history.items()]
     stamps = [f"{role} {size:,} bytes" if size is not None else f"no {role}" for role, size in found["stamps"].items()]

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import numpy as np
@@ -22,9 +22,11 @@ import pyarrow as pa
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud import bigquery
 
+from alerts import brightness
 from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS, Survey
 from pipelines.local_warehouse import connect, tables
+from schemas.views import Dialect
 
 _SHOWN = (
     "survey, alert_id, object_id, object_kind, observed_at, night, ra_deg, dec_deg, "
@@ -64,6 +66,7 @@ class Warehouse(abc.ABC):
     """A warehouse, read only. The tables and views are those of ``docs/tables.md``."""
 
     tables: list[str]
+    dialect: ClassVar[Dialect]
 
     @abc.abstractmethod
     def query(self, sql: str) -> pa.Table:
@@ -136,17 +139,23 @@ class Warehouse(abc.ABC):
         return curve_of_object(self, str(object_id), survey).table
 
     def _alerts(self, condition: str, object_id: str = "") -> pa.Table:
-        """Envelope columns of the alerts of all surveys that meet a condition."""
-        names = [f"{survey}_alerts" for survey in SURVEYS if f"{survey}_alerts" in self.tables]
-        if not names:
+        """Envelope columns and brightness (``alerts.brightness``) of the alerts of all surveys that meet a condition."""
+        surveys = [one for name, one in SURVEYS.items() if f"{name}_alerts" in self.tables]
+        if not surveys:
             raise QueryError("the warehouse holds no alerts")
         # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
+        own = {one.name: brightness.own_sql(one, self._columns_of(f"{one.name}_alerts"), self.dialect) for one in surveys}
         parts = [
-            f"SELECT {_SHOWN} FROM {name}_unique "
-            f"WHERE alert_id IN (SELECT alert_id FROM {name} WHERE {condition}) AND ({condition})"
-            for name in names
+            f"SELECT {_SHOWN}, {columns} FROM {name}_alerts_unique "
+            f"WHERE alert_id IN (SELECT alert_id FROM {name}_alerts WHERE {condition}) AND ({condition})"
+            for name, columns in own.items()
         ]
-        return self._select(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", object_id)
+        found = self._select(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", object_id)
+        return brightness.with_brightness(found)
+
+    @abc.abstractmethod
+    def _columns_of(self, table: str) -> set[str]:
+        """The names of a table's columns."""
 
     def __enter__(self) -> Warehouse:
         return self
@@ -157,6 +166,8 @@ class Warehouse(abc.ABC):
 
 class LocalWarehouse(Warehouse):
     """A warehouse in a folder, asked through DuckDB."""
+
+    dialect = "duckdb"
 
     def __init__(self, folder: str) -> None:
         self._connection = connect(folder)
@@ -190,6 +201,9 @@ class LocalWarehouse(Warehouse):
         named = {"object_id": object_id} if "{object_id}" in sql else {}
         return self._connection.execute(sql.format(object_id="$object_id"), named).to_arrow_table()
 
+    def _columns_of(self, table: str) -> set[str]:
+        return {str(row[0]) for row in self._connection.execute(f"DESCRIBE {table}").fetchall()}
+
     def close(self) -> None:  # noqa: D102
         self._connection.close()
 
@@ -221,6 +235,8 @@ def _listed(opened: Warehouse) -> str:
 class BigQueryWarehouse(Warehouse):
     """A warehouse in a BigQuery dataset. Table names without a dataset are of this one."""
 
+    dialect = "bigquery"
+
     def __init__(self, project: str, dataset: str) -> None:
         self._client = bigquery.Client(project=project)
         self._dataset = bigquery.DatasetReference(project, dataset)
@@ -248,6 +264,12 @@ class BigQueryWarehouse(Warehouse):
         settings = bigquery.QueryJobConfig(query_parameters=parameters, default_dataset=self._dataset)
         try:
             return self._client.query(sql, job_config=settings).result().to_arrow(create_bqstorage_client=False)
+        except GoogleAPICallError as error:
+            raise QueryError(str(error.message)) from error
+
+    def _columns_of(self, table: str) -> set[str]:
+        try:
+            return {field.name for field in self._client.get_table(self._dataset.table(table)).schema}
         except GoogleAPICallError as error:
             raise QueryError(str(error.message)) from error
 

@@ -1,0 +1,168 @@
+"""How bright alerts were, and when, in columns that are the same for all surveys: beside the rows of cones and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from alerts.layout import is_history
+from alerts.light_curve import MJD_OF_JD_ZERO, first, light_curve, measured, mjd_utc, pluck_first
+from alerts.surveys import SURVEYS, Survey
+from alerts.surveys.photometry import Photometry, Series
+from schemas.views import Dialect
+
+OWN = ("own_value", "own_error", "own_zero_point", "own_time", "own_band", "own_sign")
+"""What is asked of an alert's own measurement; the last two as text, since surveys have numbers, truth values and words."""
+COLUMNS = pa.schema(
+    [
+        ("band", pa.string()),
+        ("mag", pa.float64()),
+        ("mag_err", pa.float64()),
+        ("flux_njy", pa.float64()),
+        ("flux_err_njy", pa.float64()),
+        ("is_negative", pa.bool_()),
+        ("measures", pa.string()),
+        ("n_points", pa.int64()),
+        ("mjd_utc", pa.float64()),
+        ("jd_utc", pa.float64()),
+        ("time_reference", pa.string()),
+    ]
+)
+"""As ``alerts.light_curve.SCHEMA`` describes them; ``n_points`` counts the alert and the entries of its history."""
+_WORDS = {"true": True, "false": False}
+
+
+def own_paths(survey: Survey) -> dict[str, str]:
+    """Where the survey's table has what ``OWN`` asks for: ``candidate.magpsf``; nothing where it has no such field."""
+    paths = {"own_time": _in_table(survey, survey.time)}
+    if survey.photometry:
+        own = survey.photometry.series[0]
+        asked = {"value": own.value, "error": own.error, "zero_point": own.zero_point, "band": own.band, "sign": own.sign}
+        for name, fields in asked.items():
+            paths[f"own_{name}"] = _in_table(survey, [f"{own.name}.{field}" for field in fields])
+    return {name: path for name, path in paths.items() if path}
+
+
+def histories(survey: Survey) -> list[str]:
+    """The columns of the survey's table that hold an alert's history of measurements."""
+    if survey.photometry is None:
+        return []
+    names = [survey.by_field[one.name] for one in survey.photometry.series if one.name in survey.by_field]
+    return [column.name for column in names if is_history(column)]
+
+
+def own_sql(survey: Survey, held: Collection[str], dialect: Dialect) -> str:
+    """SQL for the columns of ``OWN`` and ``n_points`` over a table that holds these columns: a warehouse may lack histories."""
+    number_of, length = {"duckdb": ("DOUBLE", "len"), "bigquery": ("FLOAT64", "ARRAY_LENGTH")}[dialect]
+    paths = {name: path for name, path in own_paths(survey).items() if path.partition(".")[0] in held}
+    texts = ("own_band", "own_sign")
+    parts = [f"CAST({paths.get(name, 'NULL')} AS {'STRING' if name in texts else number_of}) AS {name}" for name in OWN]
+    counts = [f"COALESCE({length}({name}), 0)" for name in histories(survey) if name in held]
+    return ", ".join([*parts, " + ".join(["1", *counts]) + " AS n_points"])
+
+
+def _in_table(survey: Survey, paths: Any) -> str:
+    for path in paths:
+        name, _, field = path.partition(".")
+        column = survey.by_field.get(name)
+        if column is not None and (not field or field in column.by_name):
+            return f"{column.name}.{field}" if field else column.name
+    return ""
+
+
+def with_brightness(found: pa.Table) -> pa.Table:
+    """Rows with a column ``survey``, those of ``OWN`` and ``n_points``: the same with ``COLUMNS`` in their place."""
+    rows = [_row(row, SURVEYS[row["survey"]]) for row in found.select(["survey", "n_points", *OWN]).to_pylist()]
+    kept = found.drop_columns([*OWN, "n_points"])
+    place = kept.column_names.index("dec_deg") + 1
+    for shift, field in enumerate(COLUMNS):
+        kept = kept.add_column(place + shift, field, pa.array([row[field.name] for row in rows], field.type, from_pandas=True))
+    return kept
+
+
+def _row(row: Mapping[str, Any], survey: Survey) -> dict[str, Any]:
+    told: dict[str, Any] = dict.fromkeys(COLUMNS.names) | {"n_points": row["n_points"]} | _times(row["own_time"], survey)
+    facts = survey.photometry
+    if facts is None:
+        return told
+    own = facts.series[0]
+    record = {
+        **_named(own.value, row["own_value"]),
+        **_named(own.error, row["own_error"]),
+        **_named(own.zero_point, row["own_zero_point"]),
+        **_named(own.sign, _WORDS.get(row["own_sign"] or "", row["own_sign"])),
+    }
+    return told | of_record(record, own, facts) | {"band": _band(row["own_band"], facts)}
+
+
+def of_record(record: Mapping[str, Any], series: Series, facts: Photometry) -> dict[str, Any]:
+    """Band, magnitude, flux, errors and what they are, of one record of a packet."""
+    found = measured(record, series, facts)
+    names = ("mag", "mag_err", "flux_njy", "flux_err_njy", "is_negative")
+    return {name: found[name] for name in names} | {
+        "band": facts.band_name(first(record, series.band)),
+        "measures": facts.measures,
+    }
+
+
+def of_packet(packet: Mapping[str, Any], survey: Survey) -> dict[str, Any] | None:
+    """The same of the alert of a packet, with its time, ``system`` and ``points``, how many of each kind it tells of.
+
+    None where nobody has told where the brightness is, or the packet has no such record.
+    """
+    facts = survey.photometry
+    if facts is None or not packet.get(facts.series[0].name):
+        return None
+    points: dict[str, int] = {}
+    for row in light_curve([packet], survey).to_pylist():
+        if any(row[name] is not None for name in ("mag", "flux_njy", "limit_mag")):
+            points[row["kind"]] = points.get(row["kind"], 0) + 1
+    own = facts.series[0]
+    time = pluck_first(packet, survey.time)
+    when = _times(None if time is None else float(time), survey)
+    told = of_record(packet[own.name], own, facts) | when
+    return {name: None if _is_none(value) else value for name, value in told.items()} | {"system": facts.system, "points": points}
+
+
+def in_words(told: Mapping[str, Any]) -> str:
+    """Brightness and what it is, for people: ``17.86 ± 0.07 mag, 258,100 ± 17,300 nJy, g band (difference, AB)``."""
+    numbers = []
+    if not _is_none(told["mag"]):
+        numbers.append(f"{told['mag']:.2f}{_error(told['mag_err'], '.2f')} mag")
+    if not _is_none(told["flux_njy"]):
+        numbers.append(f"{told['flux_njy']:,.0f}{_error(told['flux_err_njy'], ',.0f')} nJy")
+    notes = [told["measures"], told["system"] or "the survey does not say whether AB or Vega"]
+    notes += ["fainter than the template"] if told["is_negative"] else []
+    return f"{', '.join(numbers) or 'none told'}, {told['band']} band ({', '.join(notes)})".replace("-", "\N{MINUS SIGN}")
+
+
+def _error(value: Any, form: str) -> str:
+    return "" if _is_none(value) else f" ± {value:{form}}"
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and bool(np.isnan(value)))
+
+
+def _times(time: float | None, survey: Survey) -> dict[str, Any]:
+    """When it was, in UTC, of the time that the packet has."""
+    utc = float("nan") if time is None else float(mjd_utc(np.array([_mjd(time, survey)]), survey)[0])
+    return {"mjd_utc": utc, "jd_utc": utc - MJD_OF_JD_ZERO, "time_reference": survey.time_reference}
+
+
+def _named(names: tuple[str, ...], value: Any) -> dict[str, Any]:
+    return {names[0]: value} if names else {}
+
+
+def _band(text: str | None, facts: Photometry) -> str:
+    """The name of a band that is told as text, also where packets have a number."""
+    return facts.band_name(next((key for key in facts.bands if str(key) == text), text))
+
+
+def _mjd(time: float, survey: Survey) -> float:
+    if time >= survey.time_in_seconds_from:
+        return 40587.0 + time / 86400
+    return time + MJD_OF_JD_ZERO if survey.time_format == "jd" else time
