@@ -113,7 +113,8 @@ def _unit(packets: Iterable[SavedLetter]) -> Unit | None:
         parts = one.source.split("#")
         # Any of them may be the file: names have this sign too.
         inputs |= {"#".join(parts[: count + 1]) for count in range(len(parts))}
-    return Unit(tuple(sorted(inputs)), tuple(sorted(one.letter for one in from_files))) if from_files else None
+    letters = sorted((one.letter, one.source) for one in from_files)
+    return Unit(tuple(sorted(inputs)), *zip(*letters, strict=True)) if letters else None
 
 
 def _marks(passed: Iterable[SavedLetter], run_id: str) -> list[dict[str, Any]]:

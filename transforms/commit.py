@@ -45,7 +45,7 @@ def _replace_units(warehouse: str, run_id: str, by_key: dict[str, Unit], written
     present = _files(warehouse)
     for unit in by_key.values():
         if len(unit.inputs) > 1 or unit.letters:
-            _write_inputs(warehouse, run_id, unit.key, unit.inputs)
+            _write_inputs(warehouse, run_id, unit)
     rename([(file.temporary, final) for final, file in sorted(files.items()) if final not in present])
     own = [uri for uri in present if unit_of(uri) in by_key and uri not in files]
     delete(own)
@@ -103,32 +103,59 @@ def unit_of(uri: str) -> str:
     return uri.rsplit("/", 1)[-1].partition("-")[0]
 
 
-def _write_inputs(warehouse: str, run_id: str, key: str, inputs: Sequence[str]) -> None:
-    text = json.dumps({"inputs": list(inputs)}, indent=0)
+def _write_inputs(warehouse: str, run_id: str, unit: Unit, key: str | None = None) -> None:
+    """Keep what a unit stands for; ``key`` is the one it had before some of its inputs were taken from it."""
+    said = {"inputs": list(unit.inputs), "letters": dict(zip(unit.letters, unit.sources, strict=True))}
+    key = key or unit.key
     temporary = f"{warehouse}/{TEMPORARY}/{run_id}/{key}.json"
-    write_file(f"{warehouse}/{INPUTS}/{key}.json", text.encode("utf-8", "surrogateescape"), temporary)
+    write_file(f"{warehouse}/{INPUTS}/{key}.json", json.dumps(said, indent=0).encode("utf-8", "surrogateescape"), temporary)
+
+
+def _read_inputs(uri: str) -> Unit:
+    with open_file(uri) as file:
+        said = json.loads(file.read())
+    # Those of earlier versions name no letters.
+    letters = said.get("letters") or {}
+    return Unit(tuple(said["inputs"]), tuple(letters), tuple(letters.values()))
 
 
 def _take_out_overlaps(warehouse: str, run_id: str, units: dict[str, Unit], present: Collection[str]) -> None:
-    """Take rows out of units of other runs that hold some of our inputs: alone, in other company, or replayed."""
+    """Take rows out of units of other runs that hold some of our inputs, alone, in other company, or replayed; or our letters."""
     ours = {uri for unit in units.values() if not unit.letters for uri in unit.inputs}
+    our_letters = {letter for unit in units.values() for letter in unit.letters}
     alone = {unit_key((uri,)) for uri in ours} - units.keys()
     delete(uri for uri in present if unit_of(uri) in alone)
     for manifest in files_below(f"{warehouse}/{INPUTS}"):
         key = unit_of(manifest.uri).removesuffix(".json")
         if key in units:
             continue
-        with open_file(manifest.uri) as file:
-            inputs = json.loads(file.read())["inputs"]
-        left = [uri for uri in inputs if uri not in ours]
-        if len(left) == len(inputs):
+        theirs = _read_inputs(manifest.uri)
+        without = {uri for uri in theirs.inputs if uri in ours} | _replayed_again(theirs, our_letters)
+        if not without:
             continue
-        theirs = sorted(uri for uri in present if unit_of(uri) == key)
-        if left:
-            _rewrite(theirs, {printable(uri) for uri in ours}, f"{warehouse}/{TEMPORARY}/{run_id}")
-            _write_inputs(warehouse, run_id, key, left)
+        files = sorted(uri for uri in present if unit_of(uri) == key)
+        left = _without(theirs, without)
+        if left.inputs and (left.letters or not theirs.letters):
+            _rewrite(files, {printable(uri) for uri in without}, f"{warehouse}/{TEMPORARY}/{run_id}")
+            _write_inputs(warehouse, run_id, left, key)
         else:
-            delete([*theirs, manifest.uri])
+            delete([*files, manifest.uri])
+
+
+def _replayed_again(theirs: Unit, our_letters: Collection[str]) -> set[str]:
+    """Sources whose rows another replay wrote, and we write anew: it died before it marked them, and more letters came.
+
+    Rows name their source and not their letter: of a source that also has letters that are not ours all rows stay.
+    """
+    others = {source for letter, source in zip(theirs.letters, theirs.sources, strict=True) if letter not in our_letters}
+    return set(theirs.sources) - others
+
+
+def _without(unit: Unit, inputs: Collection[str]) -> Unit:
+    """What a unit stands for when these inputs, and letters that came from them, are taken from it."""
+    left = [one for one in zip(unit.letters, unit.sources, strict=True) if not _is_of(one[1], inputs)]
+    letters, sources = zip(*left, strict=True) if left else ((), ())
+    return Unit(tuple(uri for uri in unit.inputs if uri not in inputs), letters, sources)
 
 
 def _rewrite(files: Sequence[str], without: Collection[str], temporary: str) -> None:

@@ -19,7 +19,9 @@ class Unit:
 
     inputs: tuple[str, ...]
     letters: tuple[str, ...] = ()
-    """Of a replay, the ids of the dead letters it takes: it replaces only what an earlier replay of the same ones wrote."""
+    """Of a replay, the ids of the dead letters it takes: it replaces only what earlier replays of these wrote."""
+    sources: tuple[str, ...] = ()
+    """The source of each of these letters."""
 
     @property
     def key(self) -> str:

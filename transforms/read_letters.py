@@ -42,7 +42,7 @@ class ReadLetters(beam.PTransform):
     letters: Sequence[SavedLetter]
     schemas: str | None = None
     unit: str = STREAM
-    """The unit of what came from files."""
+    """The unit of what came from files, whether it passes or fails again: either goes when its file is ingested anew."""
 
     def expand(self, begin: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
         """From the pipeline's beginning to the outputs ``packets`` and ``dead_letters``."""
@@ -58,10 +58,11 @@ class _Open(beam.DoFn):
         items = open_packets(
             saved.payload, saved.source, self._wire_schemas, published_at=saved.published_at, attributes=saved.attributes
         )
+        unit = self._unit if saved.published_at is None else STREAM
         for item in items:
             if isinstance(item, Packet):
                 count_packets([item])
-                yield PacketBatch(self._unit if saved.published_at is None else STREAM, [item])
+                yield PacketBatch(unit, [item])
             else:
                 metrics.RECORDS_READ.inc(1)
-                yield TaggedOutput(DEAD_LETTERS, UnitLetter(STREAM, item))
+                yield TaggedOutput(DEAD_LETTERS, UnitLetter(unit, item))

@@ -33,6 +33,13 @@ def replay(warehouse: Path, *flags: str) -> int:
     return cli.main(["replay", "--warehouse", str(warehouse), *flags])
 
 
+def supply(folder: Path) -> tuple[str, str]:
+    """Somebody supplies the schema: the flags that say so."""
+    (folder / "schemas").mkdir()
+    (folder / "schemas" / f"{_NEWEST_ID}.avsc").write_text(json.dumps(known_schemas("lsst")["10.0"]))
+    return "--schemas", str(folder / "schemas")
+
+
 def test_letters_pass_when_their_schema_is_supplied(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     warehouse, whole = tmp_path / "warehouse", tmp_path / "whole"
     assert run(warehouse, night) == 0
@@ -51,9 +58,7 @@ def test_letters_pass_when_their_schema_is_supplied(night: Path, tmp_path: Path,
     assert ask(warehouse, "SELECT count(*) FROM dead_letters_open")[0][0] == open_before
 
     # The fix: somebody supplies the schema.
-    (tmp_path / "schemas").mkdir()
-    (tmp_path / "schemas" / f"{_NEWEST_ID}.avsc").write_text(json.dumps(known_schemas("lsst")["10.0"]))
-    supplied = ("--schemas", str(tmp_path / "schemas"))
+    supplied = supply(tmp_path)
     assert replay(warehouse, *supplied) == 0
     left = open_before - unknown
     assert f"replayed {open_before} dead letters: {unknown} passed, {left} failed again" in capsys.readouterr().out
@@ -72,9 +77,7 @@ def test_replayed_rows_go_when_their_input_is_ingested_again(
     night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse, whole = tmp_path / "warehouse", tmp_path / "whole"
-    (tmp_path / "schemas").mkdir()
-    (tmp_path / "schemas" / f"{_NEWEST_ID}.avsc").write_text(json.dumps(known_schemas("lsst")["10.0"]))
-    supplied = ("--schemas", str(tmp_path / "schemas"))
+    supplied = supply(tmp_path)
     assert run(whole, night, flags=supplied) == 0
     assert run(warehouse, night) == 0
     # A replay that dies before it has marked the letters, and again.
@@ -105,10 +108,9 @@ def test_letters_from_a_clock_that_was_ahead_are_marked_too(night: Path, tmp_pat
     warehouse = tmp_path / "warehouse"
     with time_machine.travel(datetime.now(timezone.utc) + timedelta(hours=5)):
         assert run(warehouse, night) == 0
-    (tmp_path / "schemas").mkdir()
-    (tmp_path / "schemas" / f"{_NEWEST_ID}.avsc").write_text(json.dumps(known_schemas("lsst")["10.0"]))
+    supplied = supply(tmp_path)
     for _ in range(2):
-        assert replay(warehouse, "--schemas", str(tmp_path / "schemas")) == 0
+        assert replay(warehouse, *supplied) == 0
         assert ask(warehouse, "SELECT count(*) FROM dead_letters_open WHERE message LIKE '%1099%'") == [(0,)]
         assert ask(warehouse, "SELECT count(*), count(DISTINCT alert_id) FROM lsst_alerts") == [(30, 30)]
 
@@ -128,3 +130,40 @@ def test_a_replay_takes_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_replay_stays_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay(tmp_path, "--runner", "DataflowRunner") == 2
     assert "leave it out" in capsys.readouterr().err
+
+
+def test_letters_that_failed_again_go_when_their_input_is_ingested_again(
+    night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else they would stay open for ever, and the next replay would make rows of them beside those of the ingest."""
+    warehouse, whole = tmp_path / "warehouse", tmp_path / "whole"
+    supplied = supply(tmp_path)
+    assert run(whole, night, flags=supplied) == 0
+    assert run(warehouse, night) == 0
+    assert replay(warehouse) == 0
+    assert run(warehouse, night, flags=supplied) == 0
+    left = ask(whole, "SELECT count(*) FROM dead_letters_open")
+    assert ask(warehouse, "SELECT count(*) FROM dead_letters_open") == left
+    assert replay(warehouse, *supplied) == 0
+    assert ask(warehouse, "SELECT count(*), count(DISTINCT alert_id) FROM lsst_alerts") == [(30, 30)]
+    assert ask(warehouse, "SELECT count(*) FROM dead_letters_open") == left
+    for table in ("lsst_alerts", "lsst_cutouts"):
+        assert rows(warehouse, table).equals(rows(whole, table))
+    capsys.readouterr()
+    assert cli.main(["audit", "--input", str(night), "--warehouse", str(warehouse), *supplied]) == 0
+
+
+def test_a_replay_that_died_before_its_marks_is_replaced_by_one_of_more_letters(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse, whole = tmp_path / "warehouse", tmp_path / "whole"
+    supplied = supply(tmp_path)
+    assert run(whole, night, flags=supplied) == 0
+    assert run(warehouse, night) == 0
+    with monkeypatch.context() as dying:
+        dying.setattr(letters._LocalLetters, "add", lambda *_: 1 / 0)
+        assert replay(warehouse, *supplied, "--max_letters", "11") == 1
+    assert 0 < ask(warehouse, "SELECT count(*) FROM lsst_alerts")[0][0] < 30
+    assert replay(warehouse, *supplied) == 0
+    for table in ("lsst_alerts", "lsst_cutouts"):
+        assert rows(warehouse, table).equals(rows(whole, table))
