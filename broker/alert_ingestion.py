@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 from broker.archive.local import chosen_archives, data_folder
 from pipelines import logs
-from pipelines.ingest import DONE, run_counted
+from pipelines.ingest import run_counted
 from pipelines.job import BIGQUERY, Job
 from pipelines.options import parse
+from pipelines.status import DONE
 from pipelines.summary import Summary
 
 WAREHOUSE, TEMP_LOCATION = "PITT_BROKER_WAREHOUSE", "PITT_BROKER_TEMP_LOCATION"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
 from pipelines import logs
+from pipelines.status import DONE, INTERRUPTED, WRONG_OPTIONS
 
 # Command: what it is for, and its module. Imported where it is needed: a query need not wait for Beam.
 _WHOLE = {
@@ -56,7 +60,8 @@ def usage() -> str:
     """The commands."""
     purposes = {name: entry[0] for name, entry in (*_WHOLE.items(), *_PARSED.items())}
     lines = "\n".join(f"  {name:<15} {purpose}" for name, purpose in purposes.items())
-    return f"usage: broker COMMAND ...\n\ncommands:\n{lines}\n\nbroker COMMAND --help tells more."
+    more = "broker COMMAND --help tells more of each, broker --version which one this is."
+    return f"usage: broker COMMAND ...\n\ncommands:\n{lines}\n\n{more}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,21 +74,52 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(words: list[str]) -> int:
     # Beam warns about things nobody here can act on; what it cannot do, it raises.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(usage())
-        return 0
+        return DONE
+    if words[0] in ("-V", "--version", "version"):
+        print(f"pitt-broker {metadata.version('pitt-broker')}")
+        return DONE
     command, rest = words[0], words[1:]
-    if command in _WHOLE:
-        _, module, function = _WHOLE[command]
-        return int(getattr(importlib.import_module(module), function)(rest))
-    if command in _PARSED:
-        purpose, name = _PARSED[command]
-        chosen = importlib.import_module(name)
-        parser = argparse.ArgumentParser(f"broker {command}", description=f"{purpose[0].upper()}{purpose[1:]}.")
-        chosen.add_arguments(parser)
-        return int(chosen.main(parser.parse_args(rest)))
-    print(f"broker: {command!r} is no command; known are {', '.join([*_WHOLE, *_PARSED])}", file=sys.stderr)
-    return 2
+    try:
+        if command in _WHOLE:
+            _, module, function = _WHOLE[command]
+            return int(getattr(importlib.import_module(module), function)(rest))
+        if command in _PARSED:
+            return _run_parsed(command, rest)
+    except BrokenPipeError:
+        return _closed_pipe()
+    except KeyboardInterrupt:
+        print(f"broker {command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    known = [*_WHOLE, *_PARSED]
+    near = difflib.get_close_matches(command, known, n=1)
+    meant = f"; did you mean broker {near[0]}?" if near else f"; known are {', '.join(known)}"
+    print(f"broker: {command!r} is no command{meant}", file=sys.stderr)
+    return WRONG_OPTIONS
+
+
+def _run_parsed(command: str, rest: list[str]) -> int:
+    purpose, name = _PARSED[command]
+    chosen = importlib.import_module(name)
+    parser = argparse.ArgumentParser(f"broker {command}", description=f"{purpose[0].upper()}{purpose[1:]}.")
+    chosen.add_arguments(parser)
+    try:
+        arguments = parser.parse_args(rest)
+    except SystemExit as error:  # argparse has said it all
+        return error.code if isinstance(error.code, int) else WRONG_OPTIONS
+    status = int(chosen.main(arguments))
+    sys.stdout.flush()
+    return status
+
+
+def _closed_pipe() -> int:
+    """Whoever read our output wanted no more of it (``| head``): nothing is wrong."""
+    # What is still in the buffer would be tried again at exit, and complained about.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 def console() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipelines import ingest, logs
+from pipelines import logs
 from pipelines.job import Job
 from pipelines.options import OptionsError
+from pipelines.status import FAILED, INTERRUPTED, WRONG_OPTIONS
 
 
 def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]]) -> int:
@@ -15,15 +16,18 @@ def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]])
         job, work = plan()
     except OptionsError as error:
         logs.failed(command, str(error))
-        return ingest.WRONG_OPTIONS
+        return WRONG_OPTIONS
     except Exception as error:  # the warehouse cannot be read
         logs.failed(command, f"the warehouse cannot be read: {type(error).__name__}: {error}", exc_info=True)
-        return ingest.FAILED
+        return FAILED
     with logs.of_run(job.run_id):
         try:
             return work()
         except Exception as error:
             logs.failed(command, f"the run failed: {type(error).__name__}: {error}", exc_info=True)
-            return ingest.FAILED
+            return FAILED
+        except KeyboardInterrupt:
+            logs.failed(command, "interrupted; what is in the warehouse is whole: run the same command again for the rest")
+            return INTERRUPTED
         finally:
             job.clean_up()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
+import threading
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
@@ -20,12 +20,12 @@ from pipelines.options import BrokerOptions, OptionsError, help_text, parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
 from pipelines.run_folder import run_folder
+from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from transforms.crossmatch import Positions
 from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
 from transforms.read import DEAD_LETTERS
 
-DONE, FAILED, WRONG_OPTIONS = 0, 1, 2
 _LOG = logging.getLogger(__name__)
 _ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."
 
@@ -73,8 +73,17 @@ def _run(argv: Sequence[str]) -> int:
         except Exception as error:
             logs.failed("broker ingest", f"the run failed: {type(error).__name__}: {error}", exc_info=True)
             return FAILED
+        except KeyboardInterrupt:
+            logs.failed("broker ingest", _interrupted(job))
+            return INTERRUPTED
         finally:
             job.clean_up()
+
+
+def _interrupted(job: Job) -> str:
+    if job.folder is None:
+        return "interrupted; what BigQuery has taken stays there; run the same command again, the views show copies once"
+    return f"interrupted; {job.folder} holds each input as before or as now, none half; run the same command again for the rest"
 
 
 def run_job(job: Job, options: PipelineOptions) -> int:
@@ -84,10 +93,15 @@ def run_job(job: Job, options: PipelineOptions) -> int:
         result = start(job, options)
         print(f"run {job.run_id} " + (f"is Dataflow job {result.job_id()}" if result.has_job else "was made a template"))
         return DONE
-    if job.bounded:
-        return run_counted(job, options)[0]
-    run_to_its_end(job, options)
-    return DONE
+    if not job.bounded:
+        run_to_its_end(job, options)
+        return DONE
+    status, counts = run_counted(job, options)
+    nothing = counts.nothing()
+    if status == DONE and nothing:
+        logs.failed("broker ingest", nothing)
+        return NOTHING
+    return status
 
 
 def _goes_on_alone(job: Job, options: PipelineOptions) -> bool:
@@ -165,17 +179,38 @@ def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Jo
 
 
 def wait(result: PipelineResult, job: Job) -> None:
-    """Wait for the end of a run; end a stream when its time is over or it is interrupted."""
+    """Wait for the end of a run; end a stream when its time is over or it is interrupted. Raises what made the run fail."""
     try:
         if job.stop_after_secs is None:
             result.wait_until_finish()
         else:
-            time.sleep(job.stop_after_secs)
-            result.cancel()
+            _wait_at_most(result, job.stop_after_secs)
     except KeyboardInterrupt:
         if job.bounded:
             raise
         result.cancel()
+
+
+def _wait_at_most(result: PipelineResult, secs: float) -> None:
+    """Wait for a run's end, and cancel it after so many seconds."""
+    # On a thread: not every runner can be asked to wait for some seconds, and one that is not asked keeps its failure to itself.
+    failures: list[Exception] = []
+
+    def until_finish() -> None:
+        try:
+            result.wait_until_finish()
+        except Exception as error:
+            failures.append(error)
+
+    waiting = threading.Thread(target=until_finish, daemon=True)
+    waiting.start()
+    waiting.join(secs)
+    if waiting.is_alive():
+        result.cancel()
+        # What failed while it ended is told within a second, or not at all.
+        waiting.join(1.5)
+    if failures:
+        raise failures[0]
 
 
 def main() -> None:

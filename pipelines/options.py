@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import shlex
 import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
@@ -245,14 +247,33 @@ def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOption
     for group in PipelineOptions.__subclasses__():
         if group not in others:
             group._add_argparse_args(parser)
-    _, unknown = parser.parse_known_args(list(argv))
+    words = [_spelled(word) for word in argv]
+    _, unknown = parser.parse_known_args(words)
     if unknown:
-        raise OptionsError(f"{unknown[0]!r} is no option of {command} or of Beam; see {command} --help")
-    return PipelineOptions(list(argv))
+        raise OptionsError(_unknown(unknown[0], command, [flag for one in parser._actions for flag in one.option_strings]))
+    return PipelineOptions(words)
+
+
+def _spelled(word: str) -> str:
+    """A flag with its words joined by underscores, as Beam and we write them; ``--max-alerts`` is ``--max_alerts``."""
+    flag, equals, value = word.partition("=")
+    return f"--{flag[2:].replace('-', '_')}{equals}{value}" if flag.startswith("--") and len(flag) > 2 else word
+
+
+def _unknown(word: str, command: str, flags: Sequence[str]) -> str:
+    """What to say of a word that means nothing: the likeliest reason, and what to write."""
+    if not word.startswith("-"):
+        if command == "broker ingest":
+            return f"{word!r} stands alone; say that it is what to read: broker ingest --input {shlex.quote(word)}"
+        return f"{word!r} stands alone; see {command} --help"
+    near = difflib.get_close_matches(word.partition("=")[0], flags, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"see {command} --help"
+    return f"{word!r} is no option of {command} or of Beam; {meant}"
 
 
 _EPILOG = """All Beam options pass through: --runner, --direct_num_workers (processes of a local run), --project,
---temp_location, ... Exit status: 0 done, 1 the run failed, 2 the options are wrong."""
+--temp_location, ... Exit status: 0 done, 1 the run failed, 2 the options are wrong, 3 nothing but dead letters
+came of the files that were given, 130 interrupted."""
 
 
 def help_text(command: str, about: str, examples: Sequence[str], *options: type[PipelineOptions] | type[WithoutSource]) -> str:

@@ -16,6 +16,7 @@ from datetime import date, datetime
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from alerts.catalogs.asking import CATALOG_EPOCH
 from alerts.catalogs.known import KNOWN
 from pipelines import ingest, logs, summary
 from pipelines.catalogs import catalog_settings, full_name
@@ -23,6 +24,7 @@ from pipelines.from_warehouse import run_planned
 from pipelines.job import BIGQUERY, Job
 from pipelines.local_warehouse import tables
 from pipelines.options import BrokerOptions, OptionsError, RematchOptions, WithoutSource, help_text, parse
+from pipelines.status import DONE
 from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
 from transforms.crossmatch import CrossMatch
 from transforms.metrics import totals
@@ -44,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
     """Run one rematch with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
         print(help_text("broker rematch", _ABOUT, _EXAMPLES, RematchOptions, WithoutSource))
-        return ingest.DONE
+        return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _from_argv(argv)
 
@@ -81,20 +83,37 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Round]]:
         which = ALL if rematch.again else UNANSWERED
         wanted = unmatched.wanted(job.crossmatch.settings.specs, first, last, which, job.survey)
         return job, [Round(job.crossmatch, wanted)]
-    failed = unmatched.failed_catalogs(first, last, job.survey)
-    # One radius of a catalog at a time.
-    rounds: list[list[tuple[str, float]]] = []
-    for name, radius in failed:
-        free = next((one for one in rounds if name not in dict(one)), None)
-        if free is None:
-            rounds.append(free := [])
-        free.append((name, radius))
+    failed = [_as_asked(unmatched, name, radius) for name, radius in unmatched.failed_catalogs(first, last, job.survey)]
     made = []
-    for named in rounds:
-        crossmatch = _as_asked(job, broker, unmatched, named)
+    for asked in _in_rounds(failed):
+        crossmatch = _crossmatch(job, broker, asked)
         wanted = unmatched.wanted(crossmatch.settings.specs, first, last, FAILED_ONES, job.survey)
         made.append(Round(crossmatch, wanted))
     return job, made
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How a catalog was asked that has failed."""
+
+    catalog: str
+    spec: str
+    """As ``--crossmatch`` takes it, with all parameters."""
+    epoch: str
+    """As ``--crossmatch_epoch`` takes it."""
+
+
+def _in_rounds(failed: Sequence[_Asked]) -> list[list[_Asked]]:
+    """Those that can be asked together: at one epoch, and each catalog with one radius."""
+    rounds: list[list[_Asked]] = []
+    for one in failed:
+        for others in rounds:
+            if others[0].epoch == one.epoch and all(other.catalog != one.catalog for other in others):
+                others.append(one)
+                break
+        else:
+            rounds.append([one])
+    return rounds
 
 
 def _check_warehouse(warehouse: str) -> None:
@@ -109,18 +128,21 @@ def _check_warehouse(warehouse: str) -> None:
         )
 
 
-def _as_asked(job: Job, broker: BrokerOptions, unmatched: Unmatched, failed: Sequence[tuple[str, float]]) -> CrossMatch:
-    """The catalogs that have failed, each with the parameters, radius and epoch that it was asked with."""
-    named = []
-    for name, radius in failed:
-        before = unmatched.options_of(name)
-        full = next((one for one in before.get("crossmatch") or [] if one.partition("?")[0] == name), None)
-        if full is None and name.startswith("vizier:") and name not in KNOWN:
-            raise OptionsError(f"{name} is not in our list, and no run says how it was asked; give it: --crossmatch '{name}?...'")
-        broker.crossmatch_epoch = before.get("crossmatch_epoch", broker.crossmatch_epoch)
-        parameters = [one for one in (full or "").partition("?")[2].split("&") if one and not one.startswith("radius_arcsec=")]
-        named.append(f"{name}?{'&'.join([*parameters, f'radius_arcsec={radius!r}'])}")
-    broker.crossmatch = named
+def _as_asked(unmatched: Unmatched, name: str, radius_arcsec: float) -> _Asked:
+    """A catalog that has failed, with the parameters, radius and epoch that it was asked with. Raises ``OptionsError``."""
+    before = unmatched.options_of(name)
+    full = next((one for one in before.get("crossmatch") or [] if one.partition("?")[0] == name), None)
+    if full is None and name.startswith("vizier:") and name not in KNOWN:
+        raise OptionsError(f"{name} is not in our list, and no run says how it was asked; give it: --crossmatch '{name}?...'")
+    parameters = [one for one in (full or "").partition("?")[2].split("&") if one and not one.startswith("radius_arcsec=")]
+    spec = f"{name}?{'&'.join([*parameters, f'radius_arcsec={radius_arcsec!r}'])}"
+    # A run's options have what differs from the defaults.
+    return _Asked(name, spec, before.get("crossmatch_epoch", CATALOG_EPOCH))
+
+
+def _crossmatch(job: Job, broker: BrokerOptions, asked: Sequence[_Asked]) -> CrossMatch:
+    """The question to catalogs that are asked at one epoch."""
+    broker.crossmatch, broker.crossmatch_epoch = [one.spec for one in asked], asked[0].epoch
     settings = catalog_settings(broker, job.run_id)
     broker.crossmatch = None
     if settings is None:
@@ -153,7 +175,7 @@ def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
             said = _ask(job, crossmatch, one.wanted, options) or said
     if not said:
         print(_NOTHING)
-    return ingest.DONE
+    return DONE
 
 
 def _ask(job: Job, crossmatch: CrossMatch, wanted: list[Wanted], options: PipelineOptions) -> bool:

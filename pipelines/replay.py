@@ -23,6 +23,7 @@ from pipelines.from_warehouse import run_planned
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
 from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, WithoutSource, help_text, parse
+from pipelines.status import DONE
 from transforms.elements import STREAM, Unit
 from transforms.read_letters import ReadLetters, SavedLetter
 from transforms.write_parquet import WriteParquet
@@ -40,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
     """Run one replay with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
         print(help_text("broker replay", _ABOUT, _EXAMPLES, ReplayOptions, WithoutSource))
-        return ingest.DONE
+        return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _from_argv(argv)
 

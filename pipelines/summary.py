@@ -96,6 +96,19 @@ class Summary:
             return f"{fraction:.1%} of the records are dead letters, more than --max_dead_letters allows ({max_dead_letters:.1%})"
         return None
 
+    def nothing(self) -> str | None:
+        """Why a run that succeeded has brought nothing; None if it has brought alerts."""
+        if self.alerts:
+            return None
+        if self.letters:
+            first = max(self.dead_letters, key=lambda stage: self.dead_letters[stage])
+            return (
+                f"{self.letters:,} of {self.letters:,} records read are dead letters, most of stage {first}; see why with: "
+                'broker query "SELECT error_type, message, count(*) FROM dead_letters_open GROUP BY ALL"'
+            )
+        skipped = f": the {self.inputs_skipped:,} files are no alerts by their names" if self.inputs_skipped else ""
+        return f"nothing was read{skipped}; give files of alert packets (.avro, .tar, .tar.gz)"
+
 
 def count(job: Job, totals: metrics.Totals) -> Summary:
     """The summary of a run that has ended, from its metrics and from the tables it wrote."""

@@ -108,3 +108,24 @@ def test_a_load_that_fails_is_tried_again_and_the_stream_goes_on(pubsub: Cloud, 
     assert len(pubsub.faults.failed) == before + 1
     assert {row[0] for row in ask(place, "SELECT alert_id FROM ztf_alerts_unique")} == set(good)
     assert ask(place, "SELECT COUNT(*) FROM ztf_alerts_unique") == [(len(good),)]
+
+
+def test_a_stream_that_died_says_so_and_why(pubsub: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """Long before its time is over; one that lives until then ends with 0."""
+    topic = Topic(pubsub.project, 2)
+    place = f"bigquery://{pubsub.project}/{pubsub.dataset()}"
+
+    def stream(subscription: str, secs: int) -> int:
+        flags = ["--subscription", subscription, "--warehouse", place, "--survey", "ztf", "--stop_after_secs", str(secs)]
+        return cli.main(["ingest", *flags])
+
+    assert stream(topic.subscriptions[0], 2) == 0
+    refusal = {"insertErrors": [{"index": 0, "errors": [{"reason": "invalid", "location": "stage", "message": "made up"}]}]}
+    pubsub.faults.fail(None, "POST .*/dead_letters/insertAll", status=200, answer=refusal)
+    topic.publish([b"poison"])
+    capsys.readouterr()
+    try:
+        assert stream(topic.subscriptions[1], 12) == 1
+    finally:
+        pubsub.faults.heal()
+    assert "BigQuery refuses a dead letter, which must not be lost" in capsys.readouterr().err

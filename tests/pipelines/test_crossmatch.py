@@ -19,7 +19,7 @@ from broker.catalog_server.catalog import ServedCatalog
 from broker.catalog_server.faults import Fault
 from broker.catalog_server.files import from_file
 from broker.catalog_server.server import CatalogServer
-from pipelines import ingest, rematch
+from pipelines import rematch, status
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.nights import ask, rows, run, simulated, truth
 
@@ -81,8 +81,8 @@ def test_every_alert_has_the_state_that_the_simulator_gave_it(night: Path, undis
     expected = asked_about(night)
     assert len(found) == len(expected) == 2000
     for one in expected:
-        status, matches = found[one["alert_id"]]
-        assert status == ("matched" if one["has_catalog_star"] else "no_match")
+        state, matches = found[one["alert_id"]]
+        assert state == ("matched" if one["has_catalog_star"] else "no_match")
         if one["has_catalog_star"]:
             assert matches[0]["separation_arcsec"] == pytest.approx(one["separation_arcsec"], abs=1e-3)
             assert matches[0]["source_id"]
@@ -249,7 +249,7 @@ def test_the_cache_changes_nothing(archive: Path, server: CatalogServer, undistu
 def test_wrong_options_are_refused_before_anything_starts(
     archive: Path, tmp_path: Path, given: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path / "w", archive, flags=given) == ingest.WRONG_OPTIONS
+    assert run(tmp_path / "w", archive, flags=given) == status.WRONG_OPTIONS
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
@@ -282,8 +282,29 @@ def test_a_rematch_asks_as_it_was_asked(
     assert rematch.run(again) == 0
     shutil.rmtree(tmp_path / "runs")
     capsys.readouterr()
-    assert rematch.run(service) == ingest.WRONG_OPTIONS
+    assert rematch.run(service) == status.WRONG_OPTIONS
     assert "no run says how it was asked" in capsys.readouterr().err
+
+
+def test_a_rematch_asks_each_catalog_at_its_own_epoch(night: Path, archive: Path, server: CatalogServer, tmp_path: Path) -> None:
+    """One failed in a run that asked at the observed epoch, the other in one that did not, whichever comes first."""
+    catalogs = {ALLWISE: "observed", f"vizier:{SIM}": "catalog"}
+    parameters = "?ra=ra_deg&dec=dec_deg&id=source_id"
+    for order in (list(catalogs), list(catalogs)[::-1]):
+        place = tmp_path / order[0].replace("/", "_")
+        server.fail(Fault("502"))
+        for name in order:
+            named = name + parameters * (name != ALLWISE)
+            more = ("--crossmatch_epoch", catalogs[name], "--max_alerts", "30")
+            assert run(place, archive, flags=flags(server, named, more=more)) == 0
+        server.heal()
+        first = ask(place, "SELECT max(started_at) FROM runs")[0][0]
+        assert rematch.run(["--warehouse", str(place), "--crossmatch_url", server.url]) == 0
+        asked = ask(
+            place, f"SELECT options->>'$.crossmatch[0]', options->>'crossmatch_epoch' FROM runs WHERE started_at > '{first}'"
+        )
+        assert {name.partition("?")[0]: epoch for name, epoch in asked} == catalogs
+        assert "failed" not in states(place)
 
 
 def test_what_failed_while_the_clock_was_ahead_is_asked_again_and_answered(
@@ -351,19 +372,19 @@ def test_a_ban_stops_the_other_processes_too(archive: Path, server: CatalogServe
 @pytest.mark.parametrize("warehouse", ["nowhere", "gs://bucket/folder"])
 def test_a_rematch_of_nothing_is_refused(tmp_path: Path, warehouse: str, capsys: pytest.CaptureFixture[str]) -> None:
     place = warehouse if "://" in warehouse else str(tmp_path / warehouse)
-    assert rematch.run(["--warehouse", place]) == ingest.WRONG_OPTIONS
+    assert rematch.run(["--warehouse", place]) == status.WRONG_OPTIONS
     assert place in capsys.readouterr().err
     assert not (tmp_path / warehouse).exists()
 
 
 @pytest.mark.parametrize("night_flag", ["yesterday", "2026-11-02..2026-11-01", "2026-01-01..2026-01-02..2026-01-03"])
 def test_a_rematch_says_what_a_night_is(undisturbed: Path, night_flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert rematch.run(["--warehouse", str(undisturbed), "--night", night_flag]) == ingest.WRONG_OPTIONS
+    assert rematch.run(["--warehouse", str(undisturbed), "--night", night_flag]) == status.WRONG_OPTIONS
     assert "2026-11-01..2026-11-23" in capsys.readouterr().err
 
 
 def test_flags_of_one_command_are_unknown_to_another(archive: Path, tmp_path: Path) -> None:
-    assert run(tmp_path, archive, flags=("--night", "2026-11-01")) == ingest.WRONG_OPTIONS
+    assert run(tmp_path, archive, flags=("--night", "2026-11-01")) == status.WRONG_OPTIONS
 
 
 def test_a_catalog_that_nobody_has_listed(
@@ -387,7 +408,7 @@ def test_a_catalog_that_nobody_has_listed(
 def test_states_of_several_catalogs_do_not_mix(night: Path, archive: Path, server: CatalogServer, tmp_path: Path) -> None:
     assert run(tmp_path, archive, flags=flags(server, ALLWISE, "vizier:X/1/none", f"file:{night / 'catalog.parquet'}")) == 0
     found = Counter()
-    for catalog, status, number in ask(tmp_path, "SELECT catalog, status, count(*) FROM crossmatches_unique GROUP BY 1, 2"):
-        found[catalog.split(":")[0] + catalog[-4:], status] = number
+    for catalog, state, number in ask(tmp_path, "SELECT catalog, status, count(*) FROM crossmatches_unique GROUP BY 1, 2"):
+        found[catalog.split(":")[0] + catalog[-4:], state] = number
     assert found["vizierwise", "matched"] == found["filequet", "matched"] > 0
     assert found["viziernone", "failed"] == 2000

@@ -16,7 +16,7 @@ from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, e
 from apache_beam.runners.worker.log_handler import FnApiLogRecordHandler
 from apache_beam.utils import thread_pool_executor
 
-from pipelines import ingest, logs
+from pipelines import ingest, logs, status
 from tests.alerts.making import tar_of, ztf_packet
 from tests.nights import ask, run
 from tests.pipelines.test_metrics import special
@@ -89,9 +89,9 @@ def test_a_failure_is_one_sentence_or_an_entry_with_its_traceback(
         raise RuntimeError("the disk has gone")
 
     monkeypatch.setattr(ingest.summary, "count", broken)
-    assert run(tmp_path / "a", made) == ingest.FAILED
+    assert run(tmp_path / "a", made) == status.FAILED
     assert capsys.readouterr().err == "broker ingest: the run failed: RuntimeError: the disk has gone\n"
-    assert run(tmp_path / "b", made, flags=("--log_format=json",)) == ingest.FAILED
+    assert run(tmp_path / "b", made, flags=("--log_format=json",)) == status.FAILED
     entry = lines(capsys.readouterr().err)[-1]
     assert entry["severity"] == "ERROR"
     assert entry["message"] == "the run failed: RuntimeError: the disk has gone"
@@ -103,7 +103,7 @@ def test_a_failure_is_one_sentence_or_an_entry_with_its_traceback(
 def test_wrong_options_are_said_in_the_form_that_was_asked_for(
     flag: tuple[str, ...], form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ingest.run([*flag, "--colour", "red"]) == ingest.WRONG_OPTIONS
+    assert ingest.run([*flag, "--colour", "red"]) == status.WRONG_OPTIONS
     said = capsys.readouterr().err
     message = "'--colour' is no option of broker ingest or of Beam; see broker ingest --help"
     if form == logs.TEXT:
@@ -114,7 +114,7 @@ def test_wrong_options_are_said_in_the_form_that_was_asked_for(
 
 
 def test_an_unknown_form_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ingest.run(["--input", "x", "--log_format", "xml"]) == ingest.WRONG_OPTIONS
+    assert ingest.run(["--input", "x", "--log_format", "xml"]) == status.WRONG_OPTIONS
     assert "xml" in capsys.readouterr().err
 
 
@@ -150,7 +150,7 @@ def test_what_others_log_is_json_too_and_afterwards_all_is_as_it_was(capsys: pyt
 def test_a_log_of_dead_letters_cannot_flood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bad.tar"
     file.write_bytes(tar_of({f"{number}.avro": b"<html>" for number in range(50)}))
-    assert run(tmp_path / "w", file, flags=("--log_format", "json")) == 0
+    assert run(tmp_path / "w", file, flags=("--log_format", "json")) == status.NOTHING
     assert ask(tmp_path / "w", "SELECT count(*) FROM dead_letters") == [(50,)]
     said = [one for one in lines(capsys.readouterr().err) if one["message"].startswith("dead letter")]
     assert len(said) == 1
@@ -209,7 +209,7 @@ main()
 """
     command = [sys.executable, "-c", program, *place]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status.NOTHING, done.stderr
     [(run_id,)] = ask(tmp_path / "w", "SELECT run_id FROM runs")
     told = [one for one in lines(done.stderr) if f"run {run_id}: dead letter of stage read" in one["message"]]
     assert len(told) == 1, done.stderr

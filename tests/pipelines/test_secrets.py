@@ -23,7 +23,7 @@ from alerts.secrets import HIDDEN
 from alerts.wire_schemas import REGISTRY_PASSWORD, REGISTRY_USER
 from broker.audit import add_arguments
 from broker.audit import main as audit_main
-from pipelines import ingest, rematch, replay
+from pipelines import ingest, rematch, replay, status
 from pipelines.job import Job
 from pipelines.options import parse
 from tests.alerts.making import LSST_SCHEMA, lsst_record, wire_message
@@ -190,7 +190,7 @@ def test_a_url_with_a_credential_is_refused_and_not_repeated(
     night: Path, tmp_path: Path, flag: str, url: str, remedy: str, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--warehouse", str(tmp_path / "w"), "--log_format", form, f"{flag}={url}"]
-    assert ingest.run(["--input", str(night), *words]) == ingest.WRONG_OPTIONS
+    assert ingest.run(["--input", str(night), *words]) == status.WRONG_OPTIONS
     said = capsys.readouterr()
     assert remedy in said.err
     assert_no_secret(said.err, said.out)
@@ -214,8 +214,8 @@ def test_attributes_of_a_message_that_fails_are_kept_without_secrets(tmp_path: P
 def test_other_commands_refuse_it_too(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ingest.run(["--input", str(night), "--warehouse", str(tmp_path)]) == 0
     bad = ["--warehouse", str(tmp_path), "--schemas", f"https://{USER}:{PASSWORD}@registry.example.org"]
-    assert replay.run(bad) == ingest.WRONG_OPTIONS
-    assert rematch.run(bad) == ingest.WRONG_OPTIONS
+    assert replay.run(bad) == status.WRONG_OPTIONS
+    assert rematch.run(bad) == status.WRONG_OPTIONS
     parser = ingest_parser()
     assert audit_main(parser.parse_args(["--input", str(night), *bad])) == 2
     said = capsys.readouterr()
