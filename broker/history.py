@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from alerts.light_curve import Entry, curve_of, facts_of
-from alerts.surveys import Survey
+from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Series
-from broker.pictures.packets import surveys_in, unique_rows
-from broker.warehouse import BigQueryWarehouse, QueryError, Warehouse
+from broker.warehouse import QueryError, Warehouse
+from schemas.views import unique_alerts_sql
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _history(warehouse: Warehouse, survey: Survey, series: Series, alerts: Seque
     fields = ", ".join(f"p.{name} AS {name}" for name in names)
     keys = ", ".join(f"p.{name}" for name in names)
     # The dialects differ in what the alias of an UNNEST names: DuckDB a table of one column, BigQuery the element.
-    alias = "p" if isinstance(warehouse, BigQueryWarehouse) else "entries(p)"
+    alias = "p" if warehouse.dialect == "bigquery" else "entries(p)"
     column = survey.by_field[series.name].name
     rows = unique_rows(warehouse, survey, _these(alerts), f"observed_at, {column}")
     entries = f"{rows} AS a, UNNEST(a.{column}) AS {alias}"
@@ -89,3 +89,23 @@ def _these(alerts: Sequence[dict[str, Any]]) -> str:
     """The alerts by their ids, and by their nights, by which the table is divided."""
     nights = ", ".join(sorted({f"DATE '{one['night']}'" for one in alerts}))
     return f"night IN ({nights}) AND alert_id IN ({', '.join(str(one['alert_id']) for one in alerts)})"
+
+
+def surveys_in(warehouse: Warehouse, named: str | None) -> list[Survey]:
+    """The surveys whose alerts a warehouse holds, or the one named. Raises ``QueryError``."""
+    found = [one for name, one in SURVEYS.items() if f"{name}_alerts" in warehouse.tables]
+    chosen = [one for one in found if named in (None, one.name)]
+    if not chosen:
+        held = f"it holds those of {', '.join(one.name for one in found)}" if found else "it holds none"
+        raise QueryError(f"the warehouse holds no alerts{f' of {named!r}' if named else ''}; {held}")
+    return chosen
+
+
+def unique_rows(warehouse: Warehouse, survey: Survey, condition: str, columns: str) -> str:
+    """SQL for the rows of ``{survey}_alerts_unique`` that meet a condition, to stand in a FROM.
+
+    Unlike a WHERE upon the view it picks first: else every night would be read to find the newest row of each alert.
+    ``columns`` are those wanted beside ``alert_id`` and the others that tell which row is the newest.
+    """
+    keys = "alert_id, published_at, schema_version, packet_digest"
+    return f"({unique_alerts_sql(f'(SELECT {keys}, {columns} FROM {survey.name}_alerts WHERE {condition})', warehouse.dialect)})"

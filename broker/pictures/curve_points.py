@@ -57,7 +57,8 @@ class Look:
     def style(self, color: str) -> dict[str, Any]:
         """How matplotlib draws it."""
         is_open = self.is_limit or self.is_negative or self.is_flagged
-        marker = "v" if self.is_limit else "D" if self.is_flagged else "s" if self.is_forced else "o"
+        plain = "v" if self.is_limit else "s" if self.is_forced else "o"
+        marker = ("1" if self.is_limit else "D") if self.is_flagged else plain
         size = (4 if self.is_forced else 5.5) if self.is_limit else 4.5 if self.is_forced else 7
         # Forced photometry is often of the same exposure as a detection: it shows as a small square in the circle.
         framed = self.is_forced and not is_open

@@ -11,8 +11,8 @@ from alerts.errors import UnknownSurvey
 from alerts.layout import pluck
 from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
-from broker.warehouse import BigQueryWarehouse, QueryError, Warehouse
-from schemas.views import Dialect, unique_alerts_sql
+from broker.history import surveys_in, unique_rows
+from broker.warehouse import QueryError, Warehouse
 
 Packet = Mapping[str, Any]
 
@@ -82,27 +82,6 @@ def observed_at(packet: Packet, survey: Survey) -> str:
         return "time unknown"
     [utc] = to_utc(np.array([time]), survey.time_format, survey.time_scale, survey.time_in_seconds_from)
     return "time unknown" if np.isnat(utc) else f"{str(utc)[:19].replace('T', ' ')} UTC"
-
-
-def surveys_in(warehouse: Warehouse, named: str | None) -> list[Survey]:
-    """The surveys whose alerts a warehouse holds, or the one named. Raises ``QueryError``."""
-    found = [one for name, one in SURVEYS.items() if f"{name}_alerts" in warehouse.tables]
-    chosen = [one for one in found if named in (None, one.name)]
-    if not chosen:
-        held = f"it holds those of {', '.join(one.name for one in found)}" if found else "it holds none"
-        raise QueryError(f"the warehouse holds no alerts{f' of {named!r}' if named else ''}; {held}")
-    return chosen
-
-
-def unique_rows(warehouse: Warehouse, survey: Survey, condition: str, columns: str) -> str:
-    """SQL for the rows of ``{survey}_alerts_unique`` that meet a condition, to stand in a FROM.
-
-    Unlike a WHERE upon the view it picks first: else every night would be read to find the newest row of each alert.
-    ``columns`` are those wanted beside ``alert_id`` and the others that tell which row is the newest.
-    """
-    dialect: Dialect = "bigquery" if isinstance(warehouse, BigQueryWarehouse) else "duckdb"
-    keys = "alert_id, published_at, schema_version, packet_digest"
-    return f"({unique_alerts_sql(f'(SELECT {keys}, {columns} FROM {survey.name}_alerts WHERE {condition})', dialect)})"
 
 
 def packet_of_alert(warehouse: Warehouse, alert_id: int, survey: str | None = None, stamps: bool = True) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -302,3 +304,9 @@ def test_a_warehouse_gives_the_table_of_all_its_packets(real_data: Path, tmp_pat
         assert opened.light_curve(number).to_pylist() == light_curve([rubin], LSST, str(number)).to_pylist()
         with pytest.raises(warehouses.QueryError, match="holds no alerts of object 'ZTF99nothing'"):
             opened.light_curve("ZTF99nothing")
+
+
+def test_a_warehouse_can_be_asked_before_any_picture_is_drawn() -> None:
+    code = "import broker.warehouse, broker.history, sys; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
