@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy_healpix import healpix_to_lonlat
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
@@ -18,17 +18,19 @@ from broker import warehouse as warehouses
 from broker.history import surveys_in, unique_rows
 from broker.pictures.curve_points import BAND_COLORS, OTHER_COLOR, band_order
 from broker.pictures.figure import canvas
+from broker.pictures.sky_axes import PartOfSky, Piece, WholeSky, piece_of
 from broker.warehouse import QueryError, Warehouse
 
 MAX_POINTS = 20_000
 """Of more alerts the density is drawn."""
-_INCHES = (9.5, 5.4)
+_INCHES, _INCHES_OF_A_PART = (9.5, 5.4), (8.4, 7.4)
 _CELL_ORDER = 5
 """HEALPix order of the density's cells: 1.8 deg wide, 3.36 square degrees."""
-_CELL_SQUARE_DEG = 4 * np.pi * (180 / np.pi) ** 2 / (12 * 4**_CELL_ORDER)
-_GALAXY_COLOR = "#555555"
+_FINER = 2
+"""Orders more where only a part of the sky is shown."""
 _NIGHT = "night = DATE '{}'"
-_GRID_HOURS = range(0, 24, 2)
+
+Positions = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def plot_sky(
@@ -39,11 +41,13 @@ def plot_sky(
     ax: Axes | None = None,
     fig: Figure | SubFigure | None = None,
 ) -> Figure:
-    """The alerts of a night (a date, as column ``night`` counts them) on the whole sky, one point per alert id.
+    """The alerts of a night (a date, as column ``night`` counts them) on the sky, one point per alert id.
 
-    Equatorial (ICRS) Mollweide projection, right ascension increasing to the left, with the galactic plane and the center
-    of the Galaxy. Up to 20,000 alerts are points, colored by band; of more the number per square degree is shown.
-    ``survey`` draws only that one's; ``ax`` must have the projection ``mollweide``.
+    Equatorial (ICRS), right ascension increasing to the left, with the galactic plane and the center of the Galaxy: the part
+    of the sky that they take, in a zenithal equal-area projection, where they all lie within 60 degrees of their middle, else
+    the whole sky in Mollweide's. Up to 20,000 alerts are points, colored by band; of more the number per square degree is shown.
+    ``survey`` draws only that one's; ``ax`` must have the projection ``mollweide``, and shows
+    the whole sky.
     Raises ``QueryError`` when there are no alerts of that night.
     """
     day = date.fromisoformat(night) if isinstance(night, str) else night
@@ -63,12 +67,24 @@ def _plot(warehouse: Warehouse, night: date, named: str | None, ax: Axes | None,
     if not total:
         raise QueryError(f"the warehouse holds no alerts of the night {night}; {_nights(warehouse, surveys)}")
     surveys = [one for one in surveys if one.name in counts]
-    figure, ax = canvas(fig, ax, _INCHES, projection="mollweide")
-    if total <= MAX_POINTS:
-        _points(ax, warehouse, surveys, night)
+    few, whole = total <= MAX_POINTS, ax is not None
+    if few:
+        points = _points(warehouse, surveys, night)
+        ra, dec = np.concatenate(list(points.values()), axis=1) if points else np.empty((2, 0))
     else:
-        _density(figure, ax, warehouse, surveys, night)
-    _frame(ax)
+        cells = np.array(list(_cells(warehouse, surveys, night, _CELL_ORDER)), np.int64)
+        ra, dec = (angle.deg for angle in healpix_to_lonlat(cells, 2**_CELL_ORDER, order="nested"))
+    piece = WholeSky() if whole else piece_of(ra, dec)
+    figure, ax = canvas(fig, ax, _INCHES if isinstance(piece, WholeSky) else _INCHES_OF_A_PART, **piece.axes)
+    if few:
+        _draw_points(ax, piece, points)
+    else:
+        order = _CELL_ORDER + (_FINER if isinstance(piece, PartOfSky) else 0)
+        _draw_density(figure, ax, piece, _cells(warehouse, surveys, night, order), order)
+    piece.galaxy(ax)
+    piece.frame(ax)
+    below = -0.03 if isinstance(piece, WholeSky) else -0.12
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=6, fontsize="small", frameon=False, markerscale=1.5)
     said = ", ".join(f"{found[0]:,} {name.upper()}" for name, found in counts.items())
     off = sum(found[1] for found in counts.values())
     outside = f" ({off:,} without a position on the sky)" if off else ""
@@ -94,7 +110,8 @@ def _nights(warehouse: Warehouse, surveys: list[Survey]) -> str:
     return f"its nights are from {nights[0]} to {nights[-1]}"
 
 
-def _points(ax: Axes, warehouse: Warehouse, surveys: list[Survey], night: date) -> None:
+def _points(warehouse: Warehouse, surveys: list[Survey], night: date) -> dict[str, Positions]:
+    """Positions (RA, Dec in degrees) by band."""
     by_band: dict[str, list[tuple[float, float]]] = {}
     for survey in surveys:
         band = _band_column(survey)
@@ -103,12 +120,15 @@ def _points(ax: Axes, warehouse: Warehouse, surveys: list[Survey], night: date) 
         for row in warehouse.query(sql).to_pylist():
             name = survey.photometry.band_name(row["own_band"]) if survey.photometry else "unknown"
             by_band.setdefault(name, []).append((row["ra_deg"], row["dec_deg"]))
-    most = max(map(len, by_band.values()), default=0)
-    for name in sorted(by_band, key=band_order):
-        ra, dec = np.array(by_band[name]).T
+    return {name: np.array(by_band[name]).T for name in sorted(by_band, key=band_order)}
+
+
+def _draw_points(ax: Axes, piece: Piece, by_band: dict[str, Positions]) -> None:
+    most = max((positions.shape[1] for positions in by_band.values()), default=0)
+    for name, (ra, dec) in by_band.items():
         color = BAND_COLORS.get(name, OTHER_COLOR)
         label = f"{name} band ({len(ra):,})"
-        ax.scatter(*_place(ra, dec), s=10 if most < 1000 else 3, color=color, alpha=0.7, lw=0, label=label, zorder=3)
+        ax.scatter(*piece.place(ra, dec), s=10 if most < 1000 else 3, color=color, alpha=0.7, lw=0, label=label, zorder=3)
 
 
 def _band_column(survey: Survey) -> str:
@@ -120,40 +140,28 @@ def _band_column(survey: Survey) -> str:
     return next((f"{column.name}.{name}" for name in own.band if name in column.by_name), "NULL")
 
 
-def _density(fig: Any, ax: Axes, warehouse: Warehouse, surveys: list[Survey], night: date) -> None:
-    """Alerts per square degree in HEALPix cells, which the warehouse counts."""
+def _cells(warehouse: Warehouse, surveys: list[Survey], night: date, order: int) -> Counter[int]:
+    """Alerts in each HEALPix cell of an order, which the warehouse counts."""
     counts: Counter[int] = Counter()
     # What a shift by this many bits leaves of an index is the cell of the lower order.
-    cell = f"healpix29 >> {2 * (HEALPIX_ORDER - _CELL_ORDER)}"
+    cell = f"healpix29 >> {2 * (HEALPIX_ORDER - order)}"
     for survey in surveys:
         placed = f"{_of_night(warehouse, survey, night, 'healpix29')} WHERE healpix29 IS NOT NULL"
         sql = f"SELECT {cell} AS cell, COUNT(*) AS n FROM {placed} GROUP BY cell"
         for row in warehouse.query(sql).to_pylist():
             counts[row["cell"]] += row["n"]
-    per_cell = np.full(12 * 4**_CELL_ORDER, np.nan)
-    per_cell[list(counts)] = np.array(list(counts.values())) / _CELL_SQUARE_DEG
-    x, y = np.radians(np.linspace(-180, 180, 1441)), np.radians(np.linspace(-90, 90, 721))
-    middle_x, middle_y = np.meshgrid((x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2)
-    cells = healpix(np.degrees(-middle_x) % 360, np.degrees(middle_y), _CELL_ORDER)
-    mesh = ax.pcolormesh(x, y, per_cell[cells], norm=LogNorm(), cmap="viridis", rasterized=True, zorder=1)
+    return counts
+
+
+def _draw_density(fig: Any, ax: Axes, piece: Piece, counts: Counter[int], order: int) -> None:
+    """Alerts per square degree."""
+    square_deg = 4 * np.pi * (180 / np.pi) ** 2 / (12 * 4**order)
+    x, y, ra, dec = piece.grid()
+    on_sky = np.isfinite(ra) & np.isfinite(dec)
+    cells = healpix(np.where(on_sky, ra, 0.0), np.where(on_sky, dec, 0.0), order)
+    known = np.array(sorted(counts), np.int64)
+    place = np.minimum(np.searchsorted(known, cells), len(known) - 1)
+    density = np.array([counts[cell] for cell in known.tolist()], np.float64)[place] / square_deg
+    density[(known[place] != cells) | ~on_sky] = np.nan
+    mesh = ax.pcolormesh(x, y, density, norm=LogNorm(), cmap="viridis", rasterized=True, zorder=1)
     fig.colorbar(mesh, ax=ax, label="alerts per square degree", shrink=0.7, pad=0.03)
-
-
-def _place(ra_deg: Any, dec_deg: Any) -> tuple[Any, Any]:
-    """Coordinates of the projection, radians: right ascension 0 in the middle, increasing to the left."""
-    return -np.radians((np.asarray(ra_deg) + 180) % 360 - 180), np.radians(np.asarray(dec_deg))
-
-
-def _frame(ax: Axes) -> None:
-    plane = SkyCoord(np.linspace(0, 360, 721), 0, unit="deg", frame="galactic").icrs
-    x, y = _place(plane.ra.deg, plane.dec.deg)
-    order = np.argsort(x)
-    ax.plot(x[order], y[order], color=_GALAXY_COLOR, lw=1.2, label="galactic plane", zorder=2)
-    center = SkyCoord(0, 0, unit="deg", frame="galactic").icrs
-    ax.plot(*_place(center.ra.deg, center.dec.deg), "x", color=_GALAXY_COLOR, ms=7, label="galactic center", zorder=2)
-    hours = [hour for hour in _GRID_HOURS if hour != 12]
-    ax.set_xticks(_place(np.array(hours) * 15.0, 0)[0], [f"{hour}h" for hour in hours])
-    ax.tick_params(axis="x", labelsize="small", labelcolor="0.35")
-    ax.tick_params(axis="y", labelsize="small")
-    ax.grid(alpha=0.3)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.03), ncols=6, fontsize="small", frameon=False, markerscale=1.5)

@@ -26,6 +26,7 @@ from alerts.surveys import SURVEYS
 from broker import warehouse as warehouses
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps, sky
 from broker.pictures.packets import NoPicture, first, packet_of_alert, survey_of
+from broker.pictures.sky_axes import PartOfSky, WholeSky, piece_of
 from broker.pictures.stamps import NAN_COLOR
 from broker.simulation import simulate_packets
 from broker.simulation.stamps import lsst_stamp, ztf_stamp
@@ -701,9 +702,8 @@ def positions(nights: dict[str, Path]) -> dict[int, tuple[float, float]]:
 
 
 def test_the_sky_of_a_night(nights: dict[str, Path], warehouse: Warehouse) -> None:
-    fig = plot_sky(warehouse, "2026-09-17")
+    fig = plot_sky(warehouse, "2026-09-17", ax=Figure(figsize=(9, 5)).add_subplot(projection="mollweide"))
     ax = fig.axes[0]
-    assert ax.name == "mollweide"
     scatters = [one for one in ax.collections if isinstance(one, PathCollection)]
     drawn = sorted(tuple(point) for one in scatters for point in np.degrees(one.get_offsets()).tolist())
     # Right ascension increases to the left of 0 h.
@@ -720,7 +720,8 @@ def test_the_sky_of_a_night(nights: dict[str, Path], warehouse: Warehouse) -> No
 
 
 def test_the_galactic_plane_is_where_it_is(warehouse: Warehouse) -> None:
-    ax = plot_sky(warehouse, date(2026, 9, 20)).axes[0]
+    whole = Figure().add_subplot(projection="mollweide")
+    ax = plot_sky(warehouse, date(2026, 9, 20), ax=whole).axes[0]
     lines = {line.get_label(): np.degrees(np.array(line.get_data(), float)) for line in ax.lines}
     x, y = lines["galactic plane"]
     assert np.abs(SkyCoord(-x, y, unit="deg").galactic.b.deg).max() < 1e-6
@@ -737,7 +738,7 @@ def test_many_alerts_are_shown_as_a_density(
     nights: dict[str, Path], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sky, "MAX_POINTS", 100)
-    fig = plot_sky(warehouse, "2026-09-17")
+    fig = plot_sky(warehouse, "2026-09-17", ax=Figure().add_subplot(projection="mollweide"))
     ax = fig.axes[0]
     [mesh] = [one for one in ax.collections if isinstance(one, QuadMesh)]
     density = np.ma.filled(mesh.get_array(), np.nan)
@@ -751,6 +752,56 @@ def test_many_alerts_are_shown_as_a_density(
         near = density[place[0] - 1 : place[0] + 2, place[1] - 1 : place[1] + 2]
         assert np.isfinite(near).any()
     assert "alerts per square degree" in fig.axes[1].get_ylabel()
+
+
+def test_a_night_in_a_part_of_the_sky_fills_the_picture(nights: dict[str, Path], warehouse: Warehouse) -> None:
+    fig = plot_sky(warehouse, "2026-09-17", survey="lsst")
+    [ax] = fig.axes
+    assert ax.name != "mollweide"
+    fig.draw_without_rendering()
+    assert ax.get_aspect() == 1
+    low, high = ax.get_xlim()
+    scatters = [one for one in ax.collections if isinstance(one, PathCollection)]
+    drawn = np.concatenate([one.get_offsets() for one in scatters])
+    assert len(drawn) == 40
+    assert (np.abs(drawn) < high).all()
+    assert np.abs(drawn).max() > 0.7 * high
+    # East is to the left, north is up, and where each point stands astropy agrees.
+    sent = SkyCoord(
+        [one["ra_deg"] for one in truth(nights["lsst"])], [one["dec_deg"] for one in truth(nights["lsst"])], unit="deg"
+    )
+    back = SkyCoord(ax.wcs.pixel_to_world(*drawn.T))
+    assert back.match_to_catalog_sky(sent)[1].max().arcsec < 0.01
+    assert ax.wcs.wcs.cdelt.tolist() == [-1, 1]
+
+
+def test_the_density_of_a_part_sums_up_to_the_alerts(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sky, "MAX_POINTS", 10)
+    ax = plot_sky(warehouse, "2026-09-17", survey="ztf").axes[0]
+    [mesh] = [one for one in ax.collections if isinstance(one, QuadMesh)]
+    density = np.ma.filled(mesh.get_array(), np.nan)
+    # The projection keeps areas.
+    x = mesh.get_coordinates()[0, :, 0]
+    assert np.nansum(density) * (x[1] - x[0]) ** 2 == pytest.approx(150, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "whole"),
+    [
+        ([0.0, 359.0, 1.0], [0.0, 1.0, -1.0], False),
+        ([10.0, 190.0], [89.5, 89.0], False),
+        ([10.0], [20.0], False),
+        ([0.0, 90.0, 180.0, 270.0], [0.0, 0.0, 0.0, 0.0], True),
+        ([0.0, 125.0], [0.0, 0.0], True),
+        ([], [], True),
+    ],
+)
+def test_the_projection_is_chosen_from_what_is_shown(ra: list[float], dec: list[float], whole: bool) -> None:
+    piece = piece_of(ra, dec)
+    assert isinstance(piece, WholeSky) == whole
+    if isinstance(piece, PartOfSky):
+        x, y = piece.place(ra, dec)
+        assert np.hypot(x, y).max() <= piece.half_deg
 
 
 def test_a_night_without_alerts(warehouse: Warehouse) -> None:
