@@ -760,16 +760,14 @@ def test_a_night_in_a_part_of_the_sky_fills_the_picture(nights: dict[str, Path],
     assert ax.name != "mollweide"
     fig.draw_without_rendering()
     assert ax.get_aspect() == 1
-    low, high = ax.get_xlim()
+    high = ax.get_xlim()[1]
     scatters = [one for one in ax.collections if isinstance(one, PathCollection)]
     drawn = np.concatenate([one.get_offsets() for one in scatters])
     assert len(drawn) == 40
     assert (np.abs(drawn) < high).all()
     assert np.abs(drawn).max() > 0.7 * high
     # East is to the left, north is up, and where each point stands astropy agrees.
-    sent = SkyCoord(
-        [one["ra_deg"] for one in truth(nights["lsst"])], [one["dec_deg"] for one in truth(nights["lsst"])], unit="deg"
-    )
+    sent = SkyCoord([(one["ra_deg"], one["dec_deg"]) for one in truth(nights["lsst"])], unit="deg")
     back = SkyCoord(ax.wcs.pixel_to_world(*drawn.T))
     assert back.match_to_catalog_sky(sent)[1].max().arcsec < 0.01
     assert ax.wcs.wcs.cdelt.tolist() == [-1, 1]
