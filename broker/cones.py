@@ -21,6 +21,7 @@ from alerts.catalogs.read_table import is_table, read_astropy
 from alerts.catalogs.sky_index import SkyIndex
 from alerts.catalogs.table_positions import arrow_positions, table_positions
 from alerts.positions import cones_ranges, separation_arcsec
+from broker.result import Result
 from broker.warehouse import MAX_RADIUS_ARCSEC, QueryError, Warehouse
 from transforms.files import open_file
 
@@ -82,7 +83,7 @@ def _radius(text: str, radius: str) -> float:
     return found
 
 
-def ask(opened: Warehouse, asked: Cones) -> pa.Table:
+def ask(opened: Warehouse, asked: Cones) -> Result:
     """Alerts within the cones: of one cone as ``Warehouse.cone`` gives them, of a list a row for each position and alert.
 
     Those of a list have ``list_row`` (from 0) and ``list_name`` (where the table has a column of names or ids) in front,
@@ -91,7 +92,7 @@ def ask(opened: Warehouse, asked: Cones) -> pa.Table:
     if not asked.is_list:
         return opened.cone(float(asked.ra_deg[0]), float(asked.dec_deg[0]), asked.radius_arcsec)
     parts = [_some(opened, asked, begin) for begin in range(0, max(len(asked.ra_deg), 1), AT_ONCE)]
-    return pa.concat_tables(parts)
+    return Result(pa.concat_tables(parts))
 
 
 def _some(opened: Warehouse, asked: Cones, begin: int) -> pa.Table:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import csv
+import io
 import sys
-from typing import BinaryIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from alerts.json_text import to_json
 from broker import cones, warehouse
-
-FORMATS = ("table", "csv", "json", "parquet")
-_SHOWN_ROWS = 40
-_SHOWN_CHARACTERS = 120
+from broker.formats import BINARY, FORMATS, form_of, write
+from broker.result import Result
+from pipelines.status import DONE, WRONG_OPTIONS
 
 _EXAMPLES = """examples:
   broker query "SELECT object_id, candidate.magpsf FROM ztf_alerts_unique ORDER BY 2 LIMIT 5"
   broker query --cone 150.1,2.2,5 --warehouse ./warehouse
-  broker query --cone targets.csv,2 --format csv --out near.csv
-  broker query --object ZTF20aajcdad --format parquet --out alerts.parquet"""
+  broker query --cone targets.csv,2 --out near.csv
+  broker query --object ZTF20aajcdad --out alerts.fits"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,23 +33,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "FILE,RADIUS_ARCSEC (CSV, Parquet, FITS, VOTable, ..)",
     )
     parser.add_argument("--object", metavar="ID", help="alerts of an object, in order of time")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="default table")
-    parser.add_argument("--out", metavar="FILE", help="write there instead of to the terminal")
+    parser.add_argument("--format", choices=FORMATS, help="default: what the name of --out says, else table")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write there; its ending says how: .csv, .json, .jsonl, .parquet, .fits, .vot (VOTable), .ecsv, .txt (table)",
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Ask, and print the answer; gives the exit status."""
     try:
+        form = arguments.format or ("table" if arguments.out is None else form_of(arguments.out))
+        if form in BINARY and arguments.out is None and sys.stdout.isatty():
+            raise warehouse.QueryError(f"{form} is no text for a terminal; give --out FILE, or send it on with > FILE")
         with warehouse.open(arguments.warehouse) as opened:
-            answer = _ask(opened, arguments)
-            _show(answer, arguments.format, arguments.out)
+            _show(_ask(opened, arguments), form, arguments.out)
+    except BrokenPipeError:
+        raise
     except (warehouse.QueryError, OSError) as error:
         print(f"broker query: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return WRONG_OPTIONS
+    return DONE
 
 
-def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> pa.Table:
+def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> Result:
     asked = [arguments.sql, arguments.cone, arguments.object]
     if sum(one is not None for one in asked) != 1:
         raise warehouse.QueryError(f"give one of SQL, --cone and --object; the tables are {', '.join(opened.tables)}")
@@ -66,64 +68,13 @@ def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> pa.Table
     return cones.ask(opened, cones.cones(arguments.cone))
 
 
-def _show(answer: pa.Table, form: str, out: str | None) -> None:
-    if out is not None:
-        with open(out, "wb") as file:
-            _write(answer, form, file)
-    elif form == "parquet" and sys.stdout.isatty():
-        raise warehouse.QueryError("parquet is no text for a terminal; give --out FILE")
-    else:
-        _write(answer, form, sys.stdout.buffer)
+def _show(answer: Result, form: str, out: str | None) -> None:
+    if out is None:
+        write(answer, form, sys.stdout.buffer)
         sys.stdout.flush()
-
-
-def _write(answer: pa.Table, form: str, file: BinaryIO) -> None:
-    if form == "parquet":
-        pq.write_table(answer, file)
-    elif form == "json":
-        rows = ",\n".join(to_json(row) for row in answer.to_pylist())
-        file.write(f"[{rows}]\n".encode())
-    else:
-        text = _Text(file)
-        if form == "csv":
-            _write_csv(answer, text)
-        else:
-            _write_table(answer, text)
-
-
-class _Text:
-    """A text file on a binary one, that leaves it open."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        return self._file.write(text.encode("utf-8"))
-
-
-def _write_csv(answer: pa.Table, file: _Text) -> None:
-    writer = csv.writer(file)
-    writer.writerow(answer.column_names)
-    for row in answer.to_pylist():
-        writer.writerow([_plain(value, full=True) for value in row.values()])
-
-
-def _write_table(answer: pa.Table, file: _Text) -> None:
-    shown = answer.slice(0, _SHOWN_ROWS)
-    rows = [[_plain(value, full=False) for value in row.values()] for row in shown.to_pylist()]
-    widths = [max(map(len, column)) for column in zip(answer.column_names, *rows, strict=True)]
-    for line in [answer.column_names, ["-" * width for width in widths], *rows]:
-        file.write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
-    if answer.num_rows > _SHOWN_ROWS:
-        file.write(f"({answer.num_rows - _SHOWN_ROWS:,} more rows; --format csv shows all)\n")
-
-
-def _plain(value: object, full: bool) -> str:
-    """A cell: NULL is empty in CSV and NULL in a table; nested values as JSON, times in UTC."""
-    if value is None:
-        return "" if full else "NULL"
-    if isinstance(value, (bytes, dict, list)):
-        text = to_json(value).strip('"') if isinstance(value, bytes) else to_json(value)
-    else:
-        text = str(value)
-    return text if full or len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+        return
+    # A file that is there stays as it is where the answer does not fit its form.
+    made = io.BytesIO()
+    write(answer, form, made)
+    with open(out, "wb") as file:
+        file.write(made.getbuffer())

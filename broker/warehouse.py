@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import json
+import operator
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -19,12 +20,16 @@ from typing import Any, ClassVar
 import duckdb
 import numpy as np
 import pyarrow as pa
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+from requests.exceptions import RequestException
 
 from alerts import brightness
 from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS, Survey
+from broker.result import Result
 from pipelines.local_warehouse import connect, tables
 from schemas.views import Dialect
 
@@ -33,6 +38,7 @@ _SHOWN = (
     "schema_version, source, published_at, ingested_at"
 )
 MAX_RADIUS_ARCSEC = 180 * 3600.0
+_ANSWER_SECS = 10.0
 _ONE_SELECT = "give one SELECT; a warehouse is only read"
 _BIGQUERY_TEXT = re.compile(
     r"'{3}(?:\\.|(?!'{3}).)*'{3}" + r'|"{3}(?:\\.|(?!"{3}).)*"{3}'
@@ -68,9 +74,13 @@ class Warehouse(abc.ABC):
     tables: list[str]
     dialect: ClassVar[Dialect]
 
-    @abc.abstractmethod
-    def query(self, sql: str) -> pa.Table:
+    def query(self, sql: str) -> Result:
         """The answer to one SELECT, in the SQL of DuckDB or of BigQuery. Raises ``QueryError``."""
+        return Result(self._query(sql))
+
+    @abc.abstractmethod
+    def _query(self, sql: str) -> pa.Table:
+        """See ``query``."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -80,7 +90,7 @@ class Warehouse(abc.ABC):
     def _select(self, sql: str, object_id: str) -> pa.Table:
         """The answer to our own SQL, with a parameter written ``{object_id}``."""
 
-    def cone(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> pa.Table:
+    def cone(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> Result:
         """Alerts within a radius of a position (ICRS), one row per alert id, nearest first.
 
         Has a column ``separation_arcsec`` before those of the envelope. Raises ``QueryError`` for a position off the sky.
@@ -96,7 +106,7 @@ class Warehouse(abc.ABC):
         separations = separation_arcsec(ra, dec, ra_deg, dec_deg)
         order = np.argsort(separations, kind="stable")
         order = order[separations[order] <= radius_arcsec]
-        return found.take(order).add_column(0, "separation_arcsec", pa.array(separations[order], pa.float64()))
+        return Result(found.take(order).add_column(0, "separation_arcsec", pa.array(separations[order], pa.float64())))
 
     def in_ranges(self, ranges: Sequence[tuple[int, int]]) -> pa.Table:
         """Alerts whose ``healpix29`` is in one of some ranges (first, last), which are in order; one row per alert id."""
@@ -104,9 +114,9 @@ class Warehouse(abc.ABC):
         # The one range around all of them is what statistics of files and row groups can be held against.
         return self._alerts(f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})")
 
-    def alerts_of(self, object_id: str) -> pa.Table:
-        """Alerts of an object, in order of time, one row per alert id."""
-        return self._alerts("object_id = {object_id}", object_id)
+    def alerts_of(self, object_id: str | int) -> Result:
+        """Alerts of an object, in order of time, one row per alert id. The id is a text, or the packet's integer."""
+        return Result(self._alerts("object_id = {object_id}", _id_text(object_id)))
 
     def stamps(self, survey: Survey, alert_id: int, night: date, packet_digest: bytes) -> dict[str, bytes | None]:
         """The stamps of one packet by their role, bytes as sent; None for each that it had not, or that was not kept.
@@ -128,7 +138,7 @@ class Warehouse(abc.ABC):
             )
         return dict(zip(survey.stamps, next(iter(found), (None,) * len(survey.stamps)), strict=True))
 
-    def light_curve(self, object_id: str | int, survey: str | None = None) -> pa.Table:
+    def light_curve(self, object_id: str | int, survey: str | None = None) -> Result:
         """All that the alerts of an object tell of its brightness, one row per point, in order of time.
 
         Columns as ``alerts.light_curve.SCHEMA`` describes them. Raises ``QueryError`` when there is no such object, or it is
@@ -136,7 +146,7 @@ class Warehouse(abc.ABC):
         """
         from broker.history import curve_of_object  # noqa: PLC0415 - it asks warehouses
 
-        return curve_of_object(self, str(object_id), survey).table
+        return Result(curve_of_object(self, _id_text(object_id), survey).table)
 
     def _alerts(self, condition: str, object_id: str = "") -> pa.Table:
         """Envelope columns and brightness (``alerts.brightness``) of the alerts of all surveys that meet a condition."""
@@ -164,6 +174,18 @@ class Warehouse(abc.ABC):
         self.close()
 
 
+def _id_text(object_id: str | int) -> str:
+    """An object's id as the tables have it. Raises ``QueryError`` for a float, which has rounded it."""
+    if isinstance(object_id, str):
+        return object_id
+    try:
+        return str(operator.index(object_id))
+    except TypeError:
+        raise QueryError(
+            f"object id {object_id!r} is no integer and no text; ids exceed 2^53, which a float rounds: take it from the table"
+        ) from None
+
+
 class LocalWarehouse(Warehouse):
     """A warehouse in a folder, asked through DuckDB."""
 
@@ -173,7 +195,7 @@ class LocalWarehouse(Warehouse):
         self._connection = connect(folder)
         self.tables = tables(folder)
 
-    def query(self, sql: str) -> pa.Table:  # noqa: D102 - see Warehouse
+    def _query(self, sql: str) -> pa.Table:
         _check_unicode(sql)
         try:
             # First, because it does no more than parse.
@@ -189,7 +211,11 @@ class LocalWarehouse(Warehouse):
         [text] = self._connection.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchone() or [""]
         parsed = json.loads(text)
         if parsed["error"]:
-            raise QueryError(_ONE_SELECT if parsed["error_type"] == "not implemented" else parsed["error_message"])
+            if parsed["error_type"] == "not implemented":
+                raise QueryError(_ONE_SELECT)
+            before = sql[: int(parsed.get("position") or 0)]
+            line, column = before.count("\n"), len(before.rpartition("\n")[2])
+            raise QueryError(f"{parsed['error_message']}{_pointed_at(sql, line, column)}")
         for name in _functions_for_tables(parsed):
             if name not in _ROW_MAKERS and not name.startswith("duckdb_"):
                 raise QueryError(
@@ -238,14 +264,23 @@ class BigQueryWarehouse(Warehouse):
     dialect = "bigquery"
 
     def __init__(self, project: str, dataset: str) -> None:
-        self._client = bigquery.Client(project=project)
         self._dataset = bigquery.DatasetReference(project, dataset)
+        uri = f"bigquery://{project}/{dataset}"
         try:
-            self.tables = sorted(item.table_id for item in self._client.list_tables(self._dataset))
-        except GoogleAPICallError as error:
-            raise QueryError(f"bigquery://{project}/{dataset} cannot be opened: {error.message}") from error
+            self._client = bigquery.Client(project=project)
+        except DefaultCredentialsError as error:
+            raise QueryError(
+                f"{uri} cannot be opened, as there are no Google credentials here; make them with: gcloud auth "
+                "application-default login, or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
+            ) from error
+        try:
+            # Whoever does not answer at once is not there: the client alone would try for ten minutes.
+            listed = self._client.list_tables(self._dataset, timeout=_ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(_ANSWER_SECS))
+            self.tables = sorted(item.table_id for item in listed)
+        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+            raise QueryError(f"{uri} cannot be opened: {getattr(error, 'message', error)}") from error
 
-    def query(self, sql: str) -> pa.Table:  # noqa: D102 - see Warehouse
+    def _query(self, sql: str) -> pa.Table:
         _check_unicode(sql)
         # Whoever may only read needs no more rights than that; here only the form is checked.
         if not re.match(r"\s*(SELECT|WITH)\b", sql, re.IGNORECASE):
@@ -275,6 +310,18 @@ class BigQueryWarehouse(Warehouse):
 
     def close(self) -> None:  # noqa: D102
         self._client.close()
+
+
+def _place_in(message: str) -> tuple[int, int]:
+    """Line and column, from 0, that a message of BigQuery names (``at [1:8]``); a line of -1 where it names none."""
+    place = re.search(r"at \[(\d+):(\d+)\]", message)
+    return (int(place[1]) - 1, int(place[2]) - 1) if place else (-1, 0)
+
+
+def _pointed_at(sql: str, line: int, column: int) -> str:
+    """That line of the SQL, and a caret below the place; nothing where there is no such line."""
+    lines = sql.splitlines()
+    return f"\n\n{lines[line]}\n{' ' * column}^" if 0 <= line < len(lines) else ""
 
 
 def open(uri: str = "./warehouse") -> Warehouse:  # noqa: A001 - read as warehouse.open

@@ -89,5 +89,5 @@ def test_cones_over_a_folder(folder: Path) -> None:
 
 def test_a_cone_at_360_is_one_at_0(folder: Path) -> None:
     with contextlib.closing(warehouse.open(str(folder))) as opened:
-        assert opened.cone(360, 0, 72000).equals(opened.cone(0, 0, 72000))
+        assert opened.cone(360, 0, 72000).equals(opened.cone(0, 0, 72000).table)
         assert opened.cone(360, 0, 72000).num_rows

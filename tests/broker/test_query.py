@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import astropy.units as u
@@ -13,6 +15,8 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 from broker import cli
+from broker import warehouse as warehouses
+from broker.warehouse import QueryError
 from tests.nights import run, simulated, truth
 
 
@@ -90,3 +94,35 @@ def test_what_cannot_be_answered_is_said(
 def test_an_empty_warehouse_says_how_to_fill_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert query(tmp_path / "none", "SELECT 1") == 2
     assert "broker ingest --input" in capsys.readouterr().err
+
+
+def test_an_error_in_sql_is_pointed_at(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake of grammar, which is found before DuckDB is asked, and one of names, which DuckDB finds."""
+    for sql, line, at in (
+        ("SELECT *\nFORM ztf_alerts, x", "FORM ztf_alerts, x", "ztf_alerts"),
+        ("SELECT é, 1 FORM x", "SELECT é, 1 FORM x", "x"),
+        ("SELECT alert_i\nFROM ztf_alerts", "LINE 1: SELECT alert_i", "alert_i"),
+    ):
+        assert query(warehouse, sql) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert said[said.index(line) + 1] == " " * line.index(at) + "^"
+
+
+def test_an_object_may_be_the_packets_integer(warehouse: Path) -> None:
+    with warehouses.open(str(warehouse)) as opened:
+        assert opened.alerts_of(170_591_234_123_456_789).num_rows == 0
+        with pytest.raises(QueryError, match=r"object id 1.5 is no integer and no text"):
+            opened.alerts_of(1.5)  # type: ignore[arg-type]
+
+
+def test_who_reads_no_further_is_no_error(warehouse: Path) -> None:
+    """``broker query ... | head -1``, whose reader goes away."""
+    command = [sys.executable, "-m", "broker", "query", "--format", "csv", "--warehouse", str(warehouse)]
+    sql = "SELECT a.alert_id FROM ztf_alerts a, range(2000)"
+    with subprocess.Popen([*command, sql], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == '"alert_id"\n'
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 0

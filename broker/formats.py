@@ -1,0 +1,260 @@
+"""Answers as files: text for people and programs, and the tables of the field, with ids exact in each of them.
+
+| form | NULL | NaN | nested columns | times |
+|---|---|---|---|---|
+| csv | nothing | nan | as JSON | ISO 8601, UTC |
+| json, jsonl | null | "NaN" | yes | ISO 8601, UTC |
+| parquet | NULL | NaN | yes | microseconds, UTC |
+| votable | null (astropy shows NaN as null, too) | NaN | no | ISO 8601, UTC (TIMESYS) |
+| ecsv | "" | nan | no | ISO 8601, UTC |
+| fits | least integer (TNULL), NaN, "" | NaN | no | ISO 8601, UTC (TIMESYS) |
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pyarrow.types as kinds
+
+from alerts.json_text import to_json
+from alerts.surveys import SURVEYS
+from broker.result import Result, is_nested
+from broker.warehouse import QueryError
+
+FORMATS = ("table", "csv", "json", "jsonl", "parquet", "fits", "votable", "ecsv")
+BINARY = ("parquet", "fits")
+_FLAT = ("fits", "votable", "ecsv")
+_ENDINGS = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+    ".ecsv": "ecsv",
+    ".txt": "table",
+}
+_SHOWN_ROWS = 40
+_SHOWN_CHARACTERS = 120
+_ROWS_AT_ONCE = 1000
+_LEAST_INT64 = -(2**63)
+
+
+def form_of(name: str) -> str:
+    """The form that a file's ending stands for. Raises ``QueryError`` where it stands for none."""
+    ending = PurePath(name).suffix.lower()
+    if ending not in _ENDINGS:
+        raise QueryError(f"{name} has an ending that says no format; end it with {', '.join(_ENDINGS)}, or give --format")
+    return _ENDINGS[ending]
+
+
+def write(answer: Result, form: str, file: BinaryIO) -> None:
+    """Write all rows in one of ``FORMATS``. Raises ``QueryError`` where the form cannot hold a column."""
+    if form in _FLAT:
+        _refuse_nested(answer, form)
+    {
+        "table": _write_table,
+        "csv": _write_csv,
+        "json": _write_json,
+        "jsonl": _write_json_lines,
+        "parquet": _write_parquet,
+        "fits": _write_fits,
+        "votable": _write_votable,
+        "ecsv": _write_ecsv,
+    }[form](answer, file)
+
+
+def time_notes(table: pa.Table) -> dict[str, str]:
+    """What the times of an answer are, for its metadata: scale, place, and the moment of the exposure by survey."""
+    names = [one.name for one in table.schema if kinds.is_timestamp(one.type) or one.name in ("mjd_utc", "jd_utc")]
+    if not names:
+        return {}
+    moments = ", ".join(f"{one.time_reference} of the exposure for {name}" for name, one in SURVEYS.items() if one.time_reference)
+    return {"TIMESYS": "UTC", "TREFPOS": "TOPOCENTER", "TIMEREF": f"observed_at, mjd_utc, jd_utc: {moments}"}
+
+
+def _refuse_nested(answer: Result, form: str) -> None:
+    nested = [one.name for one in answer.table.schema if is_nested(one.type)]
+    if nested:
+        raise QueryError(
+            f"{form} has flat columns, and {', '.join(nested)} {'is' if len(nested) == 1 else 'are'} nested; name fields of it "
+            f"(SELECT {nested[0]}.FIELD), or write parquet, json or jsonl, which hold them, or csv, which has them as JSON"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------------- text
+
+
+def _write_table(answer: Result, file: BinaryIO) -> None:
+    table = answer.table
+    rows = [[_shown(value) for value in row.values()] for row in table.slice(0, _SHOWN_ROWS).to_pylist()]
+    widths = [max(map(len, column)) for column in zip(table.column_names, *rows, strict=True)]
+    for line in [table.column_names, ["-" * width for width in widths], *rows]:
+        file.write(("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n").encode())
+    if table.num_rows > _SHOWN_ROWS:
+        file.write(f"({table.num_rows - _SHOWN_ROWS:,} more rows; --format csv shows all)\n".encode())
+
+
+def _shown(value: object) -> str:
+    """A cell for a person: nested values as JSON, times in UTC, and no more than fits."""
+    if value is None:
+        return "NULL"
+    text = (
+        to_json(value).strip('"')
+        if isinstance(value, bytes)
+        else to_json(value)
+        if isinstance(value, (dict, list))
+        else str(value)
+    )
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+
+
+def _write_csv(answer: Result, file: BinaryIO) -> None:
+    """By Arrow, which leaves NULL out and writes "" for a text that is empty; what it has no form for as text."""
+    schema = pa.schema([pa.field(one.name, _csv_type(one.type)) for one in answer.table.schema])
+    with pa.csv.CSVWriter(file, schema, write_options=pa.csv.WriteOptions(quoting_style="needed")) as writer:
+        for batch in _batches(answer):
+            columns = [_csv_column(column, kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
+def _csv_type(kind: pa.DataType) -> pa.DataType:
+    as_it_is = kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind) or kinds.is_date(kind)
+    return kind if as_it_is else pa.string()
+
+
+def _csv_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if column.type == kind:
+        return column
+    if kinds.is_timestamp(column.type):
+        return _iso(column)
+    texts = [one if one is None or isinstance(one, str) else to_json(one).strip('"') for one in column.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def _iso(column: pa.Array) -> pa.Array:
+    """Times as ISO 8601 with microseconds, in UTC."""
+    moments = column.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+    text = np.datetime_as_string(moments)
+    return pa.array([f"{one}Z" for one in text.tolist()], pa.string(), mask=np.isnat(moments))
+
+
+def _write_json(answer: Result, file: BinaryIO) -> None:
+    before = b"["
+    for line in _json_lines(answer):
+        file.write(before + line)
+        before = b",\n"
+    file.write((b"[" if before == b"[" else b"") + b"]\n")
+
+
+def _write_json_lines(answer: Result, file: BinaryIO) -> None:
+    for line in _json_lines(answer):
+        file.write(line + b"\n")
+
+
+def _json_lines(answer: Result) -> Iterator[bytes]:
+    for batch in _batches(answer):
+        for row in batch.to_pylist():
+            yield to_json(row).encode()
+
+
+def _batches(answer: Result) -> Iterator[pa.RecordBatch]:
+    """Some rows at a time: as Python objects they take twenty times their room."""
+    yield from answer.table.to_batches(max_chunksize=_ROWS_AT_ONCE)
+
+
+# ------------------------------------------------------------------------------------------------------ tables of the field
+
+
+def _write_parquet(answer: Result, file: BinaryIO) -> None:
+    notes = {name.encode(): value.encode() for name, value in time_notes(answer.table).items()}
+    pq.write_table(answer.table.replace_schema_metadata({**(answer.table.schema.metadata or {}), **notes}), file)
+
+
+def _flat_table(answer: Result) -> Any:
+    """An astropy Table whose times and bytes are text, which every reader of such files takes."""
+    table = answer.table
+    columns = [
+        pa.chunked_array([_csv_column(one, pa.string()) for one in column.chunks], pa.string())
+        if kinds.is_timestamp(field.type)
+        or kinds.is_binary(field.type)
+        or kinds.is_large_binary(field.type)
+        or kinds.is_null(field.type)
+        else column
+        for field, column in zip(table.schema, table.columns, strict=True)
+    ]
+    fields = [field.with_type(column.type) for field, column in zip(table.schema, columns, strict=True)]
+    made = Result(pa.table(columns, schema=pa.schema(fields))).to_astropy()
+    for name in made.colnames:
+        if made[name].dtype.kind == "O":
+            made[name] = made[name].astype(str)
+    made.meta.update({**time_notes(table), "CREATOR": f"pitt-broker {metadata.version('pitt-broker')}"})
+    return made
+
+
+def _write_ecsv(answer: Result, file: BinaryIO) -> None:
+    text = io.StringIO()
+    _flat_table(answer).write(text, format="ascii.ecsv")
+    file.write(text.getvalue().encode())
+
+
+def _write_fits(answer: Result, file: BinaryIO) -> None:
+    from astropy.io import fits  # noqa: PLC0415 - it takes half a second
+
+    table = _flat_table(answer)
+    for name in table.colnames:
+        if table[name].dtype.kind == "i" and hasattr(table[name], "fill_value"):
+            # What stands for NULL must be no number that an id can be.
+            table[name].fill_value = np.iinfo(table[name].dtype).min
+        if table[name].dtype.kind == "b" and hasattr(table[name], "fill_value"):
+            table[name] = table[name].astype(np.int16)
+            table[name].fill_value = np.iinfo(np.int16).min
+    notes, table.meta = dict(table.meta), {}
+    unit = fits.BinTableHDU(table)
+    reference = notes.pop("TIMEREF", None)
+    for key, value in notes.items():
+        unit.header[key] = value
+    if reference:
+        unit.header["COMMENT"] = reference
+    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(file)
+
+
+def _write_votable(answer: Result, file: BinaryIO) -> None:
+    from astropy.io.votable import from_table  # noqa: PLC0415
+    from astropy.io.votable.tree import CooSys, TimeSys  # noqa: PLC0415
+
+    made = _flat_table(answer)
+    notes, made.meta = dict(made.meta), {}
+    votable = from_table(made)
+    resource = votable.resources[0]
+    [table] = resource.tables
+    for field in table.fields:
+        kind = answer.table.schema.field(field.name).type
+        if kinds.is_timestamp(kind):
+            field.xtype, field.ref = "timestamp", "utc"
+        elif field.name in ("mjd_utc", "jd_utc"):
+            field.ref = field.name
+        elif field.name in ("ra_deg", "dec_deg"):
+            field.ref = "icrs"
+            field.ucd = f"pos.eq.{field.name[:-4]};meta.main"
+    if notes.get("TIMESYS"):
+        origins = {"utc": None, "mjd_utc": "MJD-origin", "jd_utc": "JD-origin"}
+        for name, origin in origins.items():
+            if any(field.ref == name for field in table.fields):
+                resource.time_systems.append(TimeSys(name, origin, "UTC", "TOPOCENTER", config={"version_1_4_or_later": True}))
+        table.description = notes["TIMEREF"]
+    if any(field.ref == "icrs" for field in table.fields):
+        resource.coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
+    votable.to_xml(file, tabledata_format="binary2")
