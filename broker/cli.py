@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(words: list[str]) -> int:
     # Beam warns about things nobody here can act on; what it cannot do, it raises.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # So do Google's, where there are no credentials; we say that ourselves.
+    logging.getLogger("google.auth").setLevel(logging.ERROR)
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):

@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import sqlalchemy as sa
 from duckdb_engine import ConnectionWrapper, CursorWrapper
-from google.api_core.exceptions import GoogleAPICallError, NotFound
+from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+from requests.exceptions import RequestException
 from sqlalchemy import event, orm
 from sqlalchemy.pool import StaticPool
 
@@ -30,6 +33,7 @@ from broker.warehouse import QueryError
 from pipelines.local_warehouse import connect
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
+from transforms.reachable import ANSWER_SECS, why
 
 _BIGQUERY = "bigquery://"
 _PACKET = ("alert_id", "packet_digest", "schema_version", "run_id", "source", "published_at", "ingested_at")
@@ -127,12 +131,11 @@ def _bigquery_engine(uri: str) -> sa.Engine:
     if not project or not dataset or "/" in dataset:
         raise QueryError(f"{uri} is not of the form bigquery://PROJECT/DATASET")
     reference = bigquery.DatasetReference(project, dataset)
-    client = bigquery.Client(project=project)
     try:
-        client.get_dataset(reference)
-    except GoogleAPICallError as error:
-        client.close()
-        raise QueryError(f"{uri} cannot be opened: {error.message}") from error
+        client = bigquery.Client(project=project)
+        client.get_dataset(reference, timeout=ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(ANSWER_SECS))
+    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+        raise QueryError(f"{uri} cannot be opened: {why(error)}") from error
     url = sa.URL.create("bigquery", host=project, database=dataset, query={"user_supplied_client": "true"})
     # The Storage Read API would need rights of its own.
     arguments = {"client": client, "prefer_bqstorage_client": False}

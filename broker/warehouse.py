@@ -21,7 +21,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException
@@ -32,13 +32,13 @@ from alerts.surveys import SURVEYS, Survey
 from broker.result import Result
 from pipelines.local_warehouse import connect, tables
 from schemas.views import Dialect
+from transforms.reachable import ANSWER_SECS, why
 
 _SHOWN = (
     "survey, alert_id, object_id, object_kind, observed_at, night, ra_deg, dec_deg, "
     "schema_version, source, published_at, ingested_at"
 )
 MAX_RADIUS_ARCSEC = 180 * 3600.0
-_ANSWER_SECS = 10.0
 _ONE_SELECT = "give one SELECT; a warehouse is only read"
 _BIGQUERY_TEXT = re.compile(
     r"'{3}(?:\\.|(?!'{3}).)*'{3}" + r'|"{3}(?:\\.|(?!"{3}).)*"{3}'
@@ -268,17 +268,11 @@ class BigQueryWarehouse(Warehouse):
         uri = f"bigquery://{project}/{dataset}"
         try:
             self._client = bigquery.Client(project=project)
-        except DefaultCredentialsError as error:
-            raise QueryError(
-                f"{uri} cannot be opened, as there are no Google credentials here; make them with: gcloud auth "
-                "application-default login, or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
-            ) from error
-        try:
             # Whoever does not answer at once is not there: the client alone would try for ten minutes.
-            listed = self._client.list_tables(self._dataset, timeout=_ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(_ANSWER_SECS))
+            listed = self._client.list_tables(self._dataset, timeout=ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(ANSWER_SECS))
             self.tables = sorted(item.table_id for item in listed)
         except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-            raise QueryError(f"{uri} cannot be opened: {getattr(error, 'message', error)}") from error
+            raise QueryError(f"{uri} cannot be opened: {why(error)}") from error
 
     def _query(self, sql: str) -> pa.Table:
         _check_unicode(sql)

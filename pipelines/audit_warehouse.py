@@ -11,14 +11,18 @@ from typing import Protocol
 
 import duckdb
 import pyarrow as pa
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+from requests.exceptions import RequestException
 
 from alerts.surveys import SURVEYS
 from pipelines.audit_truth import AuditError
 from pipelines.local_warehouse import connect, tables
 from schemas.tables import CUTOUTS
 from schemas.views import Dialect, json_text_sql, newest_matches_sql, open_letters_sql, unique_alerts_sql
+from transforms.reachable import ANSWER_SECS, why
 
 _BIGQUERY = "bigquery://"
 _ROWS_AT_ONCE = 50_000
@@ -78,7 +82,11 @@ def open_stored(uri: str) -> Iterator[Stored]:
         project, _, dataset = uri.removeprefix(_BIGQUERY).partition("/")
         if not project or not dataset or "/" in dataset:
             raise AuditError(f"--warehouse {uri} is not of the form bigquery://PROJECT/DATASET")
-        with bigquery.Client(project=project) as client:
+        try:
+            client = bigquery.Client(project=project)
+        except GoogleAuthError as error:
+            raise AuditError(f"{uri} cannot be opened: {why(error)}") from error
+        with client:
             yield _InBigQuery(uri, client, f"{project}.{dataset}")
         return
     if "://" in uri:
@@ -128,9 +136,10 @@ class _InBigQuery:
     def __init__(self, uri: str, client: bigquery.Client, dataset: str) -> None:
         self.uri, self._client, self._dataset = uri, client, dataset
         try:
-            self._tables = {item.table_id for item in client.list_tables(dataset)}
-        except GoogleAPICallError as error:
-            raise AuditError(f"{uri} cannot be opened: {error.message}") from error
+            listed = client.list_tables(dataset, timeout=ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(ANSWER_SECS))
+            self._tables = {item.table_id for item in listed}
+        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+            raise AuditError(f"{uri} cannot be opened: {why(error)}") from error
         if not self._tables:
             raise AuditError(f"{uri} holds no tables; fill it with: broker ingest --input ... --warehouse {uri}")
 

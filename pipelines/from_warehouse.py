@@ -8,6 +8,7 @@ from pipelines import logs
 from pipelines.job import Job
 from pipelines.options import OptionsError
 from pipelines.status import FAILED, INTERRUPTED, WRONG_OPTIONS
+from transforms.reachable import told
 
 
 def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]]) -> int:
@@ -18,13 +19,13 @@ def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]])
         logs.failed(command, str(error))
         return WRONG_OPTIONS
     except Exception as error:  # the warehouse cannot be read
-        logs.failed(command, f"the warehouse cannot be read: {type(error).__name__}: {error}", exc_info=True)
+        logs.failed(command, f"the warehouse cannot be read: {told(error)}", exc_info=True)
         return FAILED
     with logs.of_run(job.run_id):
         try:
             return work()
         except Exception as error:
-            logs.failed(command, f"the run failed: {type(error).__name__}: {error}", exc_info=True)
+            logs.failed(command, f"the run failed: {told(error)}", exc_info=True)
             return FAILED
         except KeyboardInterrupt:
             logs.failed(command, "interrupted; what is in the warehouse is whole: run the same command again for the rest")

@@ -24,6 +24,7 @@ from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from transforms.crossmatch import Positions
 from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
+from transforms.reachable import told
 from transforms.read import DEAD_LETTERS
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def _run(argv: Sequence[str]) -> int:
         try:
             return run_job(job, options)
         except Exception as error:
-            logs.failed("broker ingest", f"the run failed: {type(error).__name__}: {error}", exc_info=True)
+            logs.failed("broker ingest", f"the run failed: {told(error)}", exc_info=True)
             return FAILED
         except KeyboardInterrupt:
             logs.failed("broker ingest", _interrupted(job))

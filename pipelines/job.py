@@ -34,6 +34,7 @@ from transforms.crossmatch import CrossMatch
 from transforms.elements import Unit
 from transforms.files import FoundFile, absolute, find_inputs
 from transforms.parquet_files import TEMPORARY
+from transforms.reachable import check_reachable
 from transforms.read import BATCH_PACKETS, ReadPackets, plan_units
 from transforms.read_pubsub import ReadMessages
 from transforms.together import AtTheEnd, EverySecs
@@ -245,6 +246,7 @@ def _stop_file(options: PipelineOptions, run_id: str, progress_folder: str | Non
 
 def _find(uri: str) -> list[FoundFile]:
     try:
+        check_reachable(uri)
         found = find_inputs(uri)
     except Exception as error:  # Beam's filesystems raise what the service's client raises
         raise OptionsError(f"--input {uri} cannot be listed: {error}") from error
@@ -298,6 +300,7 @@ def _set_runner(options: PipelineOptions, stream: bool) -> bool:
 def _check_writable(warehouse: str) -> None:
     try:
         if "://" in warehouse:
+            check_reachable(warehouse)
             FileSystems.exists(f"{warehouse}/{TEMPORARY}")
             return
         folder = Path(warehouse)

@@ -1,0 +1,60 @@
+"""Whether a place in the cloud answers, asked once and for some seconds, before a client of its own tries for minutes."""
+
+from __future__ import annotations
+
+import functools
+from urllib.parse import urlsplit
+
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+
+ANSWER_SECS = 10.0
+"""Who has not answered by then is not there, or cannot be reached from here."""
+NO_CREDENTIALS = (
+    "there are no Google credentials here; make them with: gcloud auth application-default login, "
+    "or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
+)
+
+
+class Unreachable(OSError):
+    """A service does not answer, or there is nothing to show it; the message says which and what to do."""
+
+
+def why(error: Exception) -> str:
+    """What an error of Google's clients says, in one sentence a person can act on."""
+    if isinstance(error, DefaultCredentialsError):
+        return NO_CREDENTIALS
+    return " ".join(str(getattr(error, "message", None) or error).split())
+
+
+def told(error: Exception) -> str:
+    """An error for the line that says why a run failed: its kind and its words, or what to do about it."""
+    return why(error) if isinstance(error, DefaultCredentialsError) else f"{type(error).__name__}: {error}"
+
+
+def check_reachable(uri: str) -> None:
+    """Refuse a ``gs://`` place whose service does not answer within some seconds. Raises ``Unreachable``.
+
+    What it answers, that there is no such bucket or no right to it, is for whoever reads or writes there to tell.
+    """
+    if uri.startswith("gs://"):
+        _check_bucket(urlsplit(uri).netloc)
+
+
+@functools.lru_cache(maxsize=64)
+def _check_bucket(bucket: str) -> None:
+    from apache_beam.io.gcp.gcsio import GcsIO  # noqa: PLC0415 - only where there is a bucket
+    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
+
+    retry = DEFAULT_RETRY.with_timeout(ANSWER_SECS)
+    try:
+        # As Beam will ask it.
+        listed = GcsIO().client.list_blobs(bucket, max_results=1, timeout=ANSWER_SECS, retry=retry)
+        next(iter(listed), None)
+    except GoogleAPICallError:
+        return  # it answers
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        raise Unreachable(
+            f"gs://{bucket} does not answer within {ANSWER_SECS:g} s ({why(error)}); see whether this machine has a network, "
+            "and whether STORAGE_EMULATOR_HOST names another host than is meant"
+        ) from error
