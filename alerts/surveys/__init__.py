@@ -18,6 +18,8 @@ __all__ = ["SURVEYS", "Survey", "by_fields", "identify", "survey"]
 
 _ANONYMOUS = ("topLevelRecord", "spark_schema")
 """What Spark's writers call the records of packets that they rewrite."""
+_COMMON = "alert"
+"""What most surveys call the record of a packet within a namespace of theirs: without that it names nobody."""
 _REMEDY = "name the survey with --survey, or add alerts/surveys/NAME.py"
 _SHOWN_FIELDS = 8
 
@@ -58,8 +60,8 @@ def identify(schema: AvroSchema) -> Survey:
 
 
 def is_anonymous(name: str) -> bool:
-    """Whether a record's name says nothing of whose it is: none, or that which Spark gives."""
-    return not name or name.split(".", maxsplit=1)[0] in _ANONYMOUS
+    """Whether a record's name says nothing of whose it is: none, that which Spark gives, or ``alert`` without a namespace."""
+    return name in ("", _COMMON) or name.split(".", maxsplit=1)[0] in _ANONYMOUS
 
 
 def by_fields(fields: Set[str], seen: str) -> Survey:

@@ -37,11 +37,13 @@ def test_every_built_in_schema_is_known_by_its_name(name, version):
 def test_every_built_in_schema_is_known_by_its_fields_when_its_name_is_lost(name, version):
     schema = renamed(known_schemas(name)[version])
     assert [one.name for one in SURVEYS.values() if one.fits(schema)] == [name]
-    for anonymous in ("topLevelRecord", "topLevelRecord.value", "", "spark_schema"):
+    for anonymous in ("topLevelRecord", "topLevelRecord.value", "", "spark_schema", "alert"):
         assert identify({**schema, "name": anonymous}) is SURVEYS[name]
 
 
-@pytest.mark.parametrize("named", ["BabamulZtfAlert", "rapid.v01_00.alert", "alert", "my.topLevelRecord", "lsst.v10_0.diaSource"])
+@pytest.mark.parametrize(
+    "named", ["BabamulZtfAlert", "rapid.v01_00.alert", "babamul.alert", "my.topLevelRecord", "lsst.v10_0.diaSource"]
+)
 @pytest.mark.parametrize("name", SURVEYS)
 def test_a_name_that_is_no_surveys_decides_whatever_the_fields_are(name, named):
     schema = renamed(list(known_schemas(name).values())[-1], named)
