@@ -15,7 +15,7 @@ JD_OF_MJD = 2400000.5
 FIRST_NIGHT_JD = 2457754.5
 """2017-01-01: ``nid`` counts nights from it."""
 CHIP_PIXELS = (3072, 3080)
-PIXEL_ARCSEC = 1.01
+PIXEL_ARCSEC = 1.012
 ZERO_POINTS = np.array([26.2, 26.25, 25.7])
 """Magnitude of 1 DN in g, r, i."""
 NOTHING = -999.0
@@ -120,7 +120,8 @@ def _detection_columns(one: SkyObject, curve: LightCurve, which: Ints) -> dict[s
         "chipsf": np.round(0.7 + 3 * draws[3] ** 3, 5),
         "magap": np.round(aperture, 4),
         "sigmagap": np.round(sigma * between(0.7, 1.4, draws[4]), 4),
-        "distnr": separation_arcsec(curve.ra_deg[which], curve.dec_deg[which], ra_nearest, dec_nearest),
+        # In pixels, as ZTF has it here; that of forced photometry is in arcsec.
+        "distnr": separation_arcsec(curve.ra_deg[which], curve.dec_deg[which], ra_nearest, dec_nearest) / PIXEL_ARCSEC,
         **_reference_columns(curve, which),
         "magdiff": aperture - mag,
         "mindtoedge": np.minimum(np.minimum(x, CHIP_PIXELS[0] - x), np.minimum(y, CHIP_PIXELS[1] - y)),
