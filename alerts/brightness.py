@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from alerts.layout import is_history
 from alerts.light_curve import MJD_OF_JD_ZERO, first, light_curve, measured, mjd_utc, pluck_first
 from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Photometry, Series
-from schemas.views import Dialect
+from schemas.views import Dialect, unique_alerts_sql
 
 OWN = ("own_value", "own_error", "own_zero_point", "own_time", "own_band", "own_sign")
 """What is asked of an alert's own measurement; the last two as text, since surveys have numbers, truth values and words."""
@@ -32,6 +32,8 @@ COLUMNS = pa.schema(
     ]
 )
 """As ``alerts.light_curve.SCHEMA`` describes them; ``n_points`` counts the alert and the entries of its history."""
+_MOST_IDS = 1000
+"""Of more alerts the nights and the range of their ids tell which are read."""
 _WORDS = {"true": True, "false": False}
 
 
@@ -46,22 +48,39 @@ def own_paths(survey: Survey) -> dict[str, str]:
     return {name: path for name, path in paths.items() if path}
 
 
-def histories(survey: Survey) -> list[str]:
-    """The columns of the survey's table that hold an alert's history of measurements."""
-    if survey.photometry is None:
-        return []
-    names = [survey.by_field[one.name] for one in survey.photometry.series if one.name in survey.by_field]
-    return [column.name for column in names if is_history(column)]
-
-
 def own_sql(survey: Survey, held: Collection[str], dialect: Dialect) -> str:
-    """SQL for the columns of ``OWN`` and ``n_points`` over a table that holds these columns: a warehouse may lack histories."""
-    number_of, length = {"duckdb": ("DOUBLE", "len"), "bigquery": ("FLOAT64", "ARRAY_LENGTH")}[dialect]
+    """SQL for the columns of ``OWN`` over a table that holds these columns."""
+    number_of = {"duckdb": "DOUBLE", "bigquery": "FLOAT64"}[dialect]
     paths = {name: path for name, path in own_paths(survey).items() if path.partition(".")[0] in held}
     texts = ("own_band", "own_sign")
-    parts = [f"CAST({paths.get(name, 'NULL')} AS {'STRING' if name in texts else number_of}) AS {name}" for name in OWN]
-    counts = [f"COALESCE({length}({name}), 0)" for name in histories(survey) if name in held]
-    return ", ".join([*parts, " + ".join(["1", *counts]) + " AS n_points"])
+    return ", ".join(f"CAST({paths.get(name, 'NULL')} AS {'STRING' if name in texts else number_of}) AS {name}" for name in OWN)
+
+
+def points_sql(survey: Survey, held: Collection[str], dialect: Dialect, found: Sequence[Mapping[str, Any]]) -> str | None:
+    """SQL for ``alert_id`` and ``n_points`` of alerts that were found (rows with ``night`` and ``alert_id``).
+
+    Histories are the bulk of a table: they are read of these alerts alone, after those are known. None where the table has none.
+    """
+    series = [] if survey.photometry is None else survey.photometry.series
+    counts = [
+        _count(column.name, next(name for name in one.time if name in column.by_name), dialect)
+        for one in series
+        if (column := survey.by_field.get(one.name)) is not None and is_history(column) and column.name in held
+    ]
+    if not counts:
+        return None
+    nights = ", ".join(sorted({f"DATE '{row['night']}'" for row in found}))
+    ids = sorted({row["alert_id"] for row in found})
+    among = f"IN ({', '.join(map(str, ids))})" if len(ids) <= _MOST_IDS else f"BETWEEN {ids[0]} AND {ids[-1]}"
+    keys = "alert_id, published_at, schema_version, packet_digest"
+    rows = f"(SELECT {keys}, {' + '.join(['1', *counts])} AS n_points FROM {survey.alerts_table.name}"
+    unique = unique_alerts_sql(f"{rows} WHERE night IN ({nights}) AND alert_id {among})", dialect)
+    return f"SELECT alert_id, n_points FROM ({unique}) AS a"
+
+
+def _count(column: str, field: str, dialect: Dialect) -> str:
+    """The length of an array of records. BigQuery bills the one field that is looked at, of an ARRAY_LENGTH all."""
+    return f"len({column})" if dialect == "duckdb" else f"(SELECT COUNT(e.{field}) FROM UNNEST({column}) AS e)"
 
 
 def _in_table(survey: Survey, paths: Any) -> str:
@@ -73,18 +92,28 @@ def _in_table(survey: Survey, paths: Any) -> str:
     return ""
 
 
-def with_brightness(found: pa.Table) -> pa.Table:
-    """Rows with a column ``survey``, those of ``OWN`` and ``n_points``: the same with ``COLUMNS`` in their place."""
-    rows = [_row(row, SURVEYS[row["survey"]]) for row in found.select(["survey", "n_points", *OWN]).to_pylist()]
-    kept = found.drop_columns([*OWN, "n_points"])
+def complete(found: pa.Table, held: Mapping[str, Collection[str]], dialect: Dialect, ask: Callable[[str], pa.Table]) -> pa.Table:
+    """Rows with columns ``survey``, ``night``, ``alert_id`` and ``OWN``: the same with ``COLUMNS`` in place of the latter.
+
+    ``held`` are the columns of each survey's table; ``ask`` answers SQL and is asked for the numbers of points.
+    """
+    points: dict[tuple[str, int], int] = {}
+    keys = found.select(["survey", "night", "alert_id"]).to_pylist()
+    for name, columns in held.items():
+        mine = [row for row in keys if row["survey"] == name]
+        sql = points_sql(SURVEYS[name], columns, dialect, mine) if mine else None
+        points |= {(name, row["alert_id"]): row["n_points"] for row in (ask(sql).to_pylist() if sql else [])}
+    asked = found.select(["survey", "alert_id", *OWN]).to_pylist()
+    rows = [_row(row, SURVEYS[row["survey"]], points.get((row["survey"], row["alert_id"]), 1)) for row in asked]
+    kept = found.drop_columns(list(OWN))
     place = kept.column_names.index("dec_deg") + 1
     for shift, field in enumerate(COLUMNS):
         kept = kept.add_column(place + shift, field, pa.array([row[field.name] for row in rows], field.type, from_pandas=True))
     return kept
 
 
-def _row(row: Mapping[str, Any], survey: Survey) -> dict[str, Any]:
-    told: dict[str, Any] = dict.fromkeys(COLUMNS.names) | {"n_points": row["n_points"]} | _times(row["own_time"], survey)
+def _row(row: Mapping[str, Any], survey: Survey, n_points: int) -> dict[str, Any]:
+    told: dict[str, Any] = dict.fromkeys(COLUMNS.names) | {"n_points": n_points} | _times(row["own_time"], survey)
     facts = survey.photometry
     if facts is None:
         return told

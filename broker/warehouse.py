@@ -154,14 +154,15 @@ class Warehouse(abc.ABC):
         if not surveys:
             raise QueryError("the warehouse holds no alerts")
         # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
-        own = {one.name: brightness.own_sql(one, self._columns_of(f"{one.name}_alerts"), self.dialect) for one in surveys}
+        held = {one.name: self._columns_of(f"{one.name}_alerts") for one in surveys}
+        own = {one.name: brightness.own_sql(one, held[one.name], self.dialect) for one in surveys}
         parts = [
             f"SELECT {_SHOWN}, {columns} FROM {name}_alerts_unique "
             f"WHERE alert_id IN (SELECT alert_id FROM {name}_alerts WHERE {condition}) AND ({condition})"
             for name, columns in own.items()
         ]
         found = self._select(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", object_id)
-        return brightness.with_brightness(found)
+        return brightness.complete(found, held, self.dialect, lambda sql: self._select(sql, ""))
 
     @abc.abstractmethod
     def _columns_of(self, table: str) -> set[str]:
