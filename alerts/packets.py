@@ -106,13 +106,13 @@ def open_packets(
     attributes = attributes or {}
     packet = _usual_container(data, source, published_at, attributes)
     if packet is not None:
-        yield packet
+        yield packet if not packet.schema.branches else _of_branch(packet)
         return
     try:
         if data.startswith(CONTAINER_MAGIC):
-            yield from _container(_Window(data), source, published_at, attributes)
+            yield from map(_of_branch, _container(_Window(data), source, published_at, attributes))
         elif data.startswith(WIRE_MAGIC) and not is_no_message(data):
-            yield _wire(data, source, wire_schemas, published_at, attributes)
+            yield _of_branch(_wire(data, source, wire_schemas, published_at, attributes))
         else:
             raise UnreadableInput(describe(data))
     except AlertError as error:
@@ -123,9 +123,26 @@ def open_container(stream: io.BufferedReader, source: str) -> Iterator[Packet | 
     """The packets of an Avro container file of any size, read block by block. Never raises for bad input."""
     window = _Window(b"", stream)
     try:
-        yield from _container(window, source, None, {})
+        yield from map(_of_branch, _container(window, source, None, {}))
     except AlertError as error:
         yield DeadLetter.of("read", error, source, window.whole(), attributes={"offset_bytes": window.offset})
+
+
+def _of_branch(item: Packet | DeadLetter) -> Packet | DeadLetter:
+    """A packet whose schema is a union at its top as one of the branch that its first bytes name; any other as it is.
+
+    Where they name no branch the packet stays as it is, for ``alerts.decode`` to judge.
+    """
+    if isinstance(item, DeadLetter) or not item.schema.branches:
+        return item
+    file = io.BytesIO(item.data[item.start : min(item.start + _SIZE_BYTES, item.stop)])
+    try:
+        number = fastavro.schemaless_reader(file, {"type": "long"}, None)
+    except Exception:  # see _parse_header
+        return item
+    if not (isinstance(number, int) and 0 <= number < len(item.schema.branches)):
+        return item
+    return item._replace(start=item.start + file.tell(), schema=item.schema.branches[number])
 
 
 def _wire(

@@ -30,7 +30,7 @@ from alerts.surveys import SURVEYS
 from alerts.surveys.survey import record_name
 from alerts.weigh import Nodes, nodes_of
 from schemas import known_schemas, parse_text
-from schemas.avro_files import AvroSchema
+from schemas.avro_files import AvroSchema, branches_of
 
 REGISTRY_USER, REGISTRY_PASSWORD = "PITT_BROKER_REGISTRY_USER", "PITT_BROKER_REGISTRY_PASSWORD"
 """Environment variables with what a registry asks for (of Confluent Cloud: an API key and its secret)."""
@@ -59,6 +59,13 @@ class WriterSchema:
     def nodes(self) -> Nodes:
         """The schema for finding where a datum ends, ``alerts.weigh``."""
         return nodes_of(self.parsed)
+
+    @functools.cached_property
+    def branches(self) -> tuple[WriterSchema, ...]:
+        """Of a schema that is a union at its top, the schema of each branch by itself; none of any other schema."""
+        if not isinstance(self.declared, list):
+            return ()
+        return tuple(writer_schema(json.dumps(branch).encode(), self.wire_id) for branch in branches_of(self.parsed))
 
     @functools.cached_property
     def version(self) -> str | None:

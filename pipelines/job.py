@@ -213,7 +213,7 @@ def _write(
             raise OptionsError(f"--write_method is for BigQuery; {warehouse} is a folder")
         _check_writable(warehouse)
         together = EverySecs(every_secs) if every_secs else AtTheEnd()
-        return WriteParquet(warehouse, run_id, units, _want(broker), together)
+        return WriteParquet(warehouse, run_id, units, _want(broker), together, reads_all=broker.max_alerts is None)
     parts = warehouse.removeprefix(BIGQUERY).split("/")
     if len(parts) != 2 or not all(parts):
         raise OptionsError(f"--warehouse {warehouse} is not of the form bigquery://PROJECT/DATASET")

@@ -116,7 +116,8 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         sink = job.write
         counts = count_bigquery(sink.project, sink.dataset, job.run_id, sink.surveys)
     else:
-        counts = count_folder(job.folder, job.run_id, job.units)
+        # Of a run that read only some of its inputs, rows of earlier runs stand in the others rightly.
+        counts = count_folder(job.folder, job.run_id, job.units if job.write.reads_all else ())
     return Summary(
         run_id=job.run_id,
         started_at=job.started_at,

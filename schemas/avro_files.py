@@ -37,13 +37,31 @@ def parse_text(text: str | bytes) -> AvroSchema:
     """A schema ready for ``fastavro.schemaless_reader``.
 
     Raises ``ValueError`` when the text is not JSON or not Unicode and ``fastavro.schema.SchemaParseException`` or
-    ``fastavro.schema.UnknownType`` when it is not an Avro schema.
+    ``fastavro.schema.UnknownType`` when it is not an Avro schema. A default of the wrong type is no fault: what is read with the
+    schema it was written with needs none, and surveys do publish such.
     """
     declared = json.loads(text)
+    _drop_defaults(declared)
     # Names that are no Unicode text (lone surrogates) could be stored nowhere; this raises UnicodeEncodeError.
     json.dumps(declared, ensure_ascii=False).encode()
     # Each call has its own table of names: two versions of a survey use the same names for different records.
     return fastavro.schema.parse_schema(declared, named_schemas={}, _write_hint=True)
+
+
+def _drop_defaults(declared: AvroSchema) -> None:
+    waiting = [declared]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            if one.get("type") == "enum":
+                one.pop("default", None)
+            fields = one.get("fields")
+            for field in fields if isinstance(fields, list) else ():
+                if isinstance(field, dict):
+                    field.pop("default", None)
+            waiting.extend(one.values())
 
 
 _NAMED = ("record", "error", "enum", "fixed")
@@ -78,6 +96,32 @@ def _add_named(schema: AvroSchema, namespace: str, found: dict[str, AvroSchema])
         for key in ("type", "items", "values"):
             if key in schema:
                 _add_named(schema[key], namespace, found)
+
+
+def branches_of(parsed: list[AvroSchema]) -> list[AvroSchema]:
+    """Each branch of a union, as ``parse_text`` gives it, by itself: types that it names and another branch defines in it."""
+    names: dict[str, AvroSchema] = {}
+    _add_named(parsed, "", names)
+    return [_by_itself(branch, names, set()) for branch in parsed]
+
+
+def _by_itself(schema: AvroSchema, names: Mapping[str, AvroSchema], defined: set[str]) -> AvroSchema:
+    if isinstance(schema, list):
+        return [_by_itself(one, names, defined) for one in schema]
+    if isinstance(schema, str):
+        return _by_itself(names[schema], names, defined) if schema in names and schema not in defined else schema
+    if not isinstance(schema, dict):
+        return schema
+    if schema["type"] in _NAMED:
+        defined.add(schema["name"])
+    # fastavro's own marks are no words of Avro's.
+    made = {key: value for key, value in schema.items() if not key.startswith("__")}
+    if "fields" in made:
+        made["fields"] = [{**field, "type": _by_itself(field["type"], names, defined)} for field in made["fields"]]
+    for key in ("items", "values"):
+        if key in made:
+            made[key] = _by_itself(made[key], names, defined)
+    return made
 
 
 def resolve(schema: AvroSchema, names: Mapping[str, AvroSchema]) -> AvroSchema:

@@ -120,6 +120,8 @@ class _Read(beam.DoFn):
     def process(self, tasks: ReadTask | list[ReadTask]) -> Iterator[PacketBatch | TaggedOutput]:
         self._left = self._max_records
         for task in [tasks] if isinstance(tasks, ReadTask) else tasks:
+            if self._left == 0:
+                return
             yield from self._process(task)
 
     def _process(self, task: ReadTask) -> Iterator[PacketBatch | TaggedOutput]:
@@ -132,8 +134,6 @@ class _Read(beam.DoFn):
 
     def _packets(self, task: ReadTask, letters: list[DeadLetter]) -> Iterator[Packet]:
         for item in read_task(task, self._wire_schemas):
-            if self._left == 0:
-                return
             if isinstance(item, Skipped):
                 metrics.INPUTS_SKIPPED.inc(1)
                 continue
@@ -143,6 +143,9 @@ class _Read(beam.DoFn):
                 yield item
             else:
                 letters.append(item)
+            # Before the next one is read, for which another file may have to be opened.
+            if self._left == 0:
+                return
 
     def _dead_letters(self, task: ReadTask, letters: list[DeadLetter]) -> Iterator[TaggedOutput]:
         metrics.RECORDS_READ.inc(len(letters))

@@ -41,6 +41,8 @@ class WriteParquet(beam.PTransform):
     """Which columns there are to be."""
     together: beam.PTransform = field(default_factory=AtTheEnd)
     """When files are put in place: gathers them to lists."""
+    reads_all: bool = True
+    """Whether every unit is read; else only those are replaced of which something was written."""
 
     def prepare(self) -> None:
         """Nothing: folders are made as they are needed."""
@@ -63,7 +65,7 @@ class WriteParquet(beam.PTransform):
             files
             | "AllFiles" >> beam.Flatten()
             | "Together" >> self.together
-            | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, list(self.units))
+            | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, list(self.units), self.reads_all)
         )
 
 
@@ -82,12 +84,13 @@ class WriteMatches(beam.PTransform):
             matches
             | "Matches" >> beam.ParDo(_WriteMatchRows(settings))
             | "Together" >> self.together
-            | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, [])
+            | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, [], reads_all=True)
         )
 
 
-def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit]) -> int:
-    rows = commit(warehouse, run_id, units, files)
+def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit], reads_all: bool) -> int:
+    written = {file.unit for file in files}
+    rows = commit(warehouse, run_id, [one for one in units if reads_all or one.key in written], files)
     for file in files:
         metrics.ROWS_WRITTEN.inc(file.rows, file.final.removeprefix(f"{warehouse}/").partition("/")[0])
     return rows

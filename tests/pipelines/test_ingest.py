@@ -14,17 +14,21 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 import pytest
 
+from broker.simulation import simulate_packets
 from pipelines.ingest import run as ingest_run
 from pipelines.job import Job
 from pipelines.options import parse
 from pipelines.run_folder import run_folder
+from tests.alerts.making import tar_of
 from tests.nights import ask, rows, run, simulated, truth
-from transforms import write_parquet
+from transforms import read, write_parquet
 from transforms.elements import Unit
+from transforms.files import open_file
 from transforms.read import split_unit
 
 
@@ -226,6 +230,34 @@ def test_files_that_come_later_do_not_double_those_before(archive: Path, whole: 
 def test_a_file_named_twice_is_read_once(archive: Path, tmp_path: Path) -> None:
     assert run(tmp_path, archive, archive.parent / "*.tar", archive.parent) == 0
     assert ask(tmp_path, "SELECT count(*) FROM ztf_alerts") == [(640,)]
+
+
+def test_the_first_alerts_of_many_archives_are_read_from_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No other archive is opened, and what an earlier run has brought of the others stays."""
+    packets = simulate_packets(survey="ztf", alerts=30, seed=2)
+    data = [packet.data for packet in packets]
+    for number in range(10):
+        members = {f"{n}.avro": data[n] for n in range(3 * number, 3 * number + 3)}
+        (tmp_path / f"night_{number}.tar").write_bytes(tar_of(members))
+    archives = [tmp_path / f"night_{number}.tar" for number in range(10)]
+    warehouse = tmp_path / "w"
+    assert run(warehouse, *archives) == 0
+    opened: list[str] = []
+
+    def counting(uri: str) -> BinaryIO:
+        opened.append(Path(uri).name)
+        return open_file(uri)
+
+    monkeypatch.setattr(read, "open_file", counting)
+    for most, files in ((3, 1), (4, 2)):
+        opened.clear()
+        assert run(warehouse, *archives, flags=("--max_alerts", str(most))) == 0
+        assert opened == [f"night_{number}.tar" for number in range(files)]
+        assert f"alerts written   {most:>10,}" in capsys.readouterr().out
+    # Two alerts of the second archive were not read, and it is replaced by what was.
+    assert ask(warehouse, "SELECT count(*) FROM ztf_alerts") == [(28,)]
 
 
 def test_without_cutouts(archive: Path, tmp_path: Path) -> None:
