@@ -204,12 +204,15 @@ class LocalWarehouse(Warehouse):
             statements = self._connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError(_ONE_SELECT)
-            return self._connection.execute(statements[0]).to_arrow_table()
+            # Cursors read independently: of two threads on one connection either might get the other's rows.
+            with self._connection.cursor() as cursor:
+                return cursor.execute(statements[0]).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
     def _refuse_functions(self, sql: str) -> None:
-        [text] = self._connection.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchone() or [""]
+        with self._connection.cursor() as cursor:
+            [text] = cursor.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchone() or [""]
         parsed = json.loads(text)
         if parsed["error"]:
             if parsed["error_type"] == "not implemented":
@@ -226,7 +229,8 @@ class LocalWarehouse(Warehouse):
     def _select(self, sql: str, object_id: str) -> pa.Table:
         _check_unicode(object_id)
         named = {"object_id": object_id} if "{object_id}" in sql else {}
-        return self._connection.execute(sql.format(object_id="$object_id"), named).to_arrow_table()
+        with self._connection.cursor() as cursor:
+            return cursor.execute(sql.format(object_id="$object_id"), named).to_arrow_table()
 
     def _columns_of(self, table: str) -> set[str]:
         return {str(row[0]) for row in self._connection.execute(f"DESCRIBE {table}").fetchall()}

@@ -116,7 +116,8 @@ class _InFolder:
 
     def batches(self, sql: str, rows_at_once: int = _ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._connection.execute(sql).to_arrow_reader(rows_at_once)
+            with self._connection.cursor() as cursor:
+                yield from cursor.execute(sql).to_arrow_reader(rows_at_once)
         except (duckdb.Error, OSError, pa.ArrowException) as error:
             raise AuditError(f"{self.uri} cannot be read: {str(error).splitlines()[0]}") from error
 

@@ -7,6 +7,7 @@ source within the radius of any position up to ``delta`` from the anchor, so tha
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import OrderedDict
@@ -44,7 +45,7 @@ class AnchorCache:
         self._blocks: OrderedDict[int, tuple[int, set[Hashable]]] = OrderedDict()
         """Of each answer: its sources, and the objects that need it."""
         self._sources = 0
-        self._next_block = 0
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
 
     def candidates(
@@ -57,12 +58,13 @@ class AnchorCache:
         """
         anchors, anchor_of, places = self._lay_out(objects, ra_deg, dec_deg)
         found: list[_Anchor] = []
+        block = next(self._numbers)
         if places:
             wanted = np.array(places)
-            answers = iter(self._split(ask(wanted[:, 0], wanted[:, 1]), wanted))
+            answers = iter(self._split(ask(wanted[:, 0], wanted[:, 1]), wanted, block))
         for anchor in anchors:
             found.append(next(answers) if anchor is None else anchor)
-        self._keep(objects, anchor_of, anchors, found)
+        self._keep(objects, anchor_of, anchors, found, block)
         return _gather(found, anchor_of), len(objects) - len(places), len(places)
 
     def _lay_out(
@@ -112,26 +114,31 @@ class AnchorCache:
                 return None
             return kept
 
-    def _split(self, answer: Candidates, places: Floats) -> list[_Anchor]:
+    def _split(self, answer: Candidates, places: Floats, block: int) -> list[_Anchor]:
         """The candidates of each position by themselves."""
         order = np.argsort(answer.position, kind="stable")
         sources = answer.sources.take(pa.array(order))
         given = None if answer.separation_arcsec is None else answer.separation_arcsec[order]
         bounds = np.searchsorted(answer.position[order], np.arange(len(places) + 1)).tolist()
         until = time.monotonic() + self._keep_secs
-        with self._lock:
-            self._next_block = block = self._next_block + 1
-            self._blocks[block] = (sources.num_rows, set())
-            self._sources += sources.num_rows
         return [
             _Anchor(ra, dec, sources.slice(begin, end - begin), None if given is None else given[begin:end], until, block)
             for (ra, dec), begin, end in zip(places.tolist(), bounds[:-1], bounds[1:], strict=True)
         ]
 
     def _keep(
-        self, objects: Sequence[Hashable | None], anchor_of: Sequence[int], asked: Sequence[_Anchor | None], found: list[_Anchor]
+        self,
+        objects: Sequence[Hashable | None],
+        anchor_of: Sequence[int],
+        asked: Sequence[_Anchor | None],
+        found: list[_Anchor],
+        block: int,
     ) -> None:
+        # An answer is entered with the objects that need it, in one step: without any it would be dropped by the next thread.
+        own = [anchor.sources.num_rows for anchor in found if anchor.block == block]
         with self._lock:
+            self._blocks[block] = (sum(own), set())
+            self._sources += sum(own)
             for name, number in zip(objects, anchor_of, strict=True):
                 if name is None or asked[number] is not None:
                     continue
@@ -141,8 +148,8 @@ class AnchorCache:
                 self._kept[name] = new
                 if new.block in self._blocks:
                     self._blocks[new.block][1].add(name)
-            for block in [block for block, (_, names) in self._blocks.items() if not names]:
-                self._drop(block)
+            for empty in [number for number, (_, names) in self._blocks.items() if not names]:
+                self._drop(empty)
             # Whole answers go, the oldest first: a part of one would hold all of its memory.
             while self._blocks and (len(self._kept) > self._max_objects or self._sources > self._max_sources):
                 self._drop(next(iter(self._blocks)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -75,7 +75,8 @@ class CdsCatalog:
         self._service = service
         self._cat2 = SIMBAD if spec.kind == SIMBAD else spec.name
         self._known = declared(spec)
-        self._columns: dict[str, pa.DataType] = dict(self._known.columns)
+        self._columns: Mapping[str, pa.DataType] = self._known.columns
+        """Replaced as a whole, never changed."""
         self._lock = threading.Lock()
 
     @property
@@ -86,13 +87,15 @@ class CdsCatalog:
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
         """All sources near the positions (ICRS; up to ``MAX_POSITIONS`` are one call). Raises ``CatalogError``."""
         reach = self.reach_arcsec(radius_arcsec, moving=epoch_jyear is not None)
-        if not self._columns:
-            self._learn_columns()
+        # Of this call: what others learn or forget meanwhile is not for the answers that are on their way.
+        columns = self._learned_columns()
         try:
-            return self._ask(ra_deg, dec_deg, reach)
+            return self._ask(ra_deg, dec_deg, reach, columns)
         except Unavailable:
             # What was learned may be out of date.
-            self._columns = dict(self._known.columns)
+            with self._lock:
+                if self._columns is columns:
+                    self._columns = self._known.columns
             raise
 
     def reach_arcsec(self, radius_arcsec: float, moving: bool) -> float:
@@ -102,17 +105,17 @@ class CdsCatalog:
         widened = radius_arcsec + _MARGIN_ARCSEC + (PROPER_MOTION_REACH_ARCSEC if moving and self.layout.moves else 0)
         return min(widened, MAX_RADIUS_ARCSEC)
 
-    def _ask(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float) -> Candidates:
+    def _ask(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, columns: Mapping[str, pa.DataType]) -> Candidates:
         try:
-            return self._ask_once(ra_deg, dec_deg, radius_arcsec)
+            return self._ask_once(ra_deg, dec_deg, radius_arcsec, columns)
         except _TooManyRows as cut:
             if len(ra_deg) == 1:
                 raise Rejected(
                     f"{self.name} has {MAX_ROWS:,} sources or more within {radius_arcsec:g} arcsec of one position"
                 ) from cut
         half = len(ra_deg) // 2
-        first = self._ask(ra_deg[:half], dec_deg[:half], radius_arcsec)
-        second = self._ask(ra_deg[half:], dec_deg[half:], radius_arcsec)
+        first = self._ask(ra_deg[:half], dec_deg[:half], radius_arcsec, columns)
+        second = self._ask(ra_deg[half:], dec_deg[half:], radius_arcsec, columns)
         sources = pa.Table.from_batches([first.sources, second.sources]).combine_chunks().to_batches()
         given = (first.separation_arcsec, second.separation_arcsec)
         return Candidates(
@@ -121,12 +124,10 @@ class CdsCatalog:
             None if given[0] is None or given[1] is None else np.concatenate([given[0], given[1]]),
         )
 
-    def _ask_once(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float) -> Candidates:
+    def _ask_once(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, columns: Mapping[str, pa.DataType]) -> Candidates:
         canary = self._known.canary
         ra = np.append(ra_deg, canary[0]) if canary else ra_deg
         dec = np.append(dec_deg, canary[1]) if canary else dec_deg
-
-        columns = self._columns
 
         def read(body: bytes) -> Candidates | None:
             found = read_answer(body, columns, len(ra), self.name, MAX_ROWS)
@@ -178,8 +179,8 @@ class CdsCatalog:
         ra0, dec0 = (np.asarray(one.to_numpy(zero_copy_only=False), dtype=np.float64) for one in listed)
         return separations(ra0, dec0, ra, dec)
 
-    def _learn_columns(self) -> None:
-        """Ask the service itself for the columns of a catalog that we do not know: a VOTable declares them."""
+    def _learned_columns(self) -> Mapping[str, pa.DataType]:
+        """The columns; of a catalog that we do not know the service itself is asked, once: a VOTable declares them."""
 
         def read(body: bytes) -> dict[str, pa.DataType]:
             return read_columns(body, self.name, self.layout)
@@ -187,6 +188,7 @@ class CdsCatalog:
         with self._lock:
             if not self._columns:
                 self._columns = self._try(upload(np.array([0.0]), np.array([0.0])), 1.0, "votable", read)
+            return self._columns
 
     def _try(self, sent: str, radius_arcsec: float, answer_format: str, read: Callable[[bytes], _Read]) -> _Read:
         """What ``read`` makes of the answer; an answer that it does not trust is a failure of the service like any other."""

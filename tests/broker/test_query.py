@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import astropy.units as u
@@ -126,3 +127,13 @@ def test_who_reads_no_further_is_no_error(warehouse: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 0
+
+
+def test_threads_on_one_warehouse_get_their_own_rows(warehouse: Path) -> None:
+    with warehouses.open(str(warehouse)) as opened, ThreadPoolExecutor(6) as threads:
+
+        def asked(number: int) -> bool:
+            rows = opened.query(f"SELECT {number} AS n FROM range(5000)")
+            return set(rows.column("n").to_pylist()) == {number} and rows.num_rows == 5000
+
+        assert all(threads.map(asked, range(120)))
