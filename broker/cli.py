@@ -33,12 +33,8 @@ _PARSED = {
     "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
 }
 
-_OPTIONS = {
-    "ingest": ("BrokerOptions",),
-    "replay": ("ReplayOptions", "WithoutSource"),
-    "rematch": ("RematchOptions", "WithoutSource"),
-}
-"""Commands whose flags are groups of ``pipelines.options``."""
+_WITH_BEAMS_FLAGS = ("ingest", "replay", "rematch")
+"""Commands whose flags are those of ``pipelines.options``."""
 
 
 def parser_of_all() -> argparse.ArgumentParser:
@@ -47,10 +43,8 @@ def parser_of_all() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command")
     for name, entry in (*_WHOLE.items(), *_PARSED.items()):
         one = commands.add_parser(name, help=entry[0])
-        if name in _OPTIONS:
-            options = importlib.import_module("pipelines.options")
-            for group in _OPTIONS[name]:
-                getattr(options, group)._add_argparse_args(one)
+        if name in _WITH_BEAMS_FLAGS:
+            importlib.import_module("pipelines.options").add_flags(one, f"broker {name}")
         else:
             importlib.import_module(entry[1]).add_arguments(one)
     return parser

@@ -54,7 +54,7 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one ingest with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker ingest", _ABOUT, _EXAMPLES, BrokerOptions))
+        print(help_text("broker ingest", _ABOUT, _EXAMPLES))
         return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _run(argv)

@@ -237,7 +237,38 @@ class RematchOptions(PipelineOptions):
         )
 
 
-_OF_ONE_COMMAND = {"broker replay": ReplayOptions, "broker rematch": RematchOptions}
+_OF_ONE_COMMAND: dict[str, type[ReplayOptions | RematchOptions]] = {
+    "broker replay": ReplayOptions,
+    "broker rematch": RematchOptions,
+}
+
+
+_WITHOUT_EFFECT = {
+    "broker replay": ("--max_alerts", "--load_every_secs", "--max_wait_secs"),
+    "broker rematch": (
+        "--max_alerts",
+        "--schemas",
+        "--load_every_secs",
+        "--max_wait_secs",
+        "--cutouts",
+        "--no_cutouts",
+        "--no_history",
+        "--max_dead_letters",
+    ),
+}
+"""Flags of ``WithoutSource`` that mean nothing to a command: it does not list them, and refuses them."""
+
+
+def add_flags(parser: argparse.ArgumentParser, command: str) -> None:
+    """Our own flags of a command, ``broker ingest`` and its like, to an empty parser."""
+    if command not in _OF_ONE_COMMAND:
+        BrokerOptions._add_argparse_args(parser)
+        return
+    _OF_ONE_COMMAND[command]._add_argparse_args(parser)
+    WithoutSource._add_argparse_args(parser)
+    for action in parser._actions:
+        if set(action.option_strings) & set(_WITHOUT_EFFECT[command]):
+            action.help = argparse.SUPPRESS
 
 
 def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOptions:
@@ -248,6 +279,9 @@ def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOption
         if group not in others:
             group._add_argparse_args(parser)
     words = [_spelled(word) for word in argv]
+    for word in words:
+        if word.partition("=")[0] in _WITHOUT_EFFECT.get(command, ()):
+            raise OptionsError(f"{word.partition('=')[0]} does nothing in {command}; leave it out")
     _, unknown = parser.parse_known_args(words)
     if unknown:
         raise OptionsError(_unknown(unknown[0], command, [flag for one in parser._actions for flag in one.option_strings]))
@@ -276,7 +310,7 @@ _EPILOG = """All Beam options pass through: --runner, --direct_num_workers (proc
 came of the files that were given, 130 interrupted."""
 
 
-def help_text(command: str, about: str, examples: Sequence[str], *options: type[PipelineOptions] | type[WithoutSource]) -> str:
+def help_text(command: str, about: str, examples: Sequence[str]) -> str:
     """The broker's own flags, and example command lines; Beam's flags pass through and are documented there."""
     parser = argparse.ArgumentParser(
         command,
@@ -284,6 +318,5 @@ def help_text(command: str, about: str, examples: Sequence[str], *options: type[
         epilog="\n".join(["examples:", *(f"  {command} {one}" for one in examples), "", _EPILOG]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for group in options:
-        group._add_argparse_args(parser)
+    add_flags(parser, command)
     return parser.format_help()

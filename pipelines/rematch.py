@@ -23,7 +23,7 @@ from pipelines.catalogs import catalog_settings, full_name
 from pipelines.from_warehouse import run_planned
 from pipelines.job import BIGQUERY, Job
 from pipelines.local_warehouse import tables
-from pipelines.options import BrokerOptions, OptionsError, RematchOptions, WithoutSource, help_text, parse
+from pipelines.options import BrokerOptions, OptionsError, RematchOptions, help_text, parse
 from pipelines.status import DONE
 from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
 from transforms.crossmatch import CrossMatch
@@ -45,7 +45,7 @@ _NOTHING = "there is nothing to ask: every alert has its answers"
 def run(argv: Sequence[str]) -> int:
     """Run one rematch with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker rematch", _ABOUT, _EXAMPLES, RematchOptions, WithoutSource))
+        print(help_text("broker rematch", _ABOUT, _EXAMPLES))
         return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _from_argv(argv)

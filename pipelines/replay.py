@@ -22,7 +22,7 @@ from pipelines import ingest, logs
 from pipelines.from_warehouse import run_planned
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
-from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, WithoutSource, help_text, parse
+from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, help_text, parse
 from pipelines.status import DONE
 from transforms.elements import STREAM, Unit
 from transforms.read_letters import ReadLetters, SavedLetter
@@ -40,7 +40,7 @@ _OWN_ATTRIBUTES = ("run_id", "letter", "records_lost", "offset_bytes")
 def run(argv: Sequence[str]) -> int:
     """Run one replay with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker replay", _ABOUT, _EXAMPLES, ReplayOptions, WithoutSource))
+        print(help_text("broker replay", _ABOUT, _EXAMPLES))
         return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _from_argv(argv)

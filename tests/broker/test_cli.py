@@ -6,11 +6,13 @@ import contextlib
 import json
 import shutil
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from broker import cli, info, warehouse
+from pipelines import ingest
 from tests.nights import ask, run, simulated, truth
 
 COMMANDS = [*cli._WHOLE, *cli._PARSED]
@@ -104,3 +106,82 @@ def test_an_alert_that_is_not_there(folder: Path, tmp_path: Path, capsys: pytest
     assert "holds no alert 12345" in capsys.readouterr().err
     assert cli.main(["info", "12345", "--warehouse", str(tmp_path)]) == 2
     assert "holds no tables" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [("replay", "--max_alerts"), ("replay", "--load_every_secs"), ("rematch", "--no_history"), ("rematch", "--schemas")],
+)
+def test_a_flag_that_would_do_nothing_is_neither_listed_nor_taken(
+    command: str, flag: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert flag not in help_of(command, capsys)
+    assert flag in help_of("ingest", capsys)
+    value = () if flag == "--no_history" else ("5",)
+    assert cli.main([command, "--warehouse", str(folder), flag, *value]) == 2
+    assert capsys.readouterr().err == f"broker {command}: {flag} does nothing in broker {command}; leave it out\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["-h"], ["help"], ["{}", "--help"], ["{}", "-h"], ["help", "{}"], ["{}", "--warehouse", "x", "--help"]]
+)
+@pytest.mark.parametrize("command", ["ingest", "query", "simulate", "rematch", "plot"])
+def test_every_form_of_help_prints_help(words: list[str], command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if command in ("simulate", "plot") and "--warehouse" in words:
+        words = ["{}", "--help"]  # they have no such flag, or not there
+    with contextlib.suppress(SystemExit):
+        assert cli.main([word.format(command) for word in words]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("usage: broker")
+    assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["ingest", "night.tar.gz"],
+            "'night.tar.gz' stands alone; say that it is what to read: broker ingest --input night.tar.gz",
+        ),
+        (["ingest", "--imput", "x"], "'--imput' is no option of broker ingest or of Beam; did you mean --input?"),
+        (["ingets"], "'ingets' is no command; did you mean broker ingest?"),
+        (["ingest", "--input", "nothing.tar", "--max-alerts", "0"], "--max_alerts is 0"),
+    ],
+)
+def test_typos_are_answered_with_what_was_meant(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if "nothing.tar" in words:
+        words = [Path(__file__).as_posix() if word == "nothing.tar" else word for word in words]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pitt-broker {metadata.version('pitt-broker')}\n"
+
+
+def test_what_brings_nothing_ends_with_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that was read are letters, or nothing was read; what was read is in the warehouse all the same."""
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "a.avro").write_bytes(b"<html>")
+    assert run(tmp_path / "w", tmp_path / "night") == 3
+    assert "1 of 1 records read are dead letters, most of stage read" in capsys.readouterr().err
+    assert ask(tmp_path / "w", "SELECT count(*) FROM dead_letters") == [(1,)]
+    (tmp_path / "night" / "a.avro").rename(tmp_path / "night" / "notes.txt")
+    assert run(tmp_path / "w2", tmp_path / "night") == 3
+    assert "nothing was read: the 1 files are no alerts by their names" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_ends_with_130_and_says_what_is_safe(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as pressed:
+        pressed.setattr(ingest, "wait", interrupt)
+        assert run(tmp_path / "w", night) == 130
+    assert "interrupted; " in capsys.readouterr().err
+    assert run(tmp_path / "w", night) == 0
