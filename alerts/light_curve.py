@@ -149,18 +149,24 @@ def _point(entry: Entry, facts: Photometry, survey: Survey) -> dict[str, Any]:
     if kind == "detection" and series.limit and entry.alert_id is None and math.isnan(found["sent"]):
         kind, found["limit_mag"] = "limit", _magnitude(record, series.limit, facts)
         found["limit_n_sigma"] = math.nan if math.isnan(found["limit_mag"]) else facts.limit_n_sigma
-    status = first(record, series.status)
     exposure = {name: value for name in series.exposure if (value := record.get(name)) is not None}
     return found | {
         "mjd": _mjd(first(record, series.time), facts, survey),
         "band": facts.band_name(first(record, series.band)),
         "kind": kind,
-        "flags": None if status in (None, "0") else f"{series.status[0]} {status}",
+        "flags": _flags(record, series),
         "programid": first(record, series.program),
         "visit": exposure.get("visit"),
         "detector": exposure.get("detector"),
         "alert_id": None if kind == "forced" else entry.alert_id,
     }
+
+
+def _flags(record: Packet, series: Series) -> str | None:
+    status = first(record, series.status)
+    raised = [] if status in (None, "0") else [f"{series.status[0]} {status}"]
+    raised += [name for name in series.flags if record.get(name) is True]
+    return ", ".join(raised) or None
 
 
 def measured(record: Packet, series: Series, facts: Photometry) -> dict[str, Any]:

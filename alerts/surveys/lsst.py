@@ -15,13 +15,15 @@ _SOURCE: dict[str, Any] = {
     "apparent": ("scienceFlux",),
     "apparent_error": ("scienceFluxErr",),
 }
+# The fit's own failure, and pixels under the source that cannot be trusted.
+_FLAGS = ("psfFlux_flag", "pixelFlags_bad", "pixelFlags_saturated", "pixelFlags_cr")
 _PHOTOMETRY = Photometry(
     "flux",
     "nJy",
     "flux of the difference (PSF fit, nJy)",
     (
-        Series("diaSource", **_SOURCE),
-        Series("prvDiaSources", **_SOURCE, alert_id=("diaSourceId",)),
+        Series("diaSource", **_SOURCE, flags=_FLAGS),
+        Series("prvDiaSources", **_SOURCE, flags=_FLAGS, alert_id=("diaSourceId",)),
         Series("prvDiaForcedSources", **_SOURCE, kind="forced"),
     ),
     zero_point_mag=NJY_AB_MAG,

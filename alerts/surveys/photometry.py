@@ -35,6 +35,8 @@ class Series:
     """AB magnitude of a flux of 1, where each record has its own."""
     status: tuple[str, ...] = ()
     """Text that is "0" where the measurement went well."""
+    flags: tuple[str, ...] = ()
+    """Truth values that say, where they are true, that the measurement did not go well."""
     program: tuple[str, ...] = ()
     """Number of the program that the exposure was taken for: 1 is public in ZTF."""
     exposure: tuple[str, ...] = ()
@@ -56,7 +58,7 @@ class Series:
         given = (
             *(self.value, self.error, self.time, self.band, self.alert_id, self.sign, self.limit, self.zero_point, self.status),
             *(self.program, self.exposure, self.reference_mag, self.reference_error_mag, self.reference_distance),
-            *(self.apparent, self.apparent_error),
+            *(self.apparent, self.apparent_error, self.flags),
         )
         return tuple(name for names in given for name in names)
 

@@ -208,6 +208,19 @@ def test_flagged_forced_photometry_is_told_in_real_packets(real_data: Path) -> N
     assert flags == {None: 303, "procstatus 56": 18}
 
 
+def test_rubins_failed_fits_are_flagged(real_data: Path) -> None:
+    flags: Counter[str | None] = Counter()
+    failed = 0
+    for packet in records(real_data / RUBIN_NIGHT):
+        sources = [packet["diaSource"], *(packet["prvDiaSources"] or [])]
+        exposures = {(one["visit"], one["detector"], one["band"]): one for one in reversed(sources)}
+        failed += sum(one["psfFlux_flag"] is True for one in exposures.values())
+        flags.update(row["flags"] for row in rows([packet], LSST, kind="detection"))
+    assert failed > 50
+    assert sum(count for flag, count in flags.items() if flag and "psfFlux_flag" in flag) == failed
+    assert flags[None] > 10 * failed
+
+
 def test_a_flagged_point_looks_otherwise_and_is_counted() -> None:
     packet = forced() | {"candid": 7}
     packet["fp_hists"] += [packet["fp_hists"][0] | {"jd": 2460231.5, "procstatus": "56"}]

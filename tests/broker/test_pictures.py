@@ -556,7 +556,7 @@ def test_rubin_light_curves_are_fluxes_in_tai(real_data: Path) -> None:
         for one in [packet["diaSource"], *(packet["prvDiaSources"] or [])]:
             sources.setdefault((one["visit"], one["detector"], one["band"]), one)
         forced = {(round(one["midpointMjdTai"], 5), one["band"]) for one in packet["prvDiaForcedSources"] or []}
-        own = [data for name, data in points(fig).items() if " forced" not in name]
+        own = [data for name, data in points(fig).items() if "forced" not in name]
         drawn = np.concatenate(own).tolist()
         assert sorted(drawn) == sorted([one["midpointMjdTai"], one["psfFlux"]] for one in sources.values())
         assert number_of(fig, "forced detection", "forced negative") == len(forced)
@@ -579,7 +579,7 @@ def test_errors_and_bands_are_those_of_the_packet(lsst: list[dict[str, Any]]) ->
     for container in fig.axes[0].containers:
         band, kind = container.get_label().strip("_").split(" ", 1)
         colors.setdefault(band, set()).add(container.lines[0].get_color())
-        if kind in ("detection", "negative"):
+        if kind.removeprefix("flagged ") in ("detection", "negative"):
             bars = container.lines[2][0].get_segments()
             mine = [one for one in sources if one["band"] == band]
             ends = sorted((one["midpointMjdTai"], one["psfFlux"] - one["psfFluxErr"]) for one in mine)
