@@ -9,26 +9,19 @@ import numpy as np
 import pyarrow as pa
 
 from alerts.layout import is_history
-from alerts.light_curve import MJD_OF_JD_ZERO, first, light_curve, measured, mjd_utc, pluck_first
+from alerts.light_curve import MJD_OF_JD_ZERO, SCHEMA, first, light_curve, measured, mjd_utc, pluck_first
 from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Photometry, Series
 from schemas.views import Dialect, unique_alerts_sql
 
 OWN = ("own_value", "own_error", "own_zero_point", "own_time", "own_band", "own_sign")
 """What is asked of an alert's own measurement; the last two as text, since surveys have numbers, truth values and words."""
+_N_POINTS = {"description": "The alert's own measurement and the entries of its history, limits among them."}
 COLUMNS = pa.schema(
     [
-        ("band", pa.string()),
-        ("mag", pa.float64()),
-        ("mag_err", pa.float64()),
-        ("flux_njy", pa.float64()),
-        ("flux_err_njy", pa.float64()),
-        ("is_negative", pa.bool_()),
-        ("measures", pa.string()),
-        ("n_points", pa.int64()),
-        ("mjd_utc", pa.float64()),
-        ("jd_utc", pa.float64()),
-        ("time_reference", pa.string()),
+        *map(SCHEMA.field, ("band", "mag", "mag_err", "flux_njy", "flux_err_njy", "is_negative", "measures")),
+        pa.field("n_points", pa.int64(), metadata=_N_POINTS),
+        *map(SCHEMA.field, ("mjd_utc", "jd_utc", "time_reference")),
     ]
 )
 """As ``alerts.light_curve.SCHEMA`` describes them; ``n_points`` counts the alert and the entries of its history."""

@@ -34,6 +34,9 @@ class Result:
             raise AttributeError(name)
         return getattr(self.table, name)
 
+    def __getitem__(self, key: str | int) -> Any:
+        return self.table[key]
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
