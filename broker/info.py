@@ -12,6 +12,7 @@ from alerts.json_text import to_json
 from alerts.secrets import redact
 from alerts.surveys import SURVEYS
 from broker import warehouse
+from broker.alert_key import alert_key
 from broker.warehouse import QueryError, Warehouse
 
 
@@ -38,8 +39,8 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def info(opened: Warehouse, alert_id: int) -> list[dict[str, Any]]:
-    """What is known of an alert, once per survey that has one of this id.
+def info(opened: Warehouse, alert: Any) -> list[dict[str, Any]]:
+    """What is known of an alert (its id, a row, an object of the ORM), once per survey that has one of this id.
 
     Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``brightness`` (as ``alerts.brightness.of_packet`` gives it),
     ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of ``crossmatches_unique``), ``stamps`` (bytes of each stamp
@@ -47,10 +48,10 @@ def info(opened: Warehouse, alert_id: int) -> list[dict[str, Any]]:
 
     Raises ``QueryError``.
     """
-    number = int(alert_id)
+    number, survey_named, *_ = alert_key(alert)
     return [
         one
-        for survey in SURVEYS
+        for survey in ([survey_named] if survey_named else SURVEYS)
         if f"{survey}_alerts" in opened.tables and (one := _of_survey(opened, survey, number)) is not None
     ]
 

@@ -18,11 +18,12 @@ from __future__ import annotations
 import itertools
 import operator
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from broker.alert_key import alert_key
 from broker.archive.download import fetch
 from broker.archive.errors import (
     ArchiveError,
@@ -183,12 +184,16 @@ def iter_alerts(
     return alerts if num_alerts is None else _lists(alerts, _at_least_one(num_alerts))
 
 
-def get_alert_data(candid: int, raw: bool = False, *, folder: Folder = None, progress: bool | None = None) -> Any:
+def get_alert_data(candid: Any, raw: bool = False, *, folder: Folder = None, progress: bool | None = None) -> Any:
     """The alert of a candid, the first where it has copies: the dict that fastavro gives, or with ``raw`` its packet's bytes.
+
+    A row of a query or an object of ``broker.orm`` will do as well.
 
     Looks into the night of the candid's own date first. Raises ``NoLocalData``; ``UnknownAlert``, a ``KeyError``;
     ``TypeError`` for anything but a whole number, because a float has changed a candid's last digits already.
     """
+    if isinstance(candid, Mapping) or hasattr(candid, "alert_id"):
+        candid = alert_key(candid).alert_id
     wanted = operator.index(candid)
     place = data_folder(folder)
     archives = chosen_archives(place)

@@ -18,7 +18,7 @@ from broker.history import ObjectCurve, curve_of_object
 from broker.pictures.curve_axes import ab_axis, fit_axes, mark_beyond
 from broker.pictures.curve_points import Point, draw, legend, points_of
 from broker.pictures.figure import canvas
-from broker.pictures.packets import NoPicture, Packet, first, object_name, survey_of
+from broker.pictures.packets import NoPicture, Packet, first, object_name, packet_of, survey_of
 from broker.warehouse import Warehouse
 
 Quantity = Literal["difference", "apparent"]
@@ -28,7 +28,7 @@ _MANY = 150
 
 
 def plot_light_curve(
-    what: Packet | str | int,
+    what: Any,
     warehouse: Warehouse | str | None = None,
     *,
     survey: str | None = None,
@@ -36,7 +36,9 @@ def plot_light_curve(
     ax: Axes | None = None,
     fig: Figure | SubFigure | None = None,
 ) -> Figure:
-    """The light curve of a packet (as fastavro gives it), or of an object (its id) over all its alerts in a warehouse.
+    """The light curve of an alert with its history, or of an object (its id) over all its alerts in a warehouse.
+
+    An alert is a packet as fastavro gives it, a row with ``alert_id``, or an object of ``broker.orm``.
 
     The points are those of the table that ``warehouse.light_curve`` and ``alerts.light_curve`` give: magnitudes (up is
     brighter) or fluxes over time in MJD, in the survey's own scale, UTC or TAI. Circles with errors are detections, squares
@@ -48,11 +50,12 @@ def plot_light_curve(
     """
     own: Packet | None = None
     try:
-        if isinstance(what, (str, int)):
+        if isinstance(what, str) or hasattr(what, "__index__"):
             curve = _from_warehouse(str(what), warehouse, survey)
         else:
-            one = survey_of(what, survey)
-            own, curve = what, ObjectCurve(one, object_name(what, one), light_curve.light_curve([what], one))
+            own, named = packet_of(what, warehouse, survey, stamps=False)
+            one = survey_of(own, named)
+            curve = ObjectCurve(one, object_name(own, one), light_curve.light_curve([own], one))
         in_magnitudes = quantity == "apparent" or light_curve.facts_of(curve.survey).quantity == "magnitude"
     except NoPhotometry as error:
         raise NoPicture(str(error)) from None

@@ -11,6 +11,8 @@ from alerts.errors import UnknownSurvey
 from alerts.layout import pluck
 from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
+from broker import warehouse as warehouses
+from broker.alert_key import AlertKey, alert_key, is_stored
 from broker.history import surveys_in, unique_rows
 from broker.warehouse import QueryError, Warehouse
 
@@ -84,28 +86,58 @@ def observed_at(packet: Packet, survey: Survey) -> str:
     return "time unknown" if np.isnat(utc) else f"{str(utc)[:19].replace('T', ' ')} UTC"
 
 
+def packet_of(
+    what: Any, warehouse: Warehouse | str | None = None, survey: str | None = None, stamps: bool = True
+) -> tuple[Packet, str | None]:
+    """The packet that is meant, and the name of its survey where that is told.
+
+    A packet is itself. An alert of a warehouse (its id, a row, an object of the ORM) is read there: from ``warehouse``, else
+    from where the object of the ORM is from, else from ./warehouse. Raises ``QueryError`` when there is no such alert, or it
+    is of several surveys.
+    """
+    if not is_stored(what):
+        return what, survey
+    key = alert_key(what)
+    if isinstance(warehouse, Warehouse):
+        return _stored(warehouse, key._replace(survey=survey or key.survey), stamps)
+    with warehouses.open(warehouse or key.warehouse or "./warehouse") as opened:
+        return _stored(opened, key._replace(survey=survey or key.survey), stamps)
+
+
 def packet_of_alert(warehouse: Warehouse, alert_id: int, survey: str | None = None, stamps: bool = True) -> dict[str, Any]:
     """The packet of an alert as far as the warehouse has it: the row's own fields, and its stamps where they were kept.
 
     Arrays that were null read []. Raises ``QueryError`` when there is no such alert, or it is of several surveys.
     """
+    return _stored(warehouse, AlertKey(int(alert_id), survey), stamps)[0]
+
+
+def _stored(warehouse: Warehouse, key: AlertKey, stamps: bool) -> tuple[dict[str, Any], str]:
     found = []
-    for one in surveys_in(warehouse, survey):
-        newest = unique_rows(warehouse, one, f"alert_id = {int(alert_id)}", "night")
-        found += [(one, key) for key in warehouse.query(f"SELECT * FROM {newest} AS a").to_pylist()]
+    for one in surveys_in(warehouse, key.survey):
+        found += [(one, row) for row in _which(warehouse, one, key)]
     if len(found) != 1:
-        several = f"alert {alert_id} is one of {' and of '.join(one.name for one, _ in found)}; name the survey"
-        raise QueryError(several if found else f"the warehouse holds no alert {alert_id}")
-    [(one, key)] = found
+        several = f"alert {key.alert_id} is one of {' and of '.join(one.name for one, _ in found)}; name the survey"
+        raise QueryError(several if found else f"the warehouse holds no alert {key.alert_id}")
+    [(one, which)] = found
     # Whole rows only of its night: by that the tables are divided.
-    this = f"night = DATE '{key['night']}' AND alert_id = {int(alert_id)}"
+    this = f"night = DATE '{which['night']}' AND alert_id = {key.alert_id}"
     rows = warehouse.query(f"SELECT * FROM {one.name}_alerts WHERE {this}").to_pylist()
-    row = next(row for row in rows if all(row[name] == key[name] for name in ("packet_digest", "schema_version")))
+    row = next(row for row in rows if all(row[name] == which[name] for name in ("packet_digest", "schema_version")))
     packet = {column.field_name: row[column.name] for column in one.packet_columns if column.name in row}
     if stamps:
-        for role, value in warehouse.stamps(one, alert_id, key["night"], key["packet_digest"]).items():
+        for role, value in warehouse.stamps(one, key.alert_id, which["night"], which["packet_digest"]).items():
             put(packet, one.stamps[role][0], value)
-    return packet
+    return packet, one.name
+
+
+def _which(warehouse: Warehouse, survey: Survey, key: AlertKey) -> list[dict[str, Any]]:
+    """Night, digest and version of the packet that is meant: the one of its digest, else the one that the view shows."""
+    condition = f"alert_id = {key.alert_id}"
+    if key.packet_digest is None:
+        return warehouse.query(f"SELECT * FROM {unique_rows(warehouse, survey, condition, 'night')} AS a").to_pylist()
+    rows = warehouse.query(f"SELECT night, packet_digest, schema_version FROM {survey.name}_alerts WHERE {condition}").to_pylist()
+    return [row for row in rows if row["packet_digest"] == key.packet_digest][:1]
 
 
 def put(packet: dict[str, Any], path: str, value: Any) -> None:

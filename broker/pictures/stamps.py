@@ -17,9 +17,10 @@ from alerts.cutouts import JPEG_SIDE, NOT_COVERED, BadStamp, Image, Stamp, read_
 from alerts.orientation import sky_of_pixels
 from alerts.surveys import Survey
 from broker.pictures.figure import Picture
-from broker.pictures.packets import Packet, first, object_name, observed_at, survey_of
+from broker.pictures.packets import Packet, first, object_name, observed_at, packet_of, survey_of
 from broker.pictures.photometry import band_of, brightness
 from broker.pictures.stamp_frame import frame
+from broker.warehouse import Warehouse
 
 NAN_COLOR = "#e8a33d"
 _INCHES = (10.0, 4.0)
@@ -32,15 +33,29 @@ _SHOWN_CHARACTERS = 90
 _REVERSED = "refmsci"
 
 
-def plot_stamps(packet: Packet, fig: Figure | SubFigure | None = None, *, survey: str | None = None) -> Figure:
-    """Science, template and difference stamp of a packet as fastavro gives it, on a new figure or on ``fig``.
+def plot_stamps(
+    alert: Any,
+    warehouse: Warehouse | str | Figure | SubFigure | None = None,
+    *,
+    survey: str | None = None,
+    fig: Figure | SubFigure | None = None,
+) -> Figure:
+    """Science, template and difference stamp of an alert, on a new figure or on ``fig``.
+
+    ``alert``: a packet as fastavro gives it; or an alert of a warehouse: its id, a row with ``alert_id``, an object of
+    ``broker.orm`` (``warehouse``: an open one, or its place; by default the object's own, else ./warehouse).
 
     North is up and east is left, and the axes are arcsec from the source, where the stamp's header or the facts of its survey
     tell how it lies on the sky; else it stands as sent, in pixels from the source, and says so. The arrays that are drawn
     are those sent. A missing or damaged stamp is an empty panel that says so.
-    ``survey`` names whose packet it is, which its fields tell else. Raises ``NoPicture`` where they do not.
+    ``survey`` names whose packet it is, which its fields tell else. Raises ``NoPicture`` where they do not, ``QueryError`` for an
+    alert that the warehouse does not hold.
     """
-    one = survey_of(packet, survey)
+    if isinstance(warehouse, (Figure, SubFigure)):
+        # plot_stamps(packet, figure): so it was before alerts could come from a warehouse.
+        warehouse, fig = None, warehouse
+    packet, named = packet_of(alert, warehouse, survey)
+    one = survey_of(packet, named)
     figure: Any = Picture(figsize=_INCHES) if fig is None else fig
     figure.suptitle(_title(packet, one), fontsize="medium")
     place = [_float(first(packet, (f"candidate.{name}",))) for name in ("xpos", "ypos")]

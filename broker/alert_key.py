@@ -1,0 +1,62 @@
+"""Which alert is meant: by its id, a row of an answer, or an object of the ORM, whatever is at hand."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from broker.warehouse import QueryError
+
+
+class AlertKey(NamedTuple):
+    """An alert of a warehouse."""
+
+    alert_id: int
+    survey: str | None = None
+    """None where it was not told."""
+    packet_digest: bytes | None = None
+    """Which of several packets of this id; None: the one that ``{survey}_alerts_unique`` shows."""
+    warehouse: str | None = None
+    """Where it was read from, where that is known."""
+
+
+def is_stored(what: Any) -> bool:
+    """Whether this is an alert of a warehouse (an id, a row, an object of the ORM), and no packet as it was sent."""
+    if isinstance(what, Mapping):
+        # A row has our columns; a packet has its own.
+        return "alert_id" in what
+    return hasattr(what, "alert_id") or isinstance(what, str) or hasattr(what, "__index__")
+
+
+def alert_key(what: Any) -> AlertKey:
+    """The key of an alert. Raises ``QueryError`` for what names none: a float, too, which has rounded the id."""
+    if not isinstance(what, Mapping) and not hasattr(what, "alert_id"):
+        return AlertKey(_whole(what))
+    alert_id, survey, digest = (
+        what.get(name) if isinstance(what, Mapping) else getattr(what, name, None)
+        for name in ("alert_id", "survey", "packet_digest")
+    )
+    return AlertKey(_whole(alert_id), None if survey is None else str(survey), digest, _warehouse_of(what))
+
+
+def _whole(named: Any) -> int:
+    text = named.strip() if isinstance(named, str) else ""
+    if text.lstrip("-").isdecimal():
+        return int(text)
+    try:
+        return operator.index(named)
+    except TypeError:
+        raise QueryError(
+            f"alert id {named!r} is no integer; give the id, a row with alert_id, or an alert of broker.orm "
+            "(ids exceed 2^53, which a float rounds)"
+        ) from None
+
+
+def _warehouse_of(what: Any) -> str | None:
+    """The warehouse of an ORM object's session."""
+    if not hasattr(what, "_sa_instance_state"):
+        return None
+    from sqlalchemy.orm import object_session  # noqa: PLC0415 - whoever has such an object has it
+
+    return getattr(object_session(what), "warehouse", None)
