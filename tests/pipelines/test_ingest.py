@@ -306,7 +306,7 @@ def test_a_sum_that_does_not_balance_is_an_error(
 ) -> None:
     """A sink that loses rows must be found out by the account."""
 
-    def lose_the_first_file(files, warehouse, run_id, units):
+    def lose_the_first_file(files, warehouse, run_id, units, reads_all):
         return write_parquet.commit(warehouse, run_id, units, files[1:])
 
     monkeypatch.setattr(write_parquet, "_commit", lose_the_first_file)
