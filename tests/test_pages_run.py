@@ -87,13 +87,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Catal
     pq.write_table(pa.table({"candid": pa.array([one["alert_id"] for one in good], pa.int64())}), folder / "candids.parquet")
     (folder / "targets.csv").write_text("name,ra,dec\n" + "".join(f"t,{one['ra_deg']},{one['dec_deg']}\n" for one in good[:3]))
     placeholders = {"ALERT_ID": str(good[0]["alert_id"])}
-    served = {name.removeprefix("vizier:"): _served(name) for name in KNOWN}
+    served = {name.removeprefix("vizier:"): served(name) for name in KNOWN}
     with CatalogServer(served) as service:
         assert run(folder / "warehouse", archive, flags=("--crossmatch", f"file:{folder}/stars.parquet")) == 0
         yield folder, service, placeholders
 
 
-def _served(name: str) -> ServedCatalog:
+def served(name: str) -> ServedCatalog:
     """A catalog with the one star by which it is believed."""
     known = KNOWN[name]
     assert known.canary
