@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_commands_of_the_cloud_do_what_the_pages_say(
         file.write(archive.read_bytes())
     with CatalogServer({"II/328/allwise": served("vizier:II/328/allwise")}) as service:
         asked = ["--crossmatch", "vizier:II/328/allwise", "--crossmatch_url", service.url]
-        first = ["--input", str(night), "--warehouse", warehouse, "--temp_location", f"{bucket}/first", *asked]
+        first = ["--input", str(night), "--warehouse", warehouse, "--write_method", "streaming_inserts", *asked]
         assert cli.main(["ingest", *first]) == 0
     said = re.search(r"^run (\S+)", capsys.readouterr().out, re.MULTILINE)
     assert said
@@ -71,7 +72,10 @@ def test_commands_of_the_cloud_do_what_the_pages_say(
         for placeholder, name in names.items():
             line = line.replace(placeholder, name)  # noqa: PLW2901
         words = shlex.split(line, comments=True)[1:]
+        beating: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if "--subscription" in words and words[0] == "ingest":
             # A stream has no end of its own.
             words += ["--stop_after_secs", str(STREAM_SECS)]
-        assert cli.main(words) == 0, line
+            beating = topic.beating()
+        with beating:
+            assert cli.main(words) == 0, line
