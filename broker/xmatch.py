@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -50,7 +51,7 @@ def get_alerts_ra_dec(
 
 
 def get_xmatches(
-    fcat1: str | os.PathLike[str] | Table | pa.Table,
+    fcat1: str | os.PathLike[str] | Table | Any,
     cat2: str = "vizier:II/246/out",
     radius_arcsec: float = 5,
     *,
@@ -62,9 +63,9 @@ def get_xmatches(
 ) -> Table:
     """Every source of a catalog within the radius of the positions of a table: a row per pair, nearest first.
 
-    ``fcat1``: a table of astropy or Arrow (as ``warehouse.query`` gives it), or a file of one (Parquet or a folder of it, CSV,
-    TSV, FITS, VOTable, ECSV). Its positions (ICRS) are found by UCD or the usual names, else ``ra`` and ``dec`` name their
-    columns; units are heeded, text such as ``05 34 31.9`` is hours in right ascension. ``cat2``: a catalog as
+    ``fcat1``: a table of astropy or Arrow (the answer of ``warehouse.query``, Polars, pandas), or a file of one (Parquet or
+    a folder of it, CSV, TSV, FITS, VOTable, ECSV). Its positions (ICRS) are found by UCD or the usual names, else ``ra``
+    and ``dec`` name their columns; units are heeded, text such as ``05 34 31.9`` is hours in right ascension. ``cat2``: a catalog as
     ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked by the service at ``url``, else
     ``$PITT_BROKER_XMATCH_URL``, else CDS, where it is remote.
     ``epoch_jyear``: look for stars where they stand then (Julian year), not where their catalog is matched.
@@ -93,12 +94,12 @@ def get_xmatches(
     return parts[0] if len(parts) == 1 else vstack(parts, metadata_conflicts="silent")
 
 
-def _asked(fcat1: str | os.PathLike[str] | Table | pa.Table) -> tuple[Table, str]:
+def _asked(fcat1: str | os.PathLike[str] | Table | Any) -> tuple[Table, str]:
     """The table, and what it is called in a message."""
     if isinstance(fcat1, Table):
         return fcat1, "the table"
-    if isinstance(fcat1, (pa.Table, pa.RecordBatch)):
-        return to_astropy(fcat1), "the table"
+    if hasattr(fcat1, "__arrow_c_stream__"):
+        return to_astropy(pa.table(fcat1)), "the table"
     path = os.path.expanduser(os.fspath(fcat1))
     return read_astropy(path, open_file), path
 

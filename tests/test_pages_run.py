@@ -87,8 +87,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Catal
     pq.write_table(pa.table({"candid": pa.array([one["alert_id"] for one in good], pa.int64())}), folder / "candids.parquet")
     (folder / "targets.csv").write_text("name,ra,dec\n" + "".join(f"t,{one['ra_deg']},{one['dec_deg']}\n" for one in good[:3]))
     placeholders = {"ALERT_ID": str(good[0]["alert_id"])}
-    served = {name.removeprefix("vizier:"): served(name) for name in KNOWN}
-    with CatalogServer(served) as service:
+    catalogs = {name.removeprefix("vizier:"): served(name) for name in KNOWN}
+    with CatalogServer(catalogs) as service:
         assert run(folder / "warehouse", archive, flags=("--crossmatch", f"file:{folder}/stars.parquet")) == 0
         yield folder, service, placeholders
 

@@ -13,6 +13,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from broker import xmatch as xm
+from broker.result import Result
 
 LONG_ID = 4472832130942575872
 
@@ -58,6 +59,7 @@ def test_ids_of_both_sides_are_exact(stars: str) -> None:
     for asked in (
         Table({"candid": np.array([LONG_ID + 5, LONG_ID + 7]), "ra": [150.1, 360.0], "dec": [2.2, 5.0]}),
         pa.table({"candid": [LONG_ID + 5, LONG_ID + 7], "ra_deg": [150.1, 360.0], "dec_deg": [2.2, 5.0]}),
+        Result(pa.table({"candid": [LONG_ID + 5, LONG_ID + 7], "ra_deg": [150.1, 360.0], "dec_deg": [2.2, 5.0]})),
     ):
         found = xm.get_xmatches(asked, stars)
         assert found["candid"].tolist() == [LONG_ID + 5, LONG_ID + 7]
