@@ -65,7 +65,8 @@ def get_xmatches(
 
     ``fcat1``: a table of astropy or Arrow (the answer of ``warehouse.query``, Polars, pandas), or a file of one (Parquet or
     a folder of it, CSV, TSV, FITS, VOTable, ECSV). Its positions (ICRS) are found by UCD or the usual names, else ``ra``
-    and ``dec`` name their columns; units are heeded, text such as ``05 34 31.9`` is hours in right ascension. ``cat2``: a catalog as
+    and ``dec`` name their columns; units are heeded, text such as ``05 34 31.9`` is hours in right ascension.
+    ``cat2``: a catalog as
     ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked by the service at ``url``, else
     ``$PITT_BROKER_XMATCH_URL``, else CDS, where it is remote.
     ``epoch_jyear``: look for stars where they stand then (Julian year), not where their catalog is matched.
