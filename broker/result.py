@@ -40,9 +40,6 @@ class Result:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def __getitem__(self, key: str | int) -> pa.ChunkedArray:
-        return self.table[key]
-
     def __repr__(self) -> str:
         return f"<{self.table.num_rows:,} rows of {', '.join(self.table.column_names)}>"
 
