@@ -22,7 +22,9 @@ from broker.pictures.packets import NoPicture, Packet, first, object_name, packe
 from broker.warehouse import Warehouse
 
 Quantity = Literal["difference", "apparent"]
-_INCHES = (9.0, 5.0)
+_INCHES = (10.5, 5.0)
+_BESIDE_AB = 6.5
+"""Heights of a letter between the axes and the legend, where magnitudes stand between them."""
 _MANY = 150
 """More points are drawn smaller."""
 
@@ -70,7 +72,7 @@ def plot_light_curve(
         beyond = fit_axes(ax, points, in_magnitudes)
         mark_beyond(ax, beyond)
         has_ab = not in_magnitudes and ab_axis(ax)
-        _legend(ax, points, ring, (1.18 if has_ab else 1.01) if beside else None)
+        _legend(ax, points, ring, (_BESIDE_AB if has_ab else 1.0) if beside else None)
     else:
         ax.text(0.5, 0.5, "no photometry", transform=ax.transAxes, ha="center", va="center", color="0.35")
     return figure
@@ -120,9 +122,9 @@ def _not_drawn(table: pa.Table, points: list[Point]) -> str:
 
 
 def _legend(ax: Axes, points: list[Point], ring: Any, beside: float | None) -> None:
-    """What stands in the picture, as it is drawn; outside at ``beside`` (a share of the axes' width), or where room is."""
+    """What stands in the picture, as it is drawn; outside, so many letters beside the axes, or where room is."""
     entries = legend(points) + ([ring] if ring is not None else [])
     if beside is None:
         ax.legend(handles=entries, loc="best", fontsize="small")
     else:
-        ax.legend(handles=entries, loc="center left", bbox_to_anchor=(beside, 0.5))
+        ax.legend(handles=entries, loc="center left", bbox_to_anchor=(1, 0.5), borderaxespad=beside, fontsize="small")

@@ -859,3 +859,20 @@ def test_apparent_magnitudes_are_drawn_where_they_are_asked_for(real_data: Path)
     # The source of the reference has 15.7 mag, its differences from that are of some 18 mag.
     assert all((data[:, 1] < 16).all() for data in points(fig).values())
     assert all((data[:, 1] > 16).all() for data in points(plot_light_curve(packet)).values())
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["lsst/nightly/lsst_20260310_v10_0.tar.gz", "ztf/nightly/ztf_public_20240715.tar.gz", "other_surveys/decam/alert.avro"],
+)
+def test_legend_title_and_labels_of_a_light_curve_are_whole(real_data: Path, path: str) -> None:
+    for number, packet in enumerate(records(real_data / path)):
+        fig = plot_light_curve(packet)
+        fig.draw_without_rendering()
+        ax = fig.axes[0]
+        for one in (ax.get_legend(), ax.title, ax.xaxis.label, ax.yaxis.label, *(side.yaxis.label for side in ax.child_axes)):
+            box = one.get_window_extent()
+            assert fig.bbox.contains(box.x0, box.y0), one
+            assert fig.bbox.contains(box.x1, box.y1), one
+        if number == 5:
+            break
