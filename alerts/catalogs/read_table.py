@@ -1,7 +1,8 @@
 """Tables from files as Arrow columns in the file's own types: Parquet (a file or a folder), CSV, TSV, FITS, VOTable, ECSV.
 
 What is kept apart: NaN is a number, NULL is none (in CSV a field with nothing in it, or ``null`` among numbers), text may be
-empty (in CSV ``""``), and an id of 19 digits or with leading zeros is what it was. All may be compressed, as gzip, bzip2 or xz.
+empty (in CSV ``""``), and an id of 19 digits or with leading zeros is what it was. All may be compressed: gzip, bzip2, xz, or
+alone in a zip.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import zipfile
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +42,8 @@ _FORMATS = {
     ".xml": VOTABLE,
     ".ecsv": ECSV,
 }
-_PACKED = (".gz", ".bz2", ".xz")
+_PACKED = (".gz", ".bz2", ".xz", ".zip")
+_ZIP_MAGIC = b"PK\x03\x04"
 _NOT_PARTS = ("_", ".", "data_thumbnail")
 """How names begin of files in a folder that hold no rows of their own: marks of Spark, hidden files, HATS's thumbnail."""
 _MAX_TEXT_BYTES = 2**31 - 1
@@ -210,6 +213,9 @@ def _opened(path: str, opener: Opener) -> Iterator[tuple[str, Any]]:
     except Exception as error:
         raise BadCatalog(f"{path} cannot be opened ({_told(error)}); name a file that every worker can read") from error
     try:
+        if file is not None and file.peek(len(_ZIP_MAGIC)).startswith(_ZIP_MAGIC):
+            with closing(file):
+                file = buffered(io.BytesIO(_out_of_zip(path, file)))
         if file is not None and kind in (FITS, PARQUET) and packing_of(file.peek(MAGIC_BYTES)):
             # These are read from their ends.
             with closing(file):
@@ -222,6 +228,15 @@ def _opened(path: str, opener: Opener) -> Iterator[tuple[str, Any]]:
     finally:
         if file is not None:
             file.close()
+
+
+def _out_of_zip(path: str, file: BinaryIO) -> bytes:
+    """The one file in a zip archive, as the Transient Name Server packs its tables."""
+    with zipfile.ZipFile(file) as packed:
+        inside = [one for one in packed.infolist() if not one.is_dir()]
+        if len(inside) != 1:
+            raise BadCatalog(f"{path} holds {len(inside)} files; unpack it, and name the table")
+        return packed.read(inside[0])
 
 
 def _told(error: Exception) -> str:

@@ -6,16 +6,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import astropy.units as u
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alerts.catalogs.position_columns import find_positions
+from alerts.catalogs.table_positions import arrow_fields
 from broker.catalog_server.catalog import Declared, ServedCatalog
 from broker.catalog_server.texts import datatype, read_csv
 
-_USUAL = {
-    "ra": ("ra", "ra_deg", "_RAJ2000", "RAJ2000", "RAdeg", "RA_ICRS", "RArad", "raMean", "right_ascension"),
-    "dec": ("dec", "dec_deg", "_DEJ2000", "DEJ2000", "DEdeg", "DE_ICRS", "DErad", "decMean", "declination"),
-}
 _CHOICES = ("ra", "dec", "pmra", "pmdec", "epoch", "match_epoch")
 
 
@@ -33,9 +32,11 @@ def from_file(path: str | Path, chosen: Mapping[str, str] | None = None) -> Serv
         if file.suffix not in (".parquet", ".csv"):
             raise ValueError("this is neither Parquet (.parquet) nor CSV (.csv)")
         table = pq.read_table(file) if file.suffix == ".parquet" else read_csv(file.read_bytes())
-        found = {name: given.get(name) or _usual(name, table.column_names) for name in _USUAL}
+        found = find_positions("it", arrow_fields(table.schema), given.get("ra"), given.get("dec"))
+        if told := next((unit for unit in (found.ra_unit, found.dec_unit) if unit not in (None, u.deg)), None):
+            raise ValueError(f"its positions are in {told}; what is served is served as it is, so write them in degrees")
         epoch, match_epoch = (_jyear(name, given.get(name, "2000")) for name in ("epoch", "match_epoch"))
-        declared = Declared(found["ra"], found["dec"], given.get("pmra"), given.get("pmdec"), epoch, match_epoch)
+        declared = Declared(found.ra, found.dec, given.get("pmra"), given.get("pmdec"), epoch, match_epoch)
         return ServedCatalog(table, declared) if file.suffix == ".parquet" else _of_texts(table, declared)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -53,14 +54,6 @@ def from_answer(path: str | Path, first_column: str, declared: Declared) -> Serv
 
 def _of_texts(table: pa.Table, declared: Declared) -> ServedCatalog:
     return ServedCatalog(table, declared, datatypes={name: datatype(table.column(name)) for name in table.column_names})
-
-
-def _usual(what: str, names: list[str]) -> str:
-    lower = {name.lower(): name for name in reversed(names)}
-    for usual in _USUAL[what]:
-        if usual.lower() in lower:
-            return lower[usual.lower()]
-    raise ValueError(f"no column has a usual name for {what}; say which one it is ({what}=NAME): {', '.join(names)}")
 
 
 def _jyear(key: str, text: str) -> float:

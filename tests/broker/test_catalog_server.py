@@ -127,7 +127,7 @@ def test_the_limits_of_the_service_hold_whatever_is_asked():
         ({"MAXREC": "0"}, "MAXREC is no number of rows"),
         ({"area": "zone"}, "allsky and cone"),
         ({"cat1": "i,ra,dec\n0,10,0\n1,nan,0\n"}, "Row 2 of the uploaded table is not on the sky"),
-        ({"cat1": "i,ra,dec\n0,10,0\n1,360,0\n"}, "Row 2 of the uploaded table is not on the sky"),
+        ({"cat1": "i,ra,dec\n0,10,0\n1,361,0\n"}, "Row 2 of the uploaded table is not on the sky"),
         ({"cat1": "i,ra,dec\n0,10,90.1\n"}, "Row 1 of the uploaded table is not on the sky"),
         ({"cat1": "i,ra,dec\n0,10h,0\n"}, "holds what is no number"),
         ({"cat1": "i,ra,dec\n0,10\n"}, "The uploaded table is no CSV"),
@@ -197,7 +197,18 @@ def test_columns_of_a_file_can_be_chosen(tmp_path: Path):
     assert (len(fast), fast.left_out) == (1, 2)
     with CatalogServer({"a/b": fast}) as server:
         assert len(rows(server, upload((269.4520769586, 4.6933649666)), cat2="a/b", distMaxArcsec="0.1")) == 1
-    assert len(from_file(tmp_path / "fast.csv", {"dec": "delta"}).near(np.array([1.0]), np.array([4.73942005]), 1.0)) == 1
+    others = from_file(tmp_path / "fast.csv", {"ra": "ra", "dec": "delta"})
+    assert len(others.near(np.array([1.0]), np.array([4.73942005]), 1.0)) == 1
+
+
+def test_positions_that_are_not_icrs_degrees_are_not_served(tmp_path: Path):
+    radians = pa.schema([pa.field("ra", pa.float64(), metadata={"unit": "rad"}), pa.field("dec", pa.float64())])
+    pq.write_table(pa.table({"ra": [0.1], "dec": [0.2]}, schema=radians), tmp_path / "radians.parquet")
+    with pytest.raises(ValueError, match=r"radians.parquet: its positions are in rad; .* write them in degrees"):
+        from_file(tmp_path / "radians.parquet")
+    (tmp_path / "old.csv").write_text("RAB1950,DEB1950\n1,2\n")
+    with pytest.raises(ValueError, match=r"old.csv: it has no ICRS positions, but column 'RAB1950' in B1950"):
+        from_file(tmp_path / "old.csv")
 
 
 def test_what_stands_in_a_csv_file_is_served_as_it_stands_there(tmp_path: Path):
@@ -211,9 +222,9 @@ def test_what_stands_in_a_csv_file_is_served_as_it_stands_there(tmp_path: Path):
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({}, "no column has a usual name for ra; say which one it is"),
+        ({}, "no columns of it are known to hold positions; say which with ra=..&dec=.."),
         ({"ra": "alpha", "dec": "name"}, "the column name does not hold numbers"),
-        ({"ra": "alpha", "dec": "beta"}, "no column beta; it has alpha, delta, name"),
+        ({"ra": "alpha", "dec": "beta"}, "it has no column 'beta'; it has alpha, delta, name"),
         ({"ra": "alpha", "dec": "delta", "pmra": "delta"}, "pmra needs pmdec"),
         ({"ra": "alpha", "dec": "delta", "epoch": "J2000"}, "epoch=J2000 is no Julian year"),
         ({"id": "name"}, "id cannot be chosen"),

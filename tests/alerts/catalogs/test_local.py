@@ -366,7 +366,7 @@ def damaged(path: str, data: bytes) -> str:
 def test_files_that_are_not_there_or_not_what_their_name_says(tmp_path):
     with pytest.raises(BadCatalog, match=r"cannot be opened \(FileNotFoundError.*every worker can read"):
         check_local(str(tmp_path / "none.parquet"), {})
-    with pytest.raises(BadCatalog, match=r"must end in \.parquet, \.csv, \.tsv, \.fits, .* or that and \.gz, \.bz2, \.xz"):
+    with pytest.raises(BadCatalog, match=r"must end in \.parquet, \.csv, \.tsv, \.fits, .* or that and \.gz, \.bz2, \.xz, \.zip"):
         check_local(str(tmp_path / "stars.txt"), {})
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(BadCatalog, match=r"the folder .* holds no \.parquet file"):

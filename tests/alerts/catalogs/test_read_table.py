@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import zipfile
 
 import astropy.units as u
 import numpy as np
@@ -69,6 +72,25 @@ def test_text_tables_as_people_have_them(tmp_path, name, packed):
     table = read_astropy(str(path))
     ra, dec = table_positions(str(path), table)
     np.testing.assert_allclose([ra, dec], [[150.1, 10.5], [2.2, -45.25]], atol=1e-9)
+
+
+def test_a_table_alone_in_a_zip_as_the_transient_name_server_packs_it(tmp_path):
+    path = tmp_path / "tns_public_objects_20261101.csv.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("tns_public_objects_20261101.csv", TNS)
+    assert where(open_local(str(path), {"id": "name"})) == EXPECTED
+    assert len(read_astropy(str(path))) == 2
+    with zipfile.ZipFile(path, "a") as packed:
+        packed.writestr("readme.txt", "no table")
+    with pytest.raises(BadCatalog, match="holds 2 files; unpack it"):
+        check_local(str(path), {})
+
+
+@pytest.mark.parametrize("packed", [bz2.compress, lzma.compress])
+def test_tables_in_bzip2_and_xz(tmp_path, packed):
+    path = tmp_path / f"stars.csv.{'bz2' if packed is bz2.compress else 'xz'}"
+    path.write_bytes(packed(TNS.encode()))
+    assert where(open_local(str(path), {"id": "name"})) == EXPECTED
 
 
 def votable(table: Table) -> bytes:
