@@ -76,8 +76,10 @@ def read_header(path: str, opener: Opener) -> Header:
     with _opened(path, opener) as (kind, file):
         if kind in (PARQUET, PARTS):
             with closing(_parquet(path, file)) as parts:
-                counts, schemas = zip(*((one.metadata.num_rows, one.schema_arrow) for one in parts), strict=True)
-            schema = pa.unify_schemas(schemas, promote_options="permissive")
+                counts, schemas = zip(
+                    *((one.metadata.num_rows, _schema(one.schema_arrow, keys)) for one, keys in parts), strict=True
+                )
+            schema = pa.unify_schemas(schemas)
             return _header(path, schema.names, schema.types, arrow_fields(schema), sum(counts))
         if kind == FITS:
             with fits_table(path, file) as hdu:
@@ -101,7 +103,8 @@ def read_table(
     with _opened(path, opener) as (kind, file):
         if kind in (PARQUET, PARTS):
             with closing(_parquet(path, file)) as parts:
-                return _whole(pa.concat_tables([one.read() for one in parts], promote_options="permissive"))
+                # Not "permissive": integers of one part and floats of another would all be floats, ids among them.
+                return _whole(pa.concat_tables([_keyed(one.read(), keys) for one, keys in parts], promote_options="default"))
         if kind == FITS:
             with fits_table(path, file) as hdu:
                 table = Table.read(hdu, mask_invalid=False, character_as_bytes=True)
@@ -166,14 +169,27 @@ def _csv_header(path: str, file: io.BufferedReader) -> Header:
     return Header(kinds, frozenset(names) - frozenset(wrong), frozenset(names), fields, not columns, wrong)
 
 
-def _parquet(path: str, file: BinaryIO | None) -> Generator[Any, None, None]:
-    """The Parquet files of a path, opened one by one."""
+def _parquet(path: str, file: BinaryIO | None) -> Generator[tuple[Any, dict[str, str]], None, None]:
+    """The Parquet files of a path, opened one by one, and what the names of their folders say: ``band=g`` is a column."""
     if file is not None:
-        yield pq.ParquetFile(file)
+        yield pq.ParquetFile(file), {}
         return
     for part in parts_of(path):
+        keys = dict(name.split("=", 1) for name in Path(part).relative_to(path).parts[:-1] if "=" in name)
         with builtins.open(part, "rb") as opened:
-            yield pq.ParquetFile(opened)
+            yield pq.ParquetFile(opened), keys
+
+
+def _schema(schema: pa.Schema, keys: dict[str, str]) -> pa.Schema:
+    for name in (one for one in keys if one not in schema.names):
+        schema = schema.append(pa.field(name, pa.string()))
+    return schema
+
+
+def _keyed(table: pa.Table, keys: dict[str, str]) -> pa.Table:
+    for name in (one for one in keys if one not in table.column_names):
+        table = table.append_column(name, pa.array([keys[name]] * table.num_rows, pa.string()))
+    return table
 
 
 def _astropy(kind: str, file: io.BufferedReader) -> Table:

@@ -18,7 +18,7 @@ from astropy.table import MaskedColumn, QTable, Table
 
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.local import check_local, open_local, shared_local
-from alerts.catalogs.read_table import open_local_file, read_astropy, read_table
+from alerts.catalogs.read_table import open_local_file, read_astropy, read_header, read_table
 from alerts.catalogs.table_positions import table_positions
 
 LONG_ID = 4472832130942575872
@@ -189,6 +189,9 @@ def test_a_folder_of_parquet_parts(tmp_path):
     assert where(open_local(str(folder), {"id": "name"})) == EXPECTED
     assert read_table(str(folder), open_local_file).column("id").to_pylist() == [LONG_ID, LONG_ID + 1]
     assert len(read_astropy(str(folder))) == 2
+    # What the folders' names say, as Hive and HATS have it.
+    assert read_table(str(folder), open_local_file).column("Norder").to_pylist() == ["0", "1"]
+    assert "Norder" in read_header(str(folder), open_local_file).kinds
     first = shared_local(str(folder), {})
     assert shared_local(str(folder), {}) is first
     pq.write_table(pa.table({"name": ["new"], "id": [7], "ra": [1.0], "dec": [2.0]}), folder / "more.parquet")
@@ -197,6 +200,14 @@ def test_a_folder_of_parquet_parts(tmp_path):
     empty.mkdir()
     with pytest.raises(BadCatalog, match=r"holds no \.parquet file"):
         check_local(str(empty), {})
+
+
+def test_parts_of_which_one_has_floats_for_ids_are_refused(tmp_path):
+    pq.write_table(pa.table({"id": [LONG_ID], "ra": [1.0], "dec": [2.0]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": [1.0], "ra": [1.0], "dec": [2.0]}), tmp_path / "b.parquet")
+    for read in (read_header, read_table):
+        with pytest.raises(BadCatalog, match=r"cannot be read as a folder of Parquet parts .*id"):
+            read(str(tmp_path), open_local_file)
 
 
 def test_an_id_of_19_digits_is_exact_from_every_format(tmp_path):
