@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pyarrow.csv as pa_csv
 
 from alerts.catalogs.catalog import BadCatalog
 
+_LOG = logging.getLogger(__name__)
 CSV_BLOCK_BYTES = 2**20
 _MAX_PREAMBLE_BYTES = 2**18
 _INTEGER = r"^(0|-?[1-9][0-9]*)$"
@@ -52,7 +54,7 @@ def csv_reader(
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    rest: Any = _Rows(found.begun, stream, found.delimiter.encode() if found.blanks else b"")
+    rest: Any = _Rows(path if most_bytes is None else None, found, stream)
     if most_bytes is not None:
         rest = io.BytesIO(io.BufferedReader(rest).read(most_bytes) or b"\n")
     else:
@@ -129,10 +131,14 @@ class _Rows(io.RawIOBase):
     Pieces without such a line, all but a few, go on as they are.
     """
 
-    def __init__(self, begun: bytes, stream: io.BufferedReader, delimiter: bytes) -> None:
-        self._begun, self._stream, self._delimiter = begun, stream, delimiter
+    def __init__(self, path: str | None, preamble: _Preamble, stream: io.BufferedReader) -> None:
+        """``path`` is named where it has to be said that a line is left out which could be a row."""
+        self._path, self._stream = path, stream
+        self._begun, self._delimiter, self._blanks = preamble.begun, preamble.delimiter.encode(), preamble.blanks
+        self._columns = len(preamble.names)
         self._quoted = False
         self._held = b""
+        self._like_rows = 0
 
     def readable(self) -> bool:
         return True
@@ -144,6 +150,7 @@ class _Rows(io.RawIOBase):
                 piece += self._stream.readline()
             piece, self._begun = self._begun + piece, b""
             if not piece:
+                self._say()
                 return 0
             self._held = self._kept(piece)
         count = min(len(buffer), len(self._held))
@@ -152,7 +159,7 @@ class _Rows(io.RawIOBase):
         return count
 
     def _kept(self, piece: bytes) -> bytes:
-        if self._delimiter:
+        if self._blanks:
             piece = re.sub(re.escape(self._delimiter) + rb' +(?=")', self._delimiter, piece)
             piece = re.sub(rb'"[ \t]+(?=' + re.escape(self._delimiter) + rb")", b'"', piece)
         if not piece.startswith(b"#") and b"\n#" not in piece:
@@ -163,7 +170,15 @@ class _Rows(io.RawIOBase):
             if self._quoted or not line.startswith(b"#"):
                 lines.append(line)
                 self._quoted ^= line.count(b'"') % 2 == 1
+            else:
+                self._like_rows += self._columns > 1 and line.count(self._delimiter) == self._columns - 1
         return b"".join(lines)
+
+    def _say(self) -> None:
+        if self._path and self._like_rows:
+            text = "%s: %d lines that begin with # are taken for remarks, though they have as many values as there are columns"
+            _LOG.warning(text, self._path, self._like_rows)
+            self._like_rows = 0
 
 
 def check_names(path: str, names: Iterable[str]) -> None:

@@ -74,6 +74,20 @@ def test_text_tables_as_people_have_them(tmp_path, name, packed):
     np.testing.assert_allclose([ra, dec], [[150.1, 10.5], [2.2, -45.25]], atol=1e-9)
 
 
+def test_a_row_behind_a_hash_is_left_out_and_that_is_said(tmp_path, caplog):
+    path = tmp_path / "stars.csv"
+    path.write_text("name,ra,dec\n2026abc,150.1,2.2\n#2026xyz,1,2\n# a remark, and no row\n2026abd,10.5,-45.25\n")
+    assert where(open_local(str(path), {"id": "name"})) == EXPECTED
+    said = [one.getMessage() for one in caplog.records]
+    assert said == [
+        f"{path}: 1 lines that begin with # are taken for remarks, though they have as many values as there are columns"
+    ]
+    caplog.clear()
+    path.write_text('name,ra,dec,remark\n2026abc,150.1,2.2,"two\n#lines, of,one,text"\n2026abd,10.5,-45.25,\n')
+    assert where(open_local(str(path), {"id": "name"})) == EXPECTED
+    assert not caplog.records
+
+
 def test_a_table_alone_in_a_zip_as_the_transient_name_server_packs_it(tmp_path):
     path = tmp_path / "tns_public_objects_20261101.csv.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
