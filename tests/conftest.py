@@ -7,12 +7,54 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+OURS = HERE / "data"
+"""Real packets whose licence lets us keep them: see NOTICE.md there."""
+
+
+class RealData:
+    """Real survey packets by their place: those in ``tests/data``, and all others where a larger set is at hand.
+
+    The larger set is ``$PITT_BROKER_DATA``, else ``../shared/data`` beside the project. A test that asks for what is in neither
+    is skipped and says so.
+    """
+
+    def __init__(self) -> None:
+        larger = Path(os.environ.get("PITT_BROKER_DATA", HERE.parents[1] / "shared" / "data"))
+        self.larger = larger if larger.is_dir() else None
+        self._roots = [OURS, *([larger] if self.larger else [])]
+
+    def __truediv__(self, name: str | Path) -> Path:
+        """A file, our own first; or a folder, the fullest there is."""
+        found = [root / name for root in self._roots if (root / name).exists()]
+        if not found:
+            _skip(str(name))
+        return found[0] if found[0].is_file() else found[-1]
+
+    def glob(self, pattern: str) -> list[Path]:
+        """The files that match, in order of their places, each once."""
+        found: dict[Path, Path] = {}
+        for root in self._roots:
+            for path in root.glob(pattern):
+                found.setdefault(path.relative_to(root), path)
+        if not found:
+            _skip(pattern)
+        return [found[name] for name in sorted(found)]
+
+
+def _skip(name: str) -> None:
+    pytest.skip(f"no real packets {name}: set PITT_BROKER_DATA to the folder that holds ztf/, lsst/ and elasticc/")
+
 
 @pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real survey packets, which stay outside the project."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("PITT_BROKER_DATA", beside))
-    if not folder.is_dir():
-        pytest.skip(f"no real packets at {folder}: set PITT_BROKER_DATA to the folder that holds ztf/, lsst/ and elasticc/")
-    return folder
+def real_data() -> RealData:
+    """Real survey packets."""
+    return RealData()
+
+
+@pytest.fixture(scope="session")
+def all_real_data(real_data: RealData) -> RealData:
+    """The larger set of real packets, for what is said of all of them; where it is not at hand the test is skipped."""
+    if real_data.larger is None:
+        _skip("of the larger set")
+    return real_data

@@ -14,6 +14,7 @@ from broker import cli
 from broker import warehouse as warehouses
 from broker.info import info, text
 from tests.alerts.test_cutouts import records
+from tests.conftest import RealData
 from tests.nights import run
 
 SENT = {
@@ -26,18 +27,18 @@ SENT = {
 
 
 @pytest.fixture(scope="module")
-def folder(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(real_data: RealData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("warehouse")
     assert run(found, *(real_data / path for path in SENT.values())) == 0
     return found
 
 
-def first(real_data: Path, survey: str) -> dict[str, Any]:
+def first(real_data: RealData, survey: str) -> dict[str, Any]:
     return next(iter(records(real_data / SENT[survey])))
 
 
 @pytest.mark.parametrize("survey", SENT)
-def test_a_cone_tells_the_brightness_of_each_survey(real_data: Path, folder: Path, survey: str) -> None:
+def test_a_cone_tells_the_brightness_of_each_survey(real_data: RealData, folder: Path, survey: str) -> None:
     packet, facts = first(real_data, survey), SURVEYS[survey]
     own = packet.get("candidate") or packet["diaSource"]
     with warehouses.open(str(folder)) as opened:
@@ -60,7 +61,7 @@ def test_a_cone_tells_the_brightness_of_each_survey(real_data: Path, folder: Pat
         assert (row["flux_njy"], row["flux_err_njy"]) == (pytest.approx(own["psfFlux"]), pytest.approx(own["psfFluxErr"]))
 
 
-def test_what_faded_is_negative_in_an_objects_rows(real_data: Path, folder: Path) -> None:
+def test_what_faded_is_negative_in_an_objects_rows(real_data: RealData, folder: Path) -> None:
     packet = first(real_data, "ztf")
     assert packet["candidate"]["isdiffpos"] == "f"
     with warehouses.open(str(folder)) as opened:
@@ -70,7 +71,7 @@ def test_what_faded_is_negative_in_an_objects_rows(real_data: Path, folder: Path
     assert row["jd_utc"] == packet["candidate"]["jd"]
 
 
-def test_the_answer_of_a_command_has_it(folder: Path, real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_answer_of_a_command_has_it(folder: Path, real_data: RealData, capsys: pytest.CaptureFixture[str]) -> None:
     packet = first(real_data, "lsst")
     number = packet["diaSource"]["diaObjectId"]
     assert cli.main(["query", "--object", str(number), "--warehouse", str(folder), "--format", "json"]) == 0
@@ -79,7 +80,7 @@ def test_the_answer_of_a_command_has_it(folder: Path, real_data: Path, capsys: p
     assert (row["time_reference"], row["n_points"]) == ("midpoint", 1 + 1 + 1)
 
 
-def test_info_tells_it_in_words(real_data: Path, folder: Path) -> None:
+def test_info_tells_it_in_words(real_data: RealData, folder: Path) -> None:
     lines = {}
     for survey in SENT:
         packet = first(real_data, survey)
@@ -105,7 +106,7 @@ def test_what_is_not_known_is_said() -> None:
     assert of_packet({"candid": 1}, SURVEYS["ztf"]) is None
 
 
-def test_a_warehouse_without_histories_can_be_asked(real_data: Path, tmp_path: Path) -> None:
+def test_a_warehouse_without_histories_can_be_asked(real_data: RealData, tmp_path: Path) -> None:
     assert run(tmp_path, real_data / SENT["ztf"], flags=("--no_history",)) == 0
     packet = first(real_data, "ztf")
     with warehouses.open(str(tmp_path)) as opened:

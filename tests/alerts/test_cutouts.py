@@ -25,6 +25,7 @@ from PIL import Image as Pictures
 from alerts.cutouts import MAX_STAMP_BYTES, BadStamp, read_stamp, source_pixel, to_pixels
 from broker.simulation.stamps import FITS_BLOCK, Images, Scene, Star, fits_header, on_chip, paint, ztf_stamp
 from tests.alerts.making import examples
+from tests.conftest import RealData
 
 CHIP = (3072, 3080)
 """Columns and rows of a ZTF chip."""
@@ -84,7 +85,7 @@ def fits_file(hdus: Sequence[Any]) -> bytes:
 # What is in a stamp
 
 
-def test_all_real_fits_stamps_are_what_astropy_reads(real_data: Path) -> None:
+def test_all_real_fits_stamps_are_what_astropy_reads(real_data: RealData) -> None:
     archives = [*real_data.glob("ztf/**/*public*.tar.gz"), *real_data.glob("lsst/nightly/*.tar.gz")]
     files = [*real_data.glob("ztf/**/*.avro"), *real_data.glob("other_surveys/*/*.avro"), *real_data.glob("lsst/ocf/*.avro")]
     read = 0
@@ -96,7 +97,7 @@ def test_all_real_fits_stamps_are_what_astropy_reads(real_data: Path) -> None:
     assert read > 3000
 
 
-def test_real_jpeg_stamps_stand_on_their_lowest_row(real_data: Path) -> None:
+def test_real_jpeg_stamps_stand_on_their_lowest_row(real_data: RealData) -> None:
     for number, record in enumerate(records(real_data / "ztf/nightly/ztf_commissioning_20171218.tar.gz")):
         if number == 20:
             break
@@ -175,7 +176,7 @@ def test_arrow_arrays_give_the_same_as_lists(batch: list[bytes | None], form: st
     assert found.faults == {}
 
 
-def test_pixels_that_a_template_does_not_cover_are_missing(real_data: Path) -> None:
+def test_pixels_that_a_template_does_not_cover_are_missing(real_data: RealData) -> None:
     found = 0
     for record in records(real_data / "ztf/nightly/ztf_public_20231012.tar.gz"):
         data = stamps_of(record)["template"]
@@ -239,7 +240,7 @@ def test_the_source_of_a_simulated_stamp_stays_in_the_middle(edge: str) -> None:
     assert (edge == "just whole") == bool(there.all())
 
 
-def test_cut_real_stamps_are_put_where_the_chip_says(real_data: Path) -> None:
+def test_cut_real_stamps_are_put_where_the_chip_says(real_data: RealData) -> None:
     stamps, places, edges = [], [], set()
     for path in [
         *real_data.glob("ztf/nightly/*public*.tar.gz"),
@@ -264,7 +265,7 @@ def test_cut_real_stamps_are_put_where_the_chip_says(real_data: Path) -> None:
     assert len(stamps) >= 12
 
 
-def test_the_sources_of_cut_real_jpegs_are_in_the_middle(real_data: Path) -> None:
+def test_the_sources_of_cut_real_jpegs_are_in_the_middle(real_data: RealData) -> None:
     stamps, places = [], []
     for record in records(real_data / "ztf/nightly/ztf_commissioning_20171218.tar.gz"):
         data = stamps_of(record)["difference"]
@@ -295,7 +296,7 @@ def test_the_side_on_which_a_stamp_is_cut_is_not_guessed() -> None:
         source_pixel((50, 63), None, 63, xpos=100.0)
 
 
-def test_rubin_stamps_of_all_sizes_have_their_source_in_the_middle(real_data: Path) -> None:
+def test_rubin_stamps_of_all_sizes_have_their_source_in_the_middle(real_data: RealData) -> None:
     stamps = [data for one in records(real_data / "lsst/nightly/lsst_20260310_v10_0.tar.gz") for data in stamps_of(one).values()]
     for side in (63, 21):
         found = to_pixels(stamps, side=side)
@@ -460,7 +461,7 @@ def ratio(stamps: Sequence[bytes]) -> float:
     return statistics.median(spent["naive"]) / statistics.median(spent["ours"])
 
 
-def test_stamps_become_pixels_six_times_faster_than_by_gunzip_and_astropy(real_data: Path) -> None:
+def test_stamps_become_pixels_six_times_faster_than_by_gunzip_and_astropy(real_data: RealData) -> None:
     stamps: list[bytes] = []
     for record in records(real_data / "ztf/nightly/ztf_public_20231018.tar.gz"):
         # Whole ones: the naive way does not know where to put the others.

@@ -18,6 +18,7 @@ from alerts.surveys import SURVEYS
 from broker import warehouse as warehouses
 from broker.pictures import plot_light_curve
 from tests.alerts.test_cutouts import records
+from tests.conftest import RealData
 from tests.nights import run
 
 ZTF, LSST = SURVEYS["ztf"], SURVEYS["lsst"]
@@ -153,7 +154,7 @@ def test_the_distance_of_the_reference_is_in_pixels_or_in_arcsec_path_by_path() 
     assert units == {"candidate": 1.012, "prv_candidates": 1.012, "fp_hists": 1.0}
 
 
-def test_units_of_the_reference_distance_hold_in_real_packets(real_data: Path) -> None:
+def test_units_of_the_reference_distance_hold_in_real_packets(real_data: RealData) -> None:
     # ranr, decnr are the reference source's place: in arcsec they are distnr x 1.012 away from the candidate.
     ratios = []
     for packet in records(real_data / FORCED_NIGHT):
@@ -195,7 +196,7 @@ def test_nothing_found_is_a_limit_and_a_detection_without_a_value_is_none() -> N
     assert (own["kind"], own["mag"], own["flux_njy"], own["is_negative"]) == ("detection", None, None, None)
 
 
-def test_flagged_forced_photometry_is_told_in_real_packets(real_data: Path) -> None:
+def test_flagged_forced_photometry_is_told_in_real_packets(real_data: RealData) -> None:
     flags: Counter[str] = Counter()
     usable = 0
     for night in ("20231012", "20240715"):
@@ -208,7 +209,7 @@ def test_flagged_forced_photometry_is_told_in_real_packets(real_data: Path) -> N
     assert flags == {None: 303, "procstatus 56": 18}
 
 
-def test_rubins_failed_fits_are_flagged(real_data: Path) -> None:
+def test_rubins_failed_fits_are_flagged(real_data: RealData) -> None:
     flags: Counter[str | None] = Counter()
     failed = 0
     for packet in records(real_data / RUBIN_NIGHT):
@@ -235,7 +236,7 @@ def test_a_flagged_point_looks_otherwise_and_is_counted() -> None:
     assert drawn["forced photometry, flagged (1)"].get_marker() == flagged.get_marker()
 
 
-def test_fainter_than_the_reference_is_told_in_a_real_night(real_data: Path) -> None:
+def test_fainter_than_the_reference_is_told_in_a_real_night(real_data: RealData) -> None:
     # Only isdiffpos is of use in this night: the times of its histories were altered.
     signs = [
         rows([packet], alert_id=packet["candid"])[0]["is_negative"]
@@ -244,7 +245,7 @@ def test_fainter_than_the_reference_is_told_in_a_real_night(real_data: Path) -> 
     assert Counter(signs) == {False: 178, True: 42}
 
 
-def test_rubins_fluxes_are_once_per_visit_detector_and_band(real_data: Path) -> None:
+def test_rubins_fluxes_are_once_per_visit_detector_and_band(real_data: RealData) -> None:
     for number, packet in enumerate(records(real_data / RUBIN_NIGHT)):
         found = rows([packet], LSST)
         sources = [packet["diaSource"], *(packet["prvDiaSources"] or [])]
@@ -267,7 +268,7 @@ def test_rubins_fluxes_are_once_per_visit_detector_and_band(real_data: Path) -> 
             break
 
 
-def test_ztfs_times_are_those_of_the_packet_to_the_last_bit(real_data: Path) -> None:
+def test_ztfs_times_are_those_of_the_packet_to_the_last_bit(real_data: RealData) -> None:
     for packet in records(real_data / FORCED_NIGHT):
         [own] = rows([packet], alert_id=packet["candid"])
         assert own["jd_utc"] == packet["candidate"]["jd"]
@@ -275,14 +276,14 @@ def test_ztfs_times_are_those_of_the_packet_to_the_last_bit(real_data: Path) -> 
         assert own["time_reference"] == "start"
 
 
-def test_decams_magnitudes_are_its_own(real_data: Path) -> None:
+def test_decams_magnitudes_are_its_own(real_data: RealData) -> None:
     packet = next(iter(records(real_data / "other_surveys/decam/alert.avro")))
     [row] = rows([packet], SURVEYS["decam"], kind="detection")
     assert row["mag"] == pytest.approx(packet["candidate"]["forcediffimmag"], abs=1e-4)
     assert row["mag_err"] == pytest.approx(packet["candidate"]["forcediffimmagunc"], abs=1e-4)
 
 
-def test_where_nobody_says_ab_there_is_no_flux(real_data: Path) -> None:
+def test_where_nobody_says_ab_there_is_no_flux(real_data: RealData) -> None:
     packet = next(iter(records(real_data / "other_surveys/winter/3608701.avro")))
     [row] = rows([packet], SURVEYS["winter"], alert_id=packet["candid"])
     assert (row["mag_system"], row["flux_njy"]) == (None, None)
@@ -300,7 +301,7 @@ def test_without_facts_it_says_so() -> None:
 # From a warehouse
 
 
-def test_a_warehouse_gives_the_table_of_all_its_packets(real_data: Path, tmp_path: Path) -> None:
+def test_a_warehouse_gives_the_table_of_all_its_packets(real_data: RealData, tmp_path: Path) -> None:
     for archive in ("ztf/nightly/ztf_public_20200202.tar.gz", RUBIN_NIGHT):
         assert run(tmp_path, real_data / archive) == 0
     ztf: dict[str, list[dict[str, Any]]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -18,6 +17,7 @@ from alerts.orientation import sky_of_pixels
 from alerts.surveys import SURVEYS
 from broker.simulation import simulate_packets
 from tests.alerts.test_cutouts import records
+from tests.conftest import RealData
 
 Places = list[tuple[float, float, float, float]]
 ZTF_NIGHTS = ("ztf_commissioning_20171218", "ztf_public_20181129", "ztf_public_20231012", "ztf_public_20240715")
@@ -41,20 +41,21 @@ def ztf_exposures(packets: Iterable[dict[str, Any]], least: int) -> dict[tuple[i
 
 
 @pytest.mark.parametrize("night", ZTF_NIGHTS)
-def test_in_every_quadrant_of_ztf_row_0_is_in_the_north_and_column_0_in_the_east(real_data: Path, night: str) -> None:
+def test_in_every_quadrant_of_ztf_row_0_is_in_the_north_and_column_0_in_the_east(real_data: RealData, night: str) -> None:
     exposures = ztf_exposures(records(real_data / f"ztf/nightly/{night}.tar.gz"), 5)
     assert exposures
     for key, places in exposures.items():
         assert fitted(places) == pytest.approx(np.array(SURVEYS["ztf"].sky_of_pixels_arcsec), abs=0.025), key
 
 
-def test_quadrants_of_all_four_kinds_were_looked_at(real_data: Path) -> None:
+def test_quadrants_of_all_four_kinds_were_looked_at(real_data: RealData) -> None:
     exposures = ztf_exposures(records(real_data / "ztf/nightly/ztf_public_20181129.tar.gz"), 5)
     assert {rcid % 4 for _, rcid in exposures} == {0, 1, 2, 3}
 
 
-def test_winter(real_data: Path) -> None:
-    sent = [next(iter(records(path))) for path in sorted(real_data.glob("other_surveys/winter/*.avro"))]
+def test_winter(all_real_data: RealData) -> None:
+    real_data = all_real_data
+    sent = [next(iter(records(path))) for path in real_data.glob("other_surveys/winter/*.avro")]
     places = [tuple(one["candidate"][name] for name in ("xpos", "ypos", "ra", "dec")) for one in sent]
     assert len({one["candidate"]["jd"] for one in sent}) == 1
     assert fitted(places) == pytest.approx(np.array(SURVEYS["winter"].sky_of_pixels_arcsec), abs=0.02)
@@ -76,8 +77,8 @@ def test_winter(real_data: Path) -> None:
         assert brightness(x, y) > 5 * max(brightness(-x, y), brightness(-x, -y), brightness(y, x))
 
 
-def test_pgir(real_data: Path) -> None:
-    for path in sorted(real_data.glob("other_surveys/pgir/*.avro")):
+def test_pgir(real_data: RealData) -> None:
+    for path in real_data.glob("other_surveys/pgir/*.avro"):
         packet = next(iter(records(path)))
         own = packet["candidate"]
         same = ("field", "quadpos", "subquadpos")
@@ -91,7 +92,7 @@ LSST = {"lsst_20260310_v10_0": {47.6, 131.2}, "lsst_test_v7_4": set(), "lsst_tes
 
 
 @pytest.mark.parametrize("night", LSST)
-def test_each_stamp_of_rubin_lies_as_its_own_header_says(real_data: Path, night: str) -> None:
+def test_each_stamp_of_rubin_lies_as_its_own_header_says(real_data: RealData, night: str) -> None:
     places: dict[tuple[int, int], dict[int, tuple[float, float, float, float]]] = defaultdict(dict)
     stamps: dict[int, tuple[tuple[int, int], bytes]] = {}
     for packet in records(real_data / f"lsst/nightly/{night}.tar.gz"):
@@ -121,7 +122,7 @@ def test_each_stamp_of_rubin_lies_as_its_own_header_says(real_data: Path, night:
     assert angles == LSST[night]
 
 
-def test_of_decam_nobody_knows(real_data: Path) -> None:
+def test_of_decam_nobody_knows(real_data: RealData) -> None:
     packet = next(iter(records(real_data / "other_surveys/decam/alert.avro")))
     assert sky_of_pixels(read_stamp(packet["cutoutScience"]), SURVEYS["decam"], (31, 31)) is None
 

@@ -36,6 +36,7 @@ from broker.catalog_server import (
     hipparcos2,
 )
 from tests.broker.test_catalog_server import FORM, post, rows, upload
+from tests.conftest import RealData
 
 SIRIUS, VEGA = (101.28715533, -16.71611586), (279.23473479, 38.78368896)
 """SIMBAD, ICRS, epoch 2000; HIP 32349 and 91262."""
@@ -180,8 +181,8 @@ def test_astroquery_works_as_it_comes(stars, astroquery):
     assert (len(empty), empty.colnames[:5]) == (0, ["angDist", "star", "ra", "dec", "_RAJ2000"])
 
 
-def test_a_recorded_answer_is_given_again_row_by_row(real_data: Path):
-    folder = real_data / "catalogs" / "cds_xmatch_allwise"
+def test_a_recorded_answer_is_given_again_row_by_row(real_data: RealData):
+    folder = real_data / "catalogs/cds_xmatch_allwise"
     catalog = from_answer(folder / "response.csv", "AllWISE", Declared("RAJ2000", "DEJ2000"))
     with open(folder / "response.csv", newline="") as file:
         recorded = {row["id_in"]: row for row in csv.DictReader(file)}

@@ -27,6 +27,7 @@ from broker import download
 from broker import ztf_archive as ztfa
 from broker.archive import part, remote
 from tests.broker.archive_server import ArchiveServer, Fault, pack, simulated_members
+from tests.conftest import RealData
 
 OLDEST, MIDDLE, NEWEST = (f"ztf_public_202609{day}.tar.gz" for day in (15, 16, 17))
 NAMES = [OLDEST, MIDDLE, NEWEST]
@@ -599,9 +600,9 @@ def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_real_nights_through_the_server(
-    server: ArchiveServer, here: Path, real_data: Path, caplog: pytest.LogCaptureFixture
+    server: ArchiveServer, here: Path, real_data: RealData, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = real_data / "ztf" / "nightly" / "ztf_public_20231012.tar.gz"
+    source = real_data / "ztf/nightly/ztf_public_20231012.tar.gz"
     (server.folder / source.name).write_bytes(source.read_bytes())
     server.faults[source.name] = [Fault(cut_after=300 * KB), Fault(status=503, retry_after="0")]
     with caplog.at_level(logging.WARNING, "broker.ztf_archive"):

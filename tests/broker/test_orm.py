@@ -31,8 +31,8 @@ from broker.orm import (
     CrossMatchRow,
     DeadLetter,
     DeadLetterRow,
-    ElasticcAlert,
     LSSTAlert,
+    LSSTAlertRow,
     PGIRAlert,
     ReadOnly,
     Run,
@@ -47,28 +47,45 @@ from pipelines.local_warehouse import connect
 from schemas import Column
 from schemas.tables import CROSSMATCHES
 from tests.compare import assert_row_equals_record
+from tests.conftest import RealData
 from tests.nights import ask, run, simulated, truth
 
 DOCS = Path(__file__).parents[2] / "docs" / "orm.md"
 _OTHERS = ("decam", "winter", "pgir")
 
 
-def real_packets(real_data: Path, folder: Path, some: int = 8) -> list[Path]:
+def real_packets(real_data: RealData, folder: Path, some: int = 8) -> list[Path]:
     """Real packets of all surveys (inputs of an ingest), of large archives about ``some``.
 
     There is NaN among them, two are sent under one id with different contents, and one has times deep in its history.
     """
-    ztf, rubin, others = real_data / "ztf", real_data / "lsst", real_data / "other_surveys"
-    for large in (
-        ztf / "nightly" / "ztf_commissioning_20171218.tar.gz",
-        rubin / "nightly" / "lsst_20260310_v10_0.tar.gz",
-        real_data / "elasticc" / "elasticc_v0_9.tar.gz",
-    ):
-        with tarfile.open(large) as archive:
+    larger = ("ztf/nightly/ztf_commissioning_20171218", "lsst/nightly/lsst_20260310_v10_0", "elasticc/elasticc_v0_9")
+    for name in larger if real_data.larger else ():
+        with tarfile.open(real_data / f"{name}.tar.gz") as archive:
             alerts = [member for member in archive.getmembers() if member.name.endswith(".avro")]
-            archive.extractall(folder / large.name, members=alerts[:: len(alerts) // some], filter="data")
-    official = [ztf / "by_version", rubin / "official_samples" / "fakeAlert_v8_0.avro"]
-    return [folder, ztf / "nightly" / "ztf_public_20200202.tar.gz", *official, *(others / name for name in _OTHERS)]
+            archive.extractall(folder / Path(name).name, members=alerts[:: len(alerts) // some], filter="data")
+    found = [real_data / "ztf/nightly/ztf_public_20200202.tar.gz", *(real_data / f"other_surveys/{name}" for name in _OTHERS)]
+    if real_data.larger:
+        return [folder, *found, real_data / "ztf/by_version", real_data / "lsst/official_samples/fakeAlert_v8_0.avro"]
+    # Those that the project keeps, and one of them sent again with other contents.
+    [twice] = conflicting(real_data / "ztf/nightly/ztf_commissioning_20171218_nan.tar.gz", folder)
+    rubin = real_data.glob("lsst/wire_confluent/*.bin")
+    return [*found, real_data / "ztf/nightly/ztf_commissioning_20171218_nan.tar.gz", twice, *rubin]
+
+
+def conflicting(archive: Path, folder: Path) -> list[Path]:
+    """The first packet of an archive with another brightness."""
+    with tarfile.open(archive) as opened:
+        member = next(iter(opened))
+        content = opened.extractfile(member)
+        assert content is not None
+        reader = fastavro.reader(content)
+        record = next(reader)
+    record["candidate"]["magpsf"] += 0.5
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "again.avro").open("wb") as file:
+        fastavro.writer(file, reader.writer_schema, [record])
+    return [folder / "again.avro"]
 
 
 def answers(alerts: Iterable[Any]) -> pa.Table:
@@ -167,7 +184,7 @@ def warehouse(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def real(real_data: RealData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real alerts of all surveys."""
     folder = tmp_path_factory.mktemp("real")
     assert run(folder / "warehouse", *real_packets(real_data, folder / "packets")) == 0
@@ -175,7 +192,7 @@ def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("which", ["warehouse", "real"])
-def test_every_column_of_every_model_is_what_sql_gives(which: str, request: pytest.FixtureRequest) -> None:
+def test_every_column_of_every_model_is_what_sql_gives(which: str, request: pytest.FixtureRequest, real_data: RealData) -> None:
     """Also for rows that are no entities: copies, conflicts, repeated questions. None is lost, none is another's."""
     folder = request.getfixturevalue(which)
     full = set()
@@ -198,7 +215,7 @@ def test_every_column_of_every_model_is_what_sql_gives(which: str, request: pyte
             "Run",
         }
     else:
-        prefixes = ("ZTF", "LSST", "Elasticc", "Decam", "Winter", "PGIR")
+        prefixes = ["ZTF", "LSST", "Decam", "Winter", "PGIR"] + ["Elasticc"] * (real_data.larger is not None)
         alerts = {f"{prefix}{suffix}" for prefix in prefixes for suffix in ("Alert", "AlertRow")}
         assert full == alerts | {f"{prefix}Cutouts" for prefix in prefixes} | {"Run"}
 
@@ -217,7 +234,7 @@ def test_models_are_those_of_the_schemas() -> None:
             assert re.search(rf"^{name} {column.type}.*{re.escape(column.description)}", model.__doc__, re.MULTILINE)
 
 
-def test_an_alert_is_its_packet(real: Path) -> None:
+def test_an_alert_is_its_packet(real: Path, all_real_data: RealData) -> None:
     """Field by field against fastavro's own reading of the file."""
     sources = {ZTFAlert: "ztf_public_20200202", LSSTAlert: "lsst_20260310_v10_0", WinterAlert: "winter"}
     with Session(real) as session:
@@ -239,7 +256,7 @@ def packet(source: str) -> io.BytesIO:
         return io.BytesIO(archive.extractfile(member).read())
 
 
-def test_ids_are_exact(real: Path) -> None:
+def test_ids_are_exact(real: Path, all_real_data: RealData) -> None:
     with Session(real) as session:
         ids = session.scalars(select(LSSTAlert.alert_id).where(LSSTAlert.schema_version == "10.0")).all()
         assert len(set(ids)) == 8
@@ -250,7 +267,7 @@ def test_ids_are_exact(real: Path) -> None:
             assert session.scalar(select(LSSTAlert.alert_id).where(LSSTAlert.diaSource["diaSourceId"] == one)) == one
 
 
-def test_values_keep_what_they_are(real: Path) -> None:
+def test_values_keep_what_they_are(real: Path, all_real_data: RealData) -> None:
     """NaN, NULL, -999, empty and false are five different things, and really in the data."""
     with Session(real) as session:
         old = session.scalars(select(ZTFAlert).where(ZTFAlert.schema_version == "1.3")).all()
@@ -401,14 +418,15 @@ def test_an_alert_knows_its_stamps_and_matches(warehouse: Path) -> None:
 def test_results_that_are_read_side_by_side_stay_apart(real: Path) -> None:
     """duckdb-engine's own connection gives the rows of the newer query for both."""
     with Session(real) as session:
-        names = select(ElasticcAlert.alert_id, ElasticcAlert.object_id).order_by(ElasticcAlert.alert_id)
+        names = select(LSSTAlertRow.alert_id, LSSTAlertRow.object_id).order_by(LSSTAlertRow.alert_id, LSSTAlertRow.source)
         alone = session.execute(names).all()
         assert len(alone) > 6
         first, second = session.execute(names), session.execute(select(ZTFAlert.object_id))
         assert second.all()
         assert first.all() == alone
         read = []
-        for alert in session.scalars(select(ElasticcAlert).order_by(ElasticcAlert.alert_id).execution_options(yield_per=2)):
+        ordered = select(LSSTAlertRow).order_by(LSSTAlertRow.alert_id, LSSTAlertRow.source)
+        for alert in session.scalars(ordered.execution_options(yield_per=2)):
             assert alert.crossmatches == []
             read.append((alert.alert_id, alert.object_id))
         assert read == [tuple(row) for row in alone]

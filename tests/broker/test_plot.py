@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pictures
 
 from broker import plot
+from tests.conftest import RealData
 from tests.nights import run, simulated, truth
 
 
@@ -78,7 +79,7 @@ def test_a_packet_of_an_archive_is_picked_by_its_id(night: Path, warehouse: Path
     assert svg[0] != svg[1]
 
 
-def test_packets_of_real_files(real_data: Path, tmp_path: Path) -> None:
+def test_packets_of_real_files(real_data: RealData, tmp_path: Path) -> None:
     for number, file in enumerate(
         (
             "ztf/by_version/v3.3_472263571115115000.avro",

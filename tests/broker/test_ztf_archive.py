@@ -29,6 +29,7 @@ from broker import ztf_archive as ztfa
 from broker.archive import index
 from broker.simulate import simulate_packets
 from tests.broker.archive_server import pack, simulated_members
+from tests.conftest import RealData
 
 NIGHT = "ztf_public_20260917.tar.gz"
 REAL = {
@@ -57,10 +58,10 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def real_nights(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def real_nights(real_data: RealData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
     for source, name in REAL.items():
-        shutil.copy(real_data / "ztf" / "nightly" / source, folder / name)
+        shutil.copy(real_data / f"ztf/nightly/{source}", folder / name)
     return folder
 
 
@@ -184,9 +185,9 @@ def test_get_alert_data_refuses(real_nights: Path) -> None:
             ztfa.get_alert_data(wrong, folder=real_nights)
 
 
-def test_of_copies_the_first_is_given(real_data: Path, tmp_path: Path) -> None:
+def test_of_copies_the_first_is_given(real_data: RealData, tmp_path: Path) -> None:
     # The survey's samples of schema 3.0 and 3.1 have one candid, and so have those of 3.2 and 3.3.
-    samples = sorted((real_data / "ztf" / "by_version").glob("v3.[0123]*.avro"))
+    samples = real_data.glob("ztf/by_version/v3.[0123]*.avro")
     packets = [sample.read_bytes() for sample in samples]
     candids = [record_in(packet)["candid"] for packet in packets]
     assert sorted(Counter(candids).values()) == [2, 2]
@@ -196,7 +197,7 @@ def test_of_copies_the_first_is_given(real_data: Path, tmp_path: Path) -> None:
     for packet in (packets[0], packets[2]):
         assert ztfa.get_alert_data(record_in(packet)["candid"], raw=True, folder=tmp_path) == packet
     # All versions of the schema, negative candids among them.
-    everything = sorted((real_data / "ztf" / "by_version").glob("*.avro"))
+    everything = real_data.glob("ztf/by_version/*.avro")
     pack(tmp_path / "ztf_public_20260918.tar.gz", [(sample.name, sample.read_bytes()) for sample in everything])
     (tmp_path / NIGHT).unlink()
     for sample in everything:
@@ -205,8 +206,8 @@ def test_of_copies_the_first_is_given(real_data: Path, tmp_path: Path) -> None:
         assert same(ztfa.get_alert_data(candid, folder=tmp_path), record_in(first.read_bytes())), sample.name
 
 
-def test_several_records_in_one_member(real_data: Path, tmp_path: Path) -> None:
-    several = (real_data / "ztf" / "multi_record" / "fink_20260322_part-3.avro").read_bytes()
+def test_several_records_in_one_member(real_data: RealData, tmp_path: Path) -> None:
+    several = (real_data / "ztf/multi_record/fink_20260322_part-3.avro").read_bytes()
     records = list(fastavro.reader(io.BytesIO(several)))
     pack(tmp_path / NIGHT, [("part-3.avro", several)])
     assert ztfa.get_number_local_alerts(folder=tmp_path) == len(records) == 31

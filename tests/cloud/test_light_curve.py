@@ -18,6 +18,7 @@ from alerts.records import read_datum
 from alerts.surveys import SURVEYS
 from alerts.wire_schemas import WireSchemas
 from broker import warehouse
+from tests.conftest import RealData
 from tests.emulators.cloud import Cloud
 from transforms.bigquery_tables import prepare
 
@@ -38,7 +39,7 @@ def packets_of(path: Path, survey: str) -> list[Packet]:
 
 
 @pytest.mark.parametrize("survey", NIGHTS)
-def test_a_light_curve_over_bigquery(cloud: Cloud, real_data: Path, survey: str) -> None:
+def test_a_light_curve_over_bigquery(cloud: Cloud, real_data: RealData, survey: str) -> None:
     dataset, packets = cloud.dataset(), packets_of(real_data / NIGHTS[survey], survey)
     rows = decode(packets).rows[survey].select(list(SURVEYS[survey].alerts_table.by_name)).to_pylist()
     with contextlib.closing(cloud.client()) as client:

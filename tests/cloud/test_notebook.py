@@ -17,16 +17,17 @@ from broker.catalog_server.catalog import Declared, ServedCatalog
 from broker.catalog_server.server import CatalogServer
 from tests.broker.archive_server import ArchiveServer
 from tests.broker.notebook import PAGE, TWOMASS
+from tests.conftest import RealData
 from tests.emulators.cloud import Cloud
 
 NIGHT, ALERTS = "ztf_public_20231012.tar.gz", 24
 
 
-def test_a_real_night_into_bigquery(cloud: Cloud, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_night_into_bigquery(cloud: Cloud, real_data: RealData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = cloud.dataset()
     archive = tmp_path / "archive"
     archive.mkdir()
-    shutil.copy(real_data / "ztf/nightly" / NIGHT, archive)
+    shutil.copy(real_data / f"ztf/nightly/{NIGHT}", archive)
     known = KNOWN[TWOMASS]
     assert known.canary
     own: dict[str, Any] = {"2MASS": ["canary"], "RAJ2000": [known.canary[0]], "DEJ2000": [known.canary[1]]}

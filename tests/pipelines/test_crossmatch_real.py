@@ -13,6 +13,7 @@ from broker.catalog_server.catalog import Declared
 from broker.catalog_server.files import from_answer
 from broker.catalog_server.server import CatalogServer
 from tests.alerts.making import container, ztf_record
+from tests.conftest import RealData
 from tests.nights import ask, run
 
 
@@ -27,7 +28,7 @@ def night_of(path: Path, rows: list[tuple[int, str, float, float]]) -> Path:
     return path
 
 
-def test_the_recorded_allwise_run(real_data: Path, tmp_path: Path) -> None:
+def test_the_recorded_allwise_run(real_data: RealData, tmp_path: Path) -> None:
     """What the real service answered to 5,553 positions, from a stand-in that has the sources of that answer."""
     folder = real_data / "catalogs/cds_xmatch_allwise"
     with (folder / "input.csv").open() as file:
@@ -60,11 +61,11 @@ def test_the_recorded_allwise_run(real_data: Path, tmp_path: Path) -> None:
         assert f'"W1mag":{float(row["W1mag"])}' in columns
 
 
-def test_variables_of_the_gcvs(real_data: Path, tmp_path: Path) -> None:
+def test_variables_of_the_gcvs(real_data: RealData, tmp_path: Path) -> None:
     with (real_data / "catalogs/fink_xmatch_labels.csv").open() as file:
         labels = [row for row in csv.DictReader(file) if row["gcvs"]]
     rows = [(int(row["candid"]), row["objectId"], float(row["ra"]), float(row["dec"])) for row in labels]
-    named = f"file:{real_data}/catalogs/gcvs.parquet?radius_arcsec=1.5"
+    named = f"file:{real_data / 'catalogs/gcvs.parquet'}?radius_arcsec=1.5"
     assert run(tmp_path / "w", night_of(tmp_path / "night.avro", rows), flags=("--crossmatch", named)) == 0
     sql = "SELECT alert_id, status, matches[1].separation_arcsec, matches[1].columns FROM crossmatches_unique"
     found = {alert_id: (status, separation, columns) for alert_id, status, separation, columns in ask(tmp_path / "w", sql)}
@@ -85,7 +86,7 @@ def test_variables_of_the_gcvs(real_data: Path, tmp_path: Path) -> None:
     assert twin["gcvs"] == twin["vsx"] == "INA"
 
 
-def test_the_nearest_star_of_the_reference_image(real_data: Path, tmp_path: Path) -> None:
+def test_the_nearest_star_of_the_reference_image(real_data: RealData, tmp_path: Path) -> None:
     """The survey's own ``ranr``, ``decnr`` as a catalog give back its ``distnr``, by which it chose them."""
     archive = real_data / "ztf/nightly/ztf_public_20181129.tar.gz"
     assert run(tmp_path / "first", archive) == 0

@@ -655,9 +655,9 @@ def test_without_an_epoch_or_at_its_own_stars_are_where_the_file_has_them(tmp_pa
 
 
 def test_variable_stars_of_the_gcvs_are_found_as_fink_found_them(real_data):
-    catalog = open_local(str(real_data / "catalogs" / "gcvs.parquet"), {})
+    catalog = open_local(str(real_data / "catalogs/gcvs.parquet"), {})
     assert (len(catalog), catalog.left_out, catalog.layout) == (59_099, 0, Layout("ra", "dec"))
-    labels = pa_csv.read_csv(real_data / "catalogs" / "fink_xmatch_labels.csv")
+    labels = pa_csv.read_csv(real_data / "catalogs/fink_xmatch_labels.csv")
     ra, dec, label = (labels.column(name).to_numpy() for name in ("ra", "dec", "gcvs"))
     found = catalog.search(ra, dec, 1.5, None)
     kinds = dict(zip(found.position.tolist(), found.sources.column("VarType").to_pylist(), strict=True))
@@ -670,7 +670,7 @@ def test_variable_stars_of_the_gcvs_are_found_as_fink_found_them(real_data):
 
 
 def test_a_catalog_in_hours_and_degrees_of_arc(real_data):
-    catalog = open_local(str(real_data / "catalogs" / "3hsp.csv"), {"id": "3HSP Source name"})
+    catalog = open_local(str(real_data / "catalogs/3hsp.csv"), {"id": "3HSP Source name"})
     assert (catalog.layout.ra, catalog.layout.dec, catalog.left_out) == ("ra_deg", "dec_deg", 0)
     # 3HSPJ000116.4+293534 at 00 01 16.37 +29 35 34.0
     found = catalog.search(np.array([0.3182083333]), np.array([29.5927777778]), 0.1, None)

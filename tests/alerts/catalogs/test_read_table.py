@@ -143,7 +143,7 @@ def test_a_votable_says_its_frame(tmp_path):
 
 
 def test_real_votables_of_vizier(real_data):
-    folder = real_data / "catalogs" / "vizier_astroquery"
+    folder = real_data / "catalogs/vizier_astroquery"
     found = read_astropy(str(folder / "afgl2591_iram.xml"))
     assert len(found)
     # Two pairs, one in hours as published and one in degrees as VizieR has made it; no UCD says which.
