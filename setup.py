@@ -57,6 +57,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "coverage>=7.6",
             "hypothesis",
             "ipykernel",
             "mypy",
@@ -64,6 +65,7 @@ setup(
             "nbformat",
             "pip-audit>=2.10",
             "pytest",
+            "pytest-timeout>=2.3",
             "pytest-xdist",
             "ruff",
             "time-machine",

@@ -246,7 +246,9 @@ def test_tables_that_no_answer_can_hold_are_refused():
 
 
 COMMAND = """
-import argparse, sys
+import argparse, signal, sys
+# A child inherits that SIGINT is ignored, as it is for what a script starts in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from broker.catalog_server import command
 parser = argparse.ArgumentParser()
 command.add_arguments(parser)

@@ -391,8 +391,12 @@ def test_a_night_that_does_not_fit_is_not_begun(server: ArchiveServer, here: Pat
 PROGRAM = "from broker import ztf_archive as z; z.download_data(progress=False)"
 
 
+# A child inherits that SIGINT is ignored, as it is for what a script starts in the background.
+HEEDS_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
+
 def started(program: str = PROGRAM) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", HEEDS_SIGINT + program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def until(server: ArchiveServer, sent_bytes: int, *processes: subprocess.Popen[bytes]) -> None:

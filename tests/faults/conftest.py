@@ -19,6 +19,14 @@ __all__ = ["cloud", "pubsub"]
 PAGE = "FAULTS_PAGE"
 """The environment variable that names a page to write the table into; without it the table is only printed."""
 _BEGUN = time.monotonic()
+_TEST_SECS = 1800
+"""A test of this folder takes minutes, and more when the machine is busy; a hanging one takes for ever."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_TEST_SECS))
 
 
 @pytest.fixture(scope="session")

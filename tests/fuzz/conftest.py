@@ -5,11 +5,19 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 MEMORY_BYTES = 2**30
 SECS = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            # The alarm rings here for each example (no_hanging), so that the whole test's limit needs another clock.
+            item.add_marker(pytest.mark.timeout(method="thread"))
 
 
 @pytest.fixture(scope="package", autouse=True)
