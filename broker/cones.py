@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from astropy.coordinates import SkyCoord
+from astropy.coordinates.name_resolve import NameResolveError, get_icrs_coordinates
+from astropy.utils.data import conf as remote
 
 from alerts.catalogs.astropy_tables import arrow_column
 from alerts.catalogs.catalog import BadCatalog, Floats
@@ -28,6 +32,9 @@ from transforms.files import open_file
 AT_ONCE = 50
 """Cones asked about in one query: each is some ten ranges of the index, which BigQuery reads twice for every survey, and takes
 no more than 1 MB of SQL."""
+RESOLVER_SECS = 5.0
+"""How long each of the resolver's two hosts is waited for."""
+_FILE_NAME = re.compile(r"\.[A-Za-z]\w{1,6}$")
 _NAMES = ("name", "id", "objectid", "object_id", "objid", "source_id", "target", "main_id", "designation", "candid")
 
 
@@ -39,13 +46,25 @@ class Cones:
     dec_deg: Floats
     radius_arcsec: float
     names: pa.Array | None = None
-    is_list: bool = False
+    file: str | None = None
+    """The table that they are of; None for one position."""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether they are of a table."""
+        return self.file is not None
+
+    def __str__(self) -> str:
+        if self.is_list:
+            return f"{self.radius_arcsec:g} arcsec of any position of {self.file}"
+        return f"{self.radius_arcsec:g} arcsec of {sexagesimal(self.ra_deg[0], self.dec_deg[0])}"
 
 
 def cones(text: str) -> Cones:
-    """The cones of ``RA,DEC,RADIUS_ARCSEC`` or ``FILE,RADIUS_ARCSEC``. Raises ``QueryError``.
+    """The cones of ``RA,DEC,RADIUS_ARCSEC``, ``FILE,RADIUS_ARCSEC`` or ``NAME,RADIUS_ARCSEC``. Raises ``QueryError``.
 
-    RA and Dec are ICRS, decimal degrees or sexagesimal, RA then in hours; files are those of ``docs/crossmatch.md``.
+    RA and Dec are ICRS, decimal degrees or sexagesimal, RA then in hours; files are those of ``docs/crossmatch.md``; where
+    a name is, CDS's resolver (Sesame) is asked.
     """
     place, _, radius = text.rpartition(",")
     found = _radius(text, radius)
@@ -56,10 +75,7 @@ def cones(text: str) -> Cones:
             return Cones(*arrow_positions("--cone", one, PositionColumns("ra", "dec")), found)
         path = os.path.expanduser(place)
         if not is_table(path):
-            raise QueryError(
-                f"--cone {text!r} is neither RA,DEC,RADIUS_ARCSEC, for example --cone 150.1,2.2,5, "
-                "nor FILE,RADIUS_ARCSEC, for example --cone targets.csv,5"
-            )
+            return Cones(*_resolved(text, place), found)
         table = read_astropy(path, open_file)
         ra, dec = table_positions(path, table)
     except BadCatalog as error:
@@ -67,7 +83,26 @@ def cones(text: str) -> Cones:
     if not len(table):
         raise QueryError(f"{path} has no rows, and so no cones")
     name = next((name for known in _NAMES for name in table.colnames if name.lower() == known), None)
-    return Cones(ra, dec, found, arrow_column(table[name]) if name else None, is_list=True)
+    return Cones(ra, dec, found, arrow_column(table[name]) if name else None, file=path)
+
+
+def sexagesimal(ra_deg: float, dec_deg: float) -> str:
+    """A position (ICRS) as ``03:08:25.936 +08:05:02.14``, hours and degrees."""
+    return str(SkyCoord(ra_deg, dec_deg, unit="deg").to_string("hmsdms", sep=":", precision=3))
+
+
+def _resolved(text: str, name: str) -> tuple[Floats, Floats]:
+    """Where a name stands, as Sesame says. Raises ``QueryError`` where it does not know, or is not there."""
+    forms = "RA,DEC,RADIUS_ARCSEC, for example --cone 150.1,2.2,5, nor FILE,RADIUS_ARCSEC, for example --cone targets.csv,5"
+    if not re.search("[A-Za-z]", name) or "," in name or "/" in name or _FILE_NAME.search(name):
+        raise QueryError(f"--cone {text!r} is neither {forms}")
+    try:
+        with remote.set_temp("remote_timeout", RESOLVER_SECS):
+            found = get_icrs_coordinates(name.strip())
+    except NameResolveError as error:
+        why = "does not know it" if "Unable to find" in str(error) else "does not answer; is there a network?"
+        raise QueryError(f"--cone {text!r} is neither {forms}; and of a name {name.strip()!r} CDS's resolver {why}") from error
+    return np.array([found.ra.deg]), np.array([found.dec.deg])
 
 
 def _radius(text: str, radius: str) -> float:

@@ -26,6 +26,7 @@ import pyarrow.types as kinds
 
 from alerts.json_text import to_json
 from alerts.surveys import SURVEYS
+from broker.plain_columns import flat_columns, iso, plain_columns
 from broker.result import Result, is_nested
 from broker.warehouse import QueryError
 
@@ -64,6 +65,17 @@ def write(answer: Result, form: str, file: BinaryIO) -> None:
     """Write all rows in one of ``FORMATS``. Raises ``QueryError`` where the form cannot hold a column."""
     if form in _FLAT:
         _refuse_nested(answer, form)
+    try:
+        _write(Result(plain_columns(answer.table)), form, file)
+    except QueryError:
+        raise
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise QueryError(
+            f"{form} cannot hold this answer ({error}); CAST what it names to text, or choose another format"
+        ) from error
+
+
+def _write(answer: Result, form: str, file: BinaryIO) -> None:
     {
         "table": _write_table,
         "csv": _write_csv,
@@ -139,16 +151,9 @@ def _csv_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if column.type == kind:
         return column
     if kinds.is_timestamp(column.type):
-        return _iso(column)
+        return iso(column)
     texts = [one if one is None or isinstance(one, str) else to_json(one).strip('"') for one in column.to_pylist()]
     return pa.array(texts, pa.string())
-
-
-def _iso(column: pa.Array) -> pa.Array:
-    """Times as ISO 8601 with microseconds, in UTC."""
-    moments = column.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
-    text = np.datetime_as_string(moments)
-    return pa.array([f"{one}Z" for one in text.tolist()], pa.string(), mask=np.isnat(moments))
 
 
 def _write_json(answer: Result, file: BinaryIO) -> None:
@@ -185,23 +190,28 @@ def _write_parquet(answer: Result, file: BinaryIO) -> None:
 
 def _flat_table(answer: Result) -> Any:
     """An astropy Table whose times and bytes are text, which every reader of such files takes."""
-    table = answer.table
+    table = flat_columns(answer.table)
     columns = [
-        pa.chunked_array([_csv_column(one, pa.string()) for one in column.chunks], pa.string())
-        if kinds.is_timestamp(field.type)
-        or kinds.is_binary(field.type)
-        or kinds.is_large_binary(field.type)
-        or kinds.is_null(field.type)
-        else column
-        for field, column in zip(table.schema, table.columns, strict=True)
+        column if _is_plain(field.type) else _as_text(column) for field, column in zip(table.schema, table.columns, strict=True)
     ]
     fields = [field.with_type(column.type) for field, column in zip(table.schema, columns, strict=True)]
-    made = Result(pa.table(columns, schema=pa.schema(fields))).to_astropy()
-    for name in made.colnames:
-        if made[name].dtype.kind == "O":
-            made[name] = made[name].astype(str)
+    made = Result(pa.table(columns, schema=pa.schema(fields))).to_astropy(times=False)
     made.meta.update({**time_notes(table), "CREATOR": f"pitt-broker {metadata.version('pitt-broker')}"})
     return made
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return bool(
+        kinds.is_integer(kind)
+        or kinds.is_floating(kind)
+        or kinds.is_boolean(kind)
+        or kinds.is_date(kind)
+        or kinds.is_string(kind)
+    )
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([_csv_column(one, pa.string()) for one in column.chunks], pa.string())
 
 
 def _write_ecsv(answer: Result, file: BinaryIO) -> None:
@@ -214,6 +224,7 @@ def _write_fits(answer: Result, file: BinaryIO) -> None:
     from astropy.io import fits  # noqa: PLC0415 - it takes half a second
 
     table = _flat_table(answer)
+    _refuse_beyond_ascii(table)
     for name in table.colnames:
         if table[name].dtype.kind == "i" and hasattr(table[name], "fill_value"):
             # What stands for NULL must be no number that an id can be.
@@ -229,6 +240,14 @@ def _write_fits(answer: Result, file: BinaryIO) -> None:
     if reference:
         unit.header["COMMENT"] = reference
     fits.HDUList([fits.PrimaryHDU(), unit]).writeto(file)
+
+
+def _refuse_beyond_ascii(table: Any) -> None:
+    for name in table.colnames:
+        texts = [name] + (table[name].tolist() if table[name].dtype.kind == "U" else [])
+        odd = next((one for one in texts if one and not one.isascii()), None)
+        if odd is not None:
+            raise QueryError(f"fits holds ASCII alone, and column {name} has {odd!r}; write votable, ecsv, parquet, csv or json")
 
 
 def _write_votable(answer: Result, file: BinaryIO) -> None:

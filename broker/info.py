@@ -13,6 +13,7 @@ from alerts.secrets import redact
 from alerts.surveys import SURVEYS
 from broker import warehouse
 from broker.alert_key import alert_key
+from broker.cones import sexagesimal
 from broker.warehouse import QueryError, Warehouse
 
 
@@ -87,6 +88,8 @@ def text(found: dict[str, Any]) -> str:
     lines = [f"{alert['survey']} alert {alert['alert_id']}"]
     shown = ("object_id", "object_kind", "observed_at", "night", "ra_deg", "dec_deg", "schema_version", "source", "ingested_at")
     lines += [f"  {name:<16} {alert[name]}" for name in shown if alert[name] is not None]
+    if alert["ra_deg"] is not None and alert["dec_deg"] is not None:
+        lines.append(f"  {'position (ICRS)':<16} {sexagesimal(alert['ra_deg'], alert['dec_deg'])}")
     if found["rows"] > 1:
         lines.append(
             f"  {'rows':<16} {found['rows']} (copies and conflicts are kept; this is the one that {{survey}}_alerts_unique shows)"

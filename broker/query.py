@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cone",
         metavar="RA,DEC,RADIUS_ARCSEC",
         help="alerts near a position (ICRS, degrees or 10:00:24,+02:12:00), nearest first; or near each of a table's, "
-        "FILE,RADIUS_ARCSEC (CSV, Parquet, FITS, VOTable, ..)",
+        "FILE,RADIUS_ARCSEC (CSV, Parquet, FITS, VOTable, ..); or near NAME,RADIUS_ARCSEC, where CDS's resolver knows NAME",
     )
     parser.add_argument("--object", metavar="ID", help="alerts of an object, in order of time")
     parser.add_argument("--format", choices=FORMATS, help="default: what the name of --out says, else table")
@@ -48,7 +48,11 @@ def main(arguments: argparse.Namespace) -> int:
         if form in BINARY and arguments.out is None and sys.stdout.isatty():
             raise warehouse.QueryError(f"{form} is no text for a terminal; give --out FILE, or send it on with > FILE")
         with warehouse.open(arguments.warehouse) as opened:
-            _show(_ask(opened, arguments), form, arguments.out)
+            answer, nothing = _ask(opened, arguments)
+            if nothing is None or len(answer):
+                _show(answer, form, arguments.out)
+            else:
+                _say(nothing, answer, form, arguments.out)
     except BrokenPipeError:
         raise
     except (warehouse.QueryError, OSError) as error:
@@ -57,15 +61,26 @@ def main(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> Result:
+def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> tuple[Result, str | None]:
+    """The answer, and what it means when it has no rows; None where only the asker knows."""
     asked = [arguments.sql, arguments.cone, arguments.object]
     if sum(one is not None for one in asked) != 1:
         raise warehouse.QueryError(f"give one of SQL, --cone and --object; the tables are {', '.join(opened.tables)}")
     if arguments.sql is not None:
-        return opened.query(arguments.sql)
+        return opened.query(arguments.sql), None
     if arguments.object is not None:
-        return opened.alerts_of(arguments.object)
-    return cones.ask(opened, cones.cones(arguments.cone))
+        return opened.alerts_of(arguments.object), f"no alert of object {arguments.object} in {arguments.warehouse}"
+    places = cones.cones(arguments.cone)
+    return cones.ask(opened, places), f"no alert within {places} in {arguments.warehouse}"
+
+
+def _say(nothing: str, answer: Result, form: str, out: str | None) -> None:
+    """A sentence for a person; for a program the empty answer, and the sentence on stderr."""
+    if form == "table" and out is None:
+        print(nothing)
+        return
+    _show(answer, form, out)
+    print(f"broker query: {nothing}", file=sys.stderr)
 
 
 def _show(answer: Result, form: str, out: str | None) -> None:

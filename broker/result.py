@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from broker.plain_columns import plain_columns
+
 if TYPE_CHECKING:
     import astropy.table
     import pandas
 
 _UNITS = {"deg": "deg", "arcsec": "arcsec", "mjd": "d", "jd": "d", "njy": "nJy", "mag": "mag", "secs": "s"}
 """What the last word of a column's name says of its unit; ``magpsf`` and the like are the surveys' own names."""
-_TIME_COLUMNS = {"mjd_utc": "d", "jd_utc": "d", "mjd_tai": "d"}
+_TIME_COLUMNS = {"mjd_utc": ("mjd", "utc"), "jd_utc": ("jd", "utc"), "mjd_tai": ("mjd", "tai")}
+"""Columns of ours that are times: astropy's format and scale."""
 
 
 class Result:
@@ -64,13 +67,16 @@ class Result:
         with_nulls = {one.type for one, column in zip(self.table.schema, self.table.columns, strict=True) if column.null_count}
         return self.table.to_pandas(types_mapper=lambda kind: exact.get(kind) if kind in with_nulls else None)
 
-    def to_astropy(self) -> astropy.table.Table:
-        """An astropy Table with units; NULL is masked and NaN is NaN, timestamps are ``Time`` in UTC, nested values objects."""
+    def to_astropy(self, *, times: bool = True) -> astropy.table.Table:
+        """An astropy Table with units; NULL is masked and NaN is NaN, nested values are objects.
+
+        Timestamps, ``mjd_utc`` and ``jd_utc`` are ``Time`` in UTC, ``mjd_tai`` in TAI; numbers of days where ``times`` is false.
+        """
         from astropy.table import Table  # noqa: PLC0415 - it takes half a second
 
-        made = Table()
-        for field, column in zip(self.table.schema, self.table.columns, strict=True):
-            made[field.name] = _astropy_column(field, column.combine_chunks())
+        made, table = Table(), plain_columns(self.table)
+        for field, column in zip(table.schema, table.columns, strict=True):
+            made[field.name] = _astropy_column(field, column.combine_chunks(), times)
         return made
 
     def write(self, path: str | os.PathLike[str], form: str | None = None) -> None:
@@ -84,7 +90,9 @@ class Result:
 def unit_of(name: str) -> str | None:
     """The unit that a column's name tells: ``separation_arcsec``, ``ra_deg``, ``mjd_utc``, ``flux_njy``."""
     bare = name.removesuffix("_err").removesuffix("_error")
-    return _TIME_COLUMNS.get(bare) or _UNITS.get(bare.rpartition("_")[2]) if "_" in bare else None
+    return _UNITS.get(bare if bare == "mag" else bare.rpartition("_")[2] if "_" in bare else "") or (
+        "d" if bare in _TIME_COLUMNS else None
+    )
 
 
 def is_nested(kind: pa.DataType) -> bool:
@@ -92,14 +100,17 @@ def is_nested(kind: pa.DataType) -> bool:
     return bool(kinds.is_nested(kind))
 
 
-def _astropy_column(field: pa.Field, column: pa.Array) -> Any:
+def _astropy_column(field: pa.Field, column: pa.Array, times: bool) -> Any:
     from astropy.table import Column, MaskedColumn  # noqa: PLC0415
 
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], field.type)
     missing = np.asarray(column.is_null().to_numpy(zero_copy_only=False), np.bool_)
-    if kinds.is_timestamp(field.type):
-        return _time(column, missing)
+    if times and kinds.is_timestamp(field.type):
+        return _time(column.fill_null(0).to_numpy(zero_copy_only=False), missing, "datetime64", "utc")
+    if times and field.name in _TIME_COLUMNS and kinds.is_floating(field.type):
+        days = column.fill_null(0.0).to_numpy(zero_copy_only=False)
+        return _time(np.where(np.isfinite(days), days, 0.0), missing | ~np.isfinite(days), *_TIME_COLUMNS[field.name])
     about = {
         "name": field.name,
         "unit": unit_of(field.name),
@@ -123,11 +134,10 @@ def _values(kind: pa.DataType, column: pa.Array, missing: np.ndarray[Any, Any]) 
     return values
 
 
-def _time(column: pa.Array, missing: np.ndarray[Any, Any]) -> Any:
+def _time(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], form: str, scale: str) -> Any:
     from astropy.time import Time  # noqa: PLC0415
 
-    moments = column.cast(pa.timestamp("us")).fill_null(0).to_numpy(zero_copy_only=False)
-    times = Time(moments, format="datetime64", scale="utc")
+    times = Time(values, format=form, scale=scale)
     if missing.any():
         times[missing] = np.ma.masked
     return times

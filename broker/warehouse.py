@@ -29,6 +29,7 @@ from requests.exceptions import RequestException
 from alerts import brightness
 from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS, Survey
+from broker.plain_columns import named_apart
 from broker.result import Result
 from pipelines.local_warehouse import connect, tables
 from schemas.views import Dialect
@@ -76,7 +77,7 @@ class Warehouse(abc.ABC):
 
     def query(self, sql: str) -> Result:
         """The answer to one SELECT, in the SQL of DuckDB or of BigQuery. Raises ``QueryError``."""
-        return Result(self._query(sql))
+        return Result(named_apart(self._query(sql)))
 
     @abc.abstractmethod
     def _query(self, sql: str) -> pa.Table:

@@ -14,6 +14,7 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 import pyarrow as pa
+from astropy.coordinates import SkyCoord
 from astropy.table import Column, Table, hstack, vstack
 
 from alerts.catalogs.astropy_tables import masked_column, to_astropy
@@ -63,11 +64,11 @@ def get_xmatches(
 ) -> Table:
     """Every source of a catalog within the radius of the positions of a table: a row per pair, nearest first.
 
-    ``fcat1``: a table of astropy or Arrow (the answer of ``warehouse.query``, Polars, pandas), or a file of one (Parquet or
-    a folder of it, CSV, TSV, FITS, VOTable, ECSV). Its positions (ICRS) are found by UCD or the usual names, else ``ra``
-    and ``dec`` name their columns; units are heeded, text such as ``05 34 31.9`` is hours in right ascension.
-    ``cat2``: a catalog as
-    ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked by the service at ``url``, else
+    ``fcat1``: a table of astropy or Arrow (the answer of ``warehouse.query``, Polars, pandas), a ``SkyCoord``, a dict of
+    columns, or a file (Parquet or a folder of it, CSV, TSV, FITS, VOTable, ECSV). Its positions
+    (ICRS) are found by UCD or the usual names, else ``ra`` and ``dec`` name their columns; units are heeded, text such as
+    ``05 34 31.9`` is hours in right ascension.
+    ``cat2``: a catalog as ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked by the service at ``url``, else
     ``$PITT_BROKER_XMATCH_URL``, else CDS, where it is remote.
     ``epoch_jyear``: look for stars where they stand then (Julian year), not where their catalog is matched.
 
@@ -101,8 +102,18 @@ def _asked(fcat1: str | os.PathLike[str] | Table | Any) -> tuple[Table, str]:
         return fcat1, "the table"
     if hasattr(fcat1, "__arrow_c_stream__"):
         return to_astropy(pa.table(fcat1)), "the table"
-    path = os.path.expanduser(os.fspath(fcat1))
-    return read_astropy(path, open_file), path
+    if isinstance(fcat1, SkyCoord):
+        return Table({"position": fcat1.reshape(-1)}), "the table"
+    if isinstance(fcat1, (str, os.PathLike)):
+        path = os.path.expanduser(os.fspath(fcat1))
+        return read_astropy(path, open_file), path
+    try:
+        return Table(fcat1), "the table"
+    except (TypeError, ValueError) as error:
+        raise BadCatalog(
+            f"a {type(fcat1).__name__} is no table of positions; give a table of astropy, Arrow, pandas or Polars, a SkyCoord, "
+            "a dict of columns, or the name of a file"
+        ) from error
 
 
 def _searched(catalog: Catalog, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epochs: Floats | None) -> Candidates:

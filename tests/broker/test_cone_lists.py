@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.coordinates.name_resolve import sesame_url
 
 from alerts.positions import cones_ranges
 from broker import cli, cones
 from broker import warehouse as warehouses
+from broker.warehouse import QueryError
 from tests.nights import run, simulated, truth
 
 
@@ -24,9 +29,14 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(night: Path, tmp_path_factory: pytest.TempPathFactory) -> warehouses.Warehouse:
-    folder = tmp_path_factory.mktemp("warehouse")
-    assert run(folder, night) == 0
+def folder(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("warehouse")
+    assert run(made, night) == 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def opened(folder: Path) -> warehouses.Warehouse:
     return warehouses.open(str(folder))
 
 
@@ -107,6 +117,64 @@ def test_the_command(night, tmp_path, capsys):
 def test_what_is_no_cone_is_refused_in_a_sentence(text, says):
     with pytest.raises(warehouses.QueryError, match=says):
         cones.cones(text)
+
+
+@pytest.fixture
+def resolver() -> Iterator[str]:
+    """What stands in for Sesame: it knows M31 alone."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            known = b"%J 10.684708 +41.268750 = 00:42:44.32 +41:16:07.5\n"
+            self.wfile.write(b"# M31\n" + known if self.path.endswith("M31") else b"#! nothing found\n")
+
+        def log_message(self, *_):
+            """Tests are quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["M31", " M31"])
+def test_a_name_is_where_the_resolver_says(resolver, name):
+    with sesame_url.set([resolver]):
+        found = cones.cones(f"{name},60")
+    assert (found.ra_deg.tolist(), found.dec_deg.tolist(), found.radius_arcsec) == ([10.684708], [41.26875], 60.0)
+
+
+def test_a_name_that_nobody_resolves_is_answered_in_a_sentence(resolver):
+    with sesame_url.set([resolver]), pytest.raises(QueryError, match="of a name 'M310' CDS's resolver does not know it"):
+        cones.cones("M310,60")
+    with (
+        sesame_url.set(["http://127.0.0.1:9/"]),
+        pytest.raises(QueryError, match="of a name 'M31' CDS's resolver does not answer"),
+    ):
+        cones.cones("M31,60")
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["--object", "nobody"], "no alert of object nobody in {folder}"),
+        (["--cone", "10,-80,5"], "no alert within 5 arcsec of 00:40:00.000 -80:00:00.000 in {folder}"),
+        (["--cone", "{list},5"], "no alert within 5 arcsec of any position of {list} in {folder}"),
+    ],
+)
+def test_nothing_is_a_sentence_not_a_bare_header(opened, folder, tmp_path, capsys, asked, says):
+    (tmp_path / "list.csv").write_text("ra,dec\n10,-80\n")
+    places = {"folder": folder, "list": tmp_path / "list.csv"}
+    words = [word.format(**places) for word in asked]
+    assert cli.main(["query", *words, "--warehouse", str(folder)]) == 0
+    assert capsys.readouterr().out == says.format(**places) + "\n"
+    # For programs there is an answer of no rows, and the sentence beside it.
+    assert cli.main(["query", *words, "--warehouse", str(folder), "--format", "csv"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1
+    assert told.err == f"broker query: {says.format(**places)}\n"
 
 
 def test_a_query_about_many_cones_is_short_enough_for_bigquery():

@@ -22,6 +22,7 @@ from broker import cli
 from broker.formats import FORMATS, form_of, write
 from broker.result import Result
 from broker.warehouse import QueryError
+from broker.warehouse import open as opened_at
 from tests.nights import run, simulated
 
 BIG = 2**63 - 25
@@ -173,9 +174,71 @@ def test_to_astropy_has_times_with_a_scale_units_and_exact_ids() -> None:
     assert [int(one) for one in made["alert_id"]] == [BIG, -BIG, 2**53 + 1]
     assert made["alert_id"].dtype == np.int64
     assert made["alert_id"].description == "the id"
-    assert (str(made["ra_deg"].unit), str(made["mjd_utc"].unit)) == ("deg", "d")
+    assert (str(made["ra_deg"].unit), str(made["separation_arcsec"].unit)) == ("deg", "arcsec")
+    days = made["mjd_utc"]
+    assert (type(days), days.format, days.scale) == (Time, "mjd", "utc")
+    assert days[0].mjd == 61300.1
+    assert days.mask.tolist() == [False, True, False]
     assert made["ra_deg"].mask.tolist() == [False, False, True]
     assert math.isnan(made["ra_deg"].data[1])
+
+
+ODD = {
+    "u": "'8f14e45f-ceea-4672-a4b5-3b1e2d6f9a10'::UUID",
+    "tm": "'10:00:00'::TIME",
+    "iv": "INTERVAL '1 month 3 days 1.5 seconds'",
+    "e": "'x'::ENUM('x', 'y')",
+    "b": "'\\xAA'::BLOB",
+    "tn": "TIMESTAMP_NS '2020-01-01 00:00:00.123456789'",
+    "far": "'infinity'::TIMESTAMP",
+    "bc": "DATE '-0044-03-15'",
+    "sum": "sum(9007199254740993::BIGINT)",
+    "dec": "1.50::DECIMAL(38, 2)",
+    "huge": "123456789012345678901234567890::HUGEINT",
+    "u8": "200::UTINYINT",
+    "i8": "-100::TINYINT",
+    "u16": "60000::USMALLINT",
+    "u64": "18446744073709551615::UBIGINT",
+    "nothing": "NULL",
+}
+
+
+@pytest.fixture(scope="module")
+def odd(warehouse: Path) -> Result:
+    with opened_at(str(warehouse)) as opened:
+        return opened.query("SELECT " + ", ".join(f"{sql} AS {name}" for name, sql in ODD.items()))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_whatever_kinds_sql_makes_have_a_place_in_every_form(odd: Result, form: str) -> None:
+    told = written(form, odd).read()
+    if form in ("csv", "json", "jsonl", "table", "ecsv"):
+        for text in (b"P1M3DT1.5S", b"2020-01-01T00:00:00.123456789", b"294247-", b"-0044-03-15", b"9007199254740993", b"1.5"):
+            assert text in told, text
+    read = {"fits": "fits", "votable": "votable", "ecsv": "ascii.ecsv"}.get(form)
+    if read:
+        [row] = Table.read(io.BytesIO(told), format=read)
+        numbers = {name: int(row[name]) for name in ("sum", "u8", "i8", "u16")}
+        assert numbers == {"sum": 2**53 + 1, "u8": 200, "i8": -100, "u16": 60000}
+        assert float(row["dec"]) == 1.5
+        assert str(row["u64"]) == str(2**64 - 1)
+        assert str(row["huge"]) == "123456789012345678901234567890"
+
+
+def test_whatever_kinds_sql_makes_reach_astropy(odd: Result) -> None:
+    [row] = odd.to_astropy()
+    assert (int(row["sum"]), float(row["dec"]), row["e"], row["tn"]) == (2**53 + 1, 1.5, "x", "2020-01-01T00:00:00.123456789Z")
+
+
+def test_columns_of_one_name_are_told_apart(warehouse: Path) -> None:
+    with opened_at(str(warehouse)) as opened:
+        found = opened.query("SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a")
+    assert found.to_pylist() == [{"a": 1, "a_2": 2, "a_1": 3, "a_3": 4}]
+
+
+def test_what_fits_has_no_letters_for_is_refused_by_its_column() -> None:
+    with pytest.raises(QueryError, match="fits holds ASCII alone, and column who has 'é'; write votable"):
+        written("fits", Result(pa.table({"who": ["e", "é", None]})))
 
 
 def test_to_pandas_keeps_integers_beside_null() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 
 from broker import xmatch as xm
@@ -94,3 +95,12 @@ def test_threads_may_ask_one_catalog_at_once(stars: str) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(ask, range(6))) == [[LONG_ID + 3]] * 6
+
+
+def test_positions_come_as_people_have_them(stars: str) -> None:
+    at_star = {"ra": [0.0], "dec": [5.0]}
+    place = SkyCoord([0.0], [5.0], unit="deg").galactic
+    for given in (at_star, [{"ra": 0.0, "dec": 5.0}], np.array([(0.0, 5.0)], [("ra", "f8"), ("dec", "f8")]), place, place[0]):
+        assert len(xm.get_xmatches(given, stars, radius_arcsec=1)) == 1
+    with pytest.raises(xm.BadCatalog, match="a int is no table of positions; give a table of astropy"):
+        xm.get_xmatches(5, stars)
