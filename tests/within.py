@@ -15,7 +15,7 @@ from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # Imported once, and compiled, in a process without threads; each attack gets a copy of it.
-_CONTEXT.set_forkserver_preload(["tests.alerts.attacks"])
+_CONTEXT.set_forkserver_preload(["tests.alerts.attacks_ready"])
 
 
 class TooMuch(AssertionError):

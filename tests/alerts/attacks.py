@@ -1,10 +1,9 @@
-"""Inputs that mean harm, and what becomes of them. Imported in the process that ``tests.within`` copies for each of them."""
+"""Inputs that mean harm, and what becomes of them."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -165,16 +164,23 @@ def zeros(size: int, before: bytes = b"") -> Iterator[bytes]:
 
 
 def gzipped(pieces: Iterable[bytes]) -> bytes:
-    out = io.BytesIO()
-    with gzip.GzipFile(fileobj=out, mode="wb") as file:
-        for piece in pieces:
-            file.write(piece)
-    return out.getvalue()
+    crc, size, pieces = 0, 0, list(pieces)
+    for piece in pieces:
+        crc, size = zlib.crc32(piece, crc), size + len(piece)
+    head = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+    return head + deflated(pieces) + struct.pack("<II", crc, size & 0xFFFFFFFF)
 
 
 def deflated(pieces: Iterable[bytes]) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return b"".join(packer.compress(piece) for piece in pieces) + packer.flush()
+    """Packed piece by piece, so that a piece that comes again and again is packed once."""
+    packed: dict[int, bytes] = {}
+    out, pieces = [], list(pieces)  # held, for an id is of what is alive
+    for piece in pieces:
+        if id(piece) not in packed:
+            packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+            packed[id(piece)] = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
+        out.append(packed[id(piece)])
+    return b"".join(out) + zlib.compressobj(9, zlib.DEFLATED, -15).flush()
 
 
 def zstandard_of(pieces: Iterable[bytes]) -> bytes:
@@ -192,6 +198,3 @@ def varint(value: int) -> bytes:
         out += bytes([value & 127 | 128])
         value >>= 7
     return out + bytes([value])
-
-
-warm_up()

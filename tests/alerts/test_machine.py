@@ -210,6 +210,8 @@ memory = mmap.mmap(-1, 3 * mmap.PAGESIZE)
 address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.mprotect(ctypes.c_void_p(address + 2 * mmap.PAGESIZE), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+if sys.argv[1:]:
+    ctypes.string_at(address + 2 * mmap.PAGESIZE, 1)
 
 good = 0
 entries = [test_projection.entry(fid=n % 2, isdiffpos="t" * (n % 3)) for n in range(12)]
@@ -224,8 +226,6 @@ for schema, whole in ((test_machine.WRITER, short), (last.schema, last.data)):
         for want in (Projection(), Projection(history=False, stamps=False)):
             good += int(decode_columns([packet, packet], layout_of(schema), want).good.sum())
 print(good)
-if sys.argv[1:]:
-    memory[: 2 * mmap.PAGESIZE], beyond = bytes(2 * mmap.PAGESIZE), ctypes.string_at(address + 2 * mmap.PAGESIZE, 1)
 """
 
 

@@ -671,7 +671,7 @@ def made_up_warehouse(folder: Path, alerts: int) -> Path:
     return folder.with_suffix(".ids")
 
 
-def test_a_million_ids_take_as_many_statements_as_a_thousand(
+def test_two_hundred_thousand_ids_take_as_many_statements_as_a_thousand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The comparison goes set by set: what it costs per alert does not grow with their number."""
@@ -679,14 +679,13 @@ def test_a_million_ids_take_as_many_statements_as_a_thousand(
     begin = Books.__init__
     monkeypatch.setattr(Books, "__init__", lambda self, connection: (begin(self, connection), counted.append(self))[0])
     seconds = {}
-    for alerts in (1_000, 100_000, 1_000_000):
+    for alerts in (1_000, 20_000, 200_000):
         ids = made_up_warehouse(tmp_path / str(alerts), alerts)
-        started, used = time.monotonic(), time.process_time()
+        used = time.process_time()
         status, report = audited(capsys, "--ids", ids, "--warehouse", tmp_path / str(alerts), "--night", "2026-09-17")
         seconds[alerts] = time.process_time() - used
         assert (status, report["counts"]["present"]) == (0, alerts)
         assert report["counts"]["catalogs"]["simbad"]["no_match"] == alerts
-        with capsys.disabled():
-            print(f"\n{alerts:,} ids: {time.monotonic() - started:.1f} s", end="")
     assert len({one.statements for one in counted}) == 1
-    assert seconds[1_000_000] < 30 * seconds[100_000]
+    # What compares each with each would take a hundred times as long.
+    assert seconds[200_000] < 30 * seconds[20_000]
