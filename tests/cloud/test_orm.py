@@ -92,13 +92,13 @@ def test_every_column_of_every_model_is_what_sql_gives_and_the_same_in_a_folder(
 ) -> None:
     both = request.getfixturevalue(which)
     full = set()
-    for name, model in orm.MODELS.items():
-        with both.sessions() as (local, remote):
+    with both.sessions() as (local, remote):
+        for name, model in orm.MODELS.items():
             found = remote.scalars(select(model)).all()
             assert in_objects(found) == in_bigquery(cloud, both, model), name
             assert in_objects(found, _OF_THE_RUN) == in_objects(local.scalars(select(model)), _OF_THE_RUN), name
-        if found:
-            full.add(name)
+            if found:
+                full.add(name)
     expected = {"ZTFAlert", "ZTFAlertRow", "ZTFCutouts", "LSSTAlert", "LSSTAlertRow", "LSSTCutouts"}
     expected |= {"CrossMatch", "CrossMatchRow", "Run"}
     more = {"PGIRAlert", "ElasticcAlertRow"} if real_data.larger else {"PGIRAlert"}

@@ -25,12 +25,13 @@ from tests.nights import ask, rows, run, simulated, truth
 
 SIM = "X/1/sim"
 """The simulator's stars in a catalog that we do not know."""
+ALERTS, COPIES = 600, 30
 UNIQUE = "SELECT * EXCLUDE (asked_at) FROM crossmatches_unique ORDER BY ALL"
 
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    flags = ("--alerts", "2000", "--duplicates", "30", "--damaged", "10", "--seed", "8", "--archive", "tar")
+    flags = ("--alerts", str(ALERTS), "--duplicates", str(COPIES), "--damaged", "10", "--seed", "8", "--archive", "tar")
     return simulated(tmp_path_factory.mktemp("night"), *flags)
 
 
@@ -79,7 +80,7 @@ def test_every_alert_has_the_state_that_the_simulator_gave_it(night: Path, undis
         for alert_id, status, matches in ask(undisturbed, "SELECT alert_id, status, matches FROM crossmatches_unique")
     }
     expected = asked_about(night)
-    assert len(found) == len(expected) == 2000
+    assert len(found) == len(expected) == ALERTS
     for one in expected:
         state, matches = found[one["alert_id"]]
         assert state == ("matched" if one["has_catalog_star"] else "no_match")
@@ -89,8 +90,8 @@ def test_every_alert_has_the_state_that_the_simulator_gave_it(night: Path, undis
         else:
             assert matches == []
     # A copy of a packet is a row of its own; readers see one.
-    assert ask(undisturbed, "SELECT count(*) FROM crossmatches") == [(2030,)]
-    assert ask(undisturbed, "SELECT count(DISTINCT (survey, alert_id, catalog)) FROM crossmatches_unique") == [(2000,)]
+    assert ask(undisturbed, "SELECT count(*) FROM crossmatches") == [(ALERTS + COPIES,)]
+    assert ask(undisturbed, "SELECT count(DISTINCT (survey, alert_id, catalog)) FROM crossmatches_unique") == [(ALERTS,)]
 
 
 def test_the_summary_says_what_was_asked(
@@ -100,14 +101,13 @@ def test_the_summary_says_what_was_asked(
     said = capsys.readouterr().out
     counts = states(tmp_path)
     line = next(line for line in said.splitlines() if ALLWISE in line)
-    copies = 30
     numbers = [int(word.replace(",", "")) for word in line.replace(";", "").split() if word.replace(",", "").isdigit()]
     matched, no_match, failed, calls, positions, cached = numbers
-    assert matched + no_match == 2000 + copies
+    assert matched + no_match == ALERTS + COPIES
     assert counts["matched"] <= matched
     assert (failed, calls) == (0, len(server.calls))
     assert positions == server.positions_asked - calls  # a canary in each
-    assert positions + cached == 2030
+    assert positions + cached == ALERTS + COPIES
     (kept,) = ask(tmp_path, "SELECT counts->'catalogs'->>'$.*.calls' FROM runs")
     assert kept == ([str(calls)],)
 
@@ -158,7 +158,7 @@ def test_whatever_fails_costs_no_alert_and_is_made_good(
         found = ask(
             tmp_path, "SELECT catalog, status, count(*) FROM crossmatches_unique WHERE status <> 'no_match' GROUP BY 1, 2"
         )
-        expected = {(f"vizier:{names[fault.kind]}", "failed", 2000) for fault in FAULTS}
+        expected = {(f"vizier:{names[fault.kind]}", "failed", ALERTS) for fault in FAULTS}
         assert set(found) - expected == {("vizier:X/2/none", "matched", states(undisturbed)["matched"])}
         assert expected <= set(found)
         bare = "SELECT catalog, error FROM crossmatches WHERE status = 'failed' AND (length(error) < 20 OR len(matches) > 0)"
@@ -181,7 +181,7 @@ def test_after_a_ban_nobody_calls(archive: Path, server: CatalogServer, undistur
     server.fail(Fault("403"))
     assert run(tmp_path, archive, flags=given) == 0
     assert rows(tmp_path, "ztf_alerts").equals(rows(undisturbed, "ztf_alerts"))
-    assert states(tmp_path) == {"failed": 4000}
+    assert states(tmp_path) == {"failed": 2 * ALERTS}
     # Two may have been under way when the first came back; of the other catalog nobody asked any more.
     assert 1 <= len(server.calls) <= 2
     assert {call.catalog for call in server.calls} == {"II/328/allwise"}
@@ -218,7 +218,7 @@ def test_a_new_catalog_is_asked_about_an_old_night(
     wider = ALLWISE + "?radius_arcsec=60"
     assert rematch.run(["--warehouse", str(tmp_path), *flags(server, wider)]) == 0
     assert ask(tmp_path, "SELECT DISTINCT radius_arcsec FROM crossmatches_unique") == [(60.0,)]
-    assert ask(tmp_path, "SELECT count(*) FROM crossmatches") == [(4000,)]
+    assert ask(tmp_path, "SELECT count(*) FROM crossmatches") == [(2 * ALERTS,)]
 
 
 def test_the_cache_changes_nothing(archive: Path, server: CatalogServer, undisturbed: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_rematch_asks_as_it_was_asked(
     assert run(tmp_path, archive, flags=given) == 0
     service = ("--warehouse", str(tmp_path), "--crossmatch_url", server.url)
     assert rematch.run(service) == 0
-    assert states(tmp_path) == {"failed": 2000}
+    assert states(tmp_path) == {"failed": ALERTS}
     server.heal()
     assert rematch.run(service) == 0
     assert ask(tmp_path, "SELECT count(*) FROM crossmatches_unique WHERE len(matches) > 0 AND matches[1].source_id IS NULL") == [
@@ -314,7 +314,7 @@ def test_what_failed_while_the_clock_was_ahead_is_asked_again_and_answered(
     server.fail(Fault("502"))
     with time_machine.travel(datetime.now(timezone.utc) + timedelta(hours=5)):
         assert run(tmp_path, archive, flags=flags(server, ALLWISE)) == 0
-    assert states(tmp_path) == {"failed": 2000}
+    assert states(tmp_path) == {"failed": ALERTS}
     server.heal()
     assert rematch.run(["--warehouse", str(tmp_path), "--crossmatch_url", server.url]) == 0
     assert ask(tmp_path, UNIQUE) == ask(undisturbed, UNIQUE)
@@ -329,13 +329,13 @@ def test_several_radii_that_failed_are_asked_each(archive: Path, server: Catalog
     server.heal()
     radii = "SELECT survey, radius_arcsec, count(*) FROM crossmatches_unique WHERE status {} 'failed' GROUP BY 1, 2 ORDER BY 1"
     assert rematch.run(["--warehouse", str(warehouse), "--crossmatch_url", server.url, "--survey", "lsst"]) == 0
-    assert ask(warehouse, radii.format("=")) == [("ztf", 5.0, 2000)]
+    assert ask(warehouse, radii.format("=")) == [("ztf", 5.0, ALERTS)]
     server.fail(Fault("502"))
     assert run(warehouse, lsst, flags=flags(server, f"{ALLWISE}?radius_arcsec=2")) == 0
     server.heal()
     assert rematch.run(["--warehouse", str(warehouse), "--crossmatch_url", server.url]) == 0
     assert ask(warehouse, radii.format("=")) == []
-    assert ask(warehouse, radii.format("<>")) == [("lsst", 2.0, 30), ("ztf", 5.0, 2000)]
+    assert ask(warehouse, radii.format("<>")) == [("lsst", 2.0, 30), ("ztf", 5.0, ALERTS)]
 
 
 def test_a_catalog_file_with_bad_rows_costs_answers_not_the_run(
@@ -345,7 +345,7 @@ def test_a_catalog_file_with_bad_rows_costs_answers_not_the_run(
     (tmp_path / "bad.csv").write_text(f"id,ra,dec\n{good}\n1,2\n")
     assert run(tmp_path / "w", archive, flags=flags(server, ALLWISE, f"file:{tmp_path}/bad.csv")) == 0
     found = dict(ask(tmp_path / "w", "SELECT catalog, count(*) FROM crossmatches_unique WHERE status = 'failed' GROUP BY 1"))
-    assert found == {f"file:{tmp_path}/bad.csv": 2000}
+    assert found == {f"file:{tmp_path}/bad.csv": ALERTS}
     assert ask(tmp_path / "w", UNIQUE.replace("ORDER", f"WHERE catalog = '{ALLWISE}' ORDER")) == ask(undisturbed, UNIQUE)
 
 
@@ -362,7 +362,7 @@ def test_a_ban_stops_the_other_processes_too(archive: Path, server: CatalogServe
     server.fail(Fault("403"))
     more = ("--direct_num_workers", workers, "--crossmatch_concurrency", "4")
     assert run(tmp_path, archive, flags=flags(server, ALLWISE, f"vizier:{SIM}", more=more)) == 0
-    assert states(tmp_path) == {"failed": 4000}
+    assert states(tmp_path) == {"failed": 2 * ALERTS}
     assert 1 <= len(server.calls) <= 4
     first_refused = min(call.ended_secs for call in server.calls)
     # Those under way may end; what begins after the first refusal has had time to see the mark.
@@ -411,4 +411,4 @@ def test_states_of_several_catalogs_do_not_mix(night: Path, archive: Path, serve
     for catalog, state, number in ask(tmp_path, "SELECT catalog, status, count(*) FROM crossmatches_unique GROUP BY 1, 2"):
         found[catalog.split(":")[0] + catalog[-4:], state] = number
     assert found["vizierwise", "matched"] == found["filequet", "matched"] > 0
-    assert found["viziernone", "failed"] == 2000
+    assert found["viziernone", "failed"] == ALERTS
