@@ -69,6 +69,13 @@ class QueryError(ValueError):
     """The query cannot be answered; the message says why in one sentence."""
 
 
+def ranges_sql(ranges: Sequence[tuple[int, int]]) -> str:
+    """The condition that ``healpix29`` is in one of some ranges (first, last), which are in order."""
+    near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
+    # The one range around all of them is what statistics of files and row groups can be held against.
+    return f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})"
+
+
 class Warehouse(abc.ABC):
     """A warehouse, read only. The tables and views are those of ``docs/tables.md``."""
 
@@ -111,9 +118,7 @@ class Warehouse(abc.ABC):
 
     def in_ranges(self, ranges: Sequence[tuple[int, int]]) -> pa.Table:
         """Alerts whose ``healpix29`` is in one of some ranges (first, last), which are in order; one row per alert id."""
-        near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
-        # The one range around all of them is what statistics of files and row groups can be held against.
-        return self._alerts(f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})")
+        return self._alerts(ranges_sql(ranges))
 
     def alerts_of(self, object_id: str | int) -> Result:
         """Alerts of an object, in order of time, one row per alert id. The id is a text, or the packet's integer."""

@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import instructions
 
+pytestmark = pytest.mark.cost
+
 CEILINGS_THOUSANDS = {"candidate": 110, "candidate and stamps": 149, "everything": 430}
 """Some 10 % above what was counted; other versions of Python, numpy or pyarrow account for a few."""
 

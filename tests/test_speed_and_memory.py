@@ -22,6 +22,8 @@ from tests.conftest import RealData
 from tests.nights import simulated
 from transforms.read import BATCH_BYTES, BATCH_PACKETS
 
+pytestmark = pytest.mark.cost
+
 
 def naive(archive: Path) -> int:
     """The bare loop: every packet by ``fastavro.reader``."""
