@@ -68,8 +68,8 @@ def get_xmatches(
     columns, or a file (Parquet or a folder of it, CSV, TSV, FITS, VOTable, ECSV). Its positions
     (ICRS) are found by UCD or the usual names, else ``ra`` and ``dec`` name their columns; units are heeded, text such as
     ``05 34 31.9`` is hours in right ascension.
-    ``cat2``: a catalog as ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked by the service at ``url``, else
-    ``$PITT_BROKER_XMATCH_URL``, else CDS, where it is remote.
+    ``cat2``: a catalog as ``--crossmatch`` takes it (``vizier:TABLE``, ``simbad``, ``file:PATH``), asked where it is remote by
+    the service at ``url``, else ``$PITT_BROKER_XMATCH_URL``, else CDS.
     ``epoch_jyear``: look for stars where they stand then (Julian year), not where their catalog is matched.
 
     The columns of ``fcat1``, then ``separation_arcsec``, ``source_id``, ``source_ra_deg``, ``source_dec_deg``,

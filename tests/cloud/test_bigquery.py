@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 from google.cloud import bigquery
 
 from alerts.surveys import SURVEYS
-from broker import cli
+from broker import cli, warehouse
 from pipelines.ingest import run
 from schemas import Table
 from tests.emulators.cloud import Cloud
@@ -61,6 +62,27 @@ def test_a_column_that_is_missing_is_added_and_none_is_dropped(cloud: Cloud) -> 
     prepare(client, dataset, ["ztf"])
     names = [field.name for field in client.get_table(f"{cloud.project}.{dataset}.{whole.name}").schema]
     assert set(names) == {*(column.name for column in whole.columns), "somebodys_own"}
+
+
+def test_cutouts_of_before_do_not_say_whose_they_are_and_can_be_read(cloud: Cloud) -> None:
+    """The column comes with the next ingest, and NULL in the rows that are there; audits and stamps do without it till then."""
+    dataset, client, survey = cloud.dataset(), cloud.client(), SURVEYS["ztf"]
+    client.create_dataset(dataset)
+    whole, day = survey.cutouts_table, date(2026, 9, 17)
+    older = Table(whole.name, tuple(column for column in whole.columns if column.name != "packet_digest"))
+    fields = [bigquery.SchemaField.from_api_repr(field) for field in older.to_bigquery()["fields"]]
+    place = f"{cloud.project}.{dataset}.{whole.name}"
+    client.create_table(bigquery.Table(place, schema=fields))
+    row = {"alert_id": "2560123456789012345", "object_id": "ZTF18a", "night": str(day), "science": "AP8="}
+    assert client.insert_rows_json(place, [row]) == []
+    expected = {"science": b"\x00\xff", "template": None, "difference": None}
+    uri = f"bigquery://{cloud.project}/{dataset}"
+    with warehouse.open(uri) as opened:
+        assert opened.stamps(survey, 2560123456789012345, day, b"any") == expected
+    prepare(client, dataset, ["ztf"])
+    assert "packet_digest" in {field.name for field in client.get_table(place).schema}
+    with warehouse.open(uri) as opened:
+        assert opened.stamps(survey, 2560123456789012345, day, b"any") == expected
 
 
 @pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
