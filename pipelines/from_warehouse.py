@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from pipelines import logs
-from pipelines.job import Job
+from pipelines.job import BIGQUERY, Job
+from pipelines.local_warehouse import tables
 from pipelines.options import OptionsError
 from pipelines.status import FAILED, INTERRUPTED, WRONG_OPTIONS
 from transforms.reachable import told
@@ -32,3 +34,15 @@ def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]])
             return INTERRUPTED
         finally:
             job.clean_up()
+
+
+def check_warehouse(warehouse: str, who: str, what: str, holds: Callable[[str], bool]) -> None:
+    """Refuse a folder none of whose tables is one that is needed, before anybody makes it. Raises ``OptionsError``."""
+    if warehouse.startswith(BIGQUERY):
+        return
+    if "://" in warehouse:
+        raise OptionsError(f"--warehouse {warehouse} cannot be asked; {who} reads a folder of this machine, or BigQuery")
+    if not os.path.isdir(warehouse) or not any(map(holds, tables(warehouse))):
+        raise OptionsError(
+            f"--warehouse {warehouse} holds no {what}; fill it with: broker ingest --input ... --warehouse {warehouse}"
+        )

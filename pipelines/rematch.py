@@ -8,7 +8,6 @@ Doing it again changes nothing: what has an answer is not asked, and the newest 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -20,9 +19,8 @@ from alerts.catalogs.asking import CATALOG_EPOCH
 from alerts.catalogs.known import KNOWN
 from pipelines import ingest, logs, summary
 from pipelines.catalogs import catalog_settings, full_name
-from pipelines.from_warehouse import run_planned
-from pipelines.job import BIGQUERY, Job
-from pipelines.local_warehouse import tables
+from pipelines.from_warehouse import check_warehouse, run_planned
+from pipelines.job import Job
 from pipelines.options import BrokerOptions, OptionsError, RematchOptions, help_text, parse
 from pipelines.status import DONE
 from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
@@ -74,7 +72,7 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Round]]:
     first, last = nights(rematch.night)
     if rematch.again and not broker.crossmatch:
         raise OptionsError("--again is given without --crossmatch; say which catalogs to ask again")
-    _check_warehouse(broker.warehouse)
+    check_warehouse(broker.warehouse, "a rematch", "alerts", lambda name: name.endswith("_alerts"))
     job = Job.to_rematch(options)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a rematch runs on this machine, which reads the warehouse; leave it out")
@@ -114,18 +112,6 @@ def _in_rounds(failed: Sequence[_Asked]) -> list[list[_Asked]]:
         else:
             rounds.append([one])
     return rounds
-
-
-def _check_warehouse(warehouse: str) -> None:
-    """Refuse a folder that holds nothing, before anybody makes it. Raises ``OptionsError``."""
-    if warehouse.startswith(BIGQUERY):
-        return
-    if "://" in warehouse:
-        raise OptionsError(f"--warehouse {warehouse} cannot be asked; a rematch reads a folder of this machine, or BigQuery")
-    if not os.path.isdir(warehouse) or not any(name.endswith("_alerts") for name in tables(warehouse)):
-        raise OptionsError(
-            f"--warehouse {warehouse} holds no alerts; fill it with: broker ingest --input ... --warehouse {warehouse}"
-        )
 
 
 def _as_asked(unmatched: Unmatched, name: str, radius_arcsec: float) -> _Asked:

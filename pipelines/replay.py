@@ -19,7 +19,7 @@ from alerts.dead_letters import REPLAYED
 from alerts.json_text import to_json
 from alerts.times import now_after
 from pipelines import ingest, logs
-from pipelines.from_warehouse import run_planned
+from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
 from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, help_text, parse
@@ -67,6 +67,7 @@ class _Plan:
 def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
     """The letters to replay, and the job that does it. Raises ``OptionsError``."""
     replay = options.view_as(ReplayOptions)
+    check_warehouse(options.view_as(BrokerOptions).warehouse, "a replay", "tables", lambda _: True)
     job = Job.to_replay(options)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a replay runs on this machine, which has read the letters; leave it out")

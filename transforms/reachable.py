@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import google.auth
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
 
 ANSWER_SECS = 10.0
 """Who has not answered by then is not there, or cannot be reached from here."""
@@ -43,13 +48,11 @@ def check_reachable(uri: str) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _check_bucket(bucket: str) -> None:
-    from apache_beam.io.gcp.gcsio import GcsIO  # noqa: PLC0415 - only where there is a bucket
-    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
+    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415 - only where there is a bucket
 
     retry = DEFAULT_RETRY.with_timeout(ANSWER_SECS)
     try:
-        # As Beam will ask it.
-        listed = GcsIO().client.list_blobs(bucket, max_results=1, timeout=ANSWER_SECS, retry=retry)
+        listed = _storage_client().list_blobs(bucket, max_results=1, timeout=ANSWER_SECS, retry=retry)
         next(iter(listed), None)
     except GoogleAPICallError:
         return  # it answers
@@ -58,3 +61,14 @@ def _check_bucket(bucket: str) -> None:
             f"gs://{bucket} does not answer within {ANSWER_SECS:g} s ({why(error)}); see whether this machine has a network, "
             "and whether STORAGE_EMULATOR_HOST names another host than is meant"
         ) from error
+
+
+def _storage_client() -> Client:
+    """A client with the account of this machine, or with none, as Beam's: which looks for one for half a minute, though."""
+    from google.cloud.storage import Client  # noqa: PLC0415
+
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    except DefaultCredentialsError:
+        return Client.create_anonymous_client()
+    return Client(project="-", credentials=credentials)

@@ -66,8 +66,10 @@ def test_runs_into_bigquery_without_credentials(night: Path, broker: Callable[..
 
 @pytest.mark.parametrize("flag", ["--input", "--warehouse"])
 def test_a_bucket_whose_service_does_not_answer(
-    flag: str, night: Path, tmp_path: Path, broker: Callable[..., tuple[int, str]]
+    flag: str, night: Path, tmp_path: Path, broker: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Beam looks for credentials again and again for half a minute where there are none.
+    monkeypatch.setattr("apache_beam.internal.gcp.auth.get_service_credentials", lambda _: pytest.fail("Beam was asked"))
     given = {"--input": str(night), "--warehouse": str(tmp_path / "w"), flag: "gs://no-such-bucket/night.tar.gz"}
     status, said = broker("ingest", *(word for pair in given.items() for word in pair), **SERVERS)
     assert (status, said.count("\n")) == (2, 1), said

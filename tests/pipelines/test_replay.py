@@ -122,12 +122,26 @@ def test_nothing_to_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "replayed 0 dead letters" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_no_warehouse_is_named_and_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert replay(tmp_path / "misspelt") == 2
+    assert "misspelt holds no tables; fill it with: broker ingest" in capsys.readouterr().err
+    assert not (tmp_path / "misspelt").exists()
+
+
+def some_table(warehouse: Path) -> None:
+    """What makes a folder a warehouse, for runs that end before they read it."""
+    (warehouse / "dead_letters").mkdir()
+    (warehouse / "dead_letters" / "none.parquet").touch()
+
+
 def test_a_replay_takes_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    some_table(tmp_path)
     assert replay(tmp_path, "--input", "x.avro") == 2
     assert "a replay reads dead letters" in capsys.readouterr().err
 
 
 def test_a_replay_stays_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    some_table(tmp_path)
     assert replay(tmp_path, "--runner", "DataflowRunner") == 2
     assert "leave it out" in capsys.readouterr().err
 
