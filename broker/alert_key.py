@@ -6,6 +6,8 @@ import operator
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from broker.warehouse import QueryError
 
 
@@ -23,6 +25,7 @@ class AlertKey(NamedTuple):
 
 def is_stored(what: Any) -> bool:
     """Whether this is an alert of a warehouse (an id, a row, an object of the ORM), and no packet as it was sent."""
+    what = _row(what)
     if isinstance(what, Mapping):
         # A row has our columns; a packet has its own.
         return "alert_id" in what
@@ -31,6 +34,7 @@ def is_stored(what: Any) -> bool:
 
 def alert_key(what: Any) -> AlertKey:
     """The key of an alert. Raises ``QueryError`` for what names none: a float, too, which has rounded the id."""
+    what = _row(what)
     if not isinstance(what, Mapping) and not hasattr(what, "alert_id"):
         return AlertKey(_whole(what))
     alert_id, survey, digest = (
@@ -38,6 +42,18 @@ def alert_key(what: Any) -> AlertKey:
         for name in ("alert_id", "survey", "packet_digest")
     )
     return AlertKey(_whole(alert_id), None if survey is None else str(survey), digest, _warehouse_of(what))
+
+
+def _row(what: Any) -> Any:
+    """Rows of astropy and answers of one row as the mappings that they stand for; all else as it is."""
+    if hasattr(what, "colnames") and hasattr(what, "index"):
+        return {name: None if value is np.ma.masked else value for name, value in zip(what.colnames, what, strict=True)}
+    if hasattr(what, "to_pylist") and hasattr(what, "num_rows"):
+        rows = what.to_pylist() if what.num_rows == 1 else []
+        if not rows:
+            raise QueryError(f"an answer of {what.num_rows:,} rows names no alert; take one of them: answer.to_pylist()[0]")
+        return rows[0]
+    return what
 
 
 def _whole(named: Any) -> int:

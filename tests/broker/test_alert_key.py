@@ -16,6 +16,7 @@ from broker.info import info
 from broker.orm import Session, ZTFAlert, ZTFAlertRow
 from broker.pictures import plot_light_curve, plot_stamps
 from broker.pictures.packets import packet_of
+from broker.result import Result
 from broker.warehouse import QueryError
 from tests.nights import run, simulated, truth
 
@@ -43,12 +44,19 @@ def row(place: str, alert_id: int, columns: str = "*") -> dict[str, Any]:
     return dict(found)
 
 
+def answer(place: str, alert_id: int) -> Result:
+    with warehouses.open(place) as opened:
+        return opened.query(f"SELECT * FROM ztf_alerts_unique WHERE alert_id = {alert_id}")
+
+
 WAYS: dict[str, Callable[[str, int], Any]] = {
     "integer": lambda place, alert_id: alert_id,
     "numpy integer": lambda place, alert_id: np.int64(alert_id),
     "text": lambda place, alert_id: str(alert_id),
     "row": row,
     "narrow row": lambda place, alert_id: row(place, alert_id, "alert_id, survey"),
+    "answer of one row": answer,
+    "row of astropy": lambda place, alert_id: answer(place, alert_id).to_astropy()[0],
     "row of a cone": lambda place, alert_id: row(place, alert_id, "alert_id, object_id, ra_deg"),
 }
 
@@ -88,3 +96,8 @@ def test_a_row_of_one_of_several_packets_is_that_packet(place: str, night: Path,
 def test_what_names_no_alert_is_refused(wrong: Any) -> None:
     with pytest.raises(QueryError, match=r"is no integer; give the id, a row with alert_id, or an alert of broker.orm"):
         alert_key(wrong)
+
+
+def test_an_answer_of_several_rows_names_none(place: str) -> None:
+    with warehouses.open(place) as opened, pytest.raises(QueryError, match="an answer of 12 rows names no alert; take one"):
+        info(opened, opened.query("SELECT * FROM ztf_alerts"))
