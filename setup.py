@@ -63,6 +63,7 @@ setup(
             "mypy",
             "nbclient",
             "nbformat",
+            "pandas>=2.2",
             "pip-audit>=2.10",
             "pytest",
             "pytest-timeout>=2.3",

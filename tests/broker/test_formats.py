@@ -242,7 +242,8 @@ def test_what_fits_has_no_letters_for_is_refused_by_its_column() -> None:
 
 
 def test_to_pandas_keeps_integers_beside_null() -> None:
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     ids = pa.table({"id": pa.array([BIG, None, 2**53 + 1]), "n": pa.array([1, 2, 3])})
     frame = Result(ids).to_pandas()
     assert [int(frame["id"][0]), int(frame["id"][2])] == [BIG, 2**53 + 1]
