@@ -13,9 +13,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-# Imported once, and compiled, in a process without threads; each attack gets a copy of it.
-_CONTEXT.set_forkserver_preload(["tests.alerts.attacks_ready"])
+CONTEXT = multiprocessing.get_context("forkserver")
+# Imported once, and compiled, in a process without threads; each attack, and each program of tests.ready, gets a copy of it.
+CONTEXT.set_forkserver_preload(["tests.alerts.attacks_ready", "pipelines.ingest"])
 
 
 class TooMuch(AssertionError):
@@ -27,8 +27,8 @@ def within(memory_bytes: int, secs: float, function: Callable[..., Any], *argume
 
     Raises ``TooMuch`` when the process is killed, by itself too, or raises; the limit is on addresses, not on pages in use.
     """
-    here, there = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_run, args=(there, memory_bytes, function, arguments))
+    here, there = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=_run, args=(there, memory_bytes, function, arguments))
     process.start()
     there.close()
     try:

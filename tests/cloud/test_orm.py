@@ -68,15 +68,15 @@ def ingested(cloud: Cloud, folder: Path, *inputs: Path) -> Both:
 def made_up(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Both:
     """A simulated night of ZTF and one of Rubin."""
     folder = tmp_path_factory.mktemp("simulated")
-    ztf = simulated(folder / "ztf", "--alerts", "40", "--duplicates", "5", "--damaged", "4", "--seed", "6")
-    return ingested(cloud, folder, ztf, simulated(folder / "lsst", "--survey", "lsst", "--alerts", "10"))
+    ztf = simulated(folder / "ztf", "--alerts", "20", "--duplicates", "3", "--damaged", "4", "--seed", "6")
+    return ingested(cloud, folder, ztf, simulated(folder / "lsst", "--survey", "lsst", "--alerts", "4"))
 
 
 @pytest.fixture(scope="module")
 def real(cloud: Cloud, real_data: RealData, tmp_path_factory: pytest.TempPathFactory) -> Both:
     """Real alerts of all surveys."""
     folder = tmp_path_factory.mktemp("real")
-    return ingested(cloud, folder, *real_packets(real_data, folder / "packets", some=5))
+    return ingested(cloud, folder, *real_packets(real_data, folder / "packets", some=2))
 
 
 def in_bigquery(cloud: Cloud, both: Both, model: type[Any]) -> Counter[str]:
@@ -205,14 +205,14 @@ def test_results_that_are_read_side_by_side_stay_apart(made_up: Both) -> None:
     with Session(made_up.uri) as session:
         names = select(ZTFAlert.alert_id, ZTFAlert.object_id).order_by(ZTFAlert.alert_id)
         first, second = session.execute(names), session.execute(select(LSSTAlert.alert_id))
-        assert len(second.all()) == 10
+        assert len(second.all()) == 4
         alone = [tuple(row) for row in first]
         read = []
         for alert in session.scalars(select(ZTFAlert).order_by(ZTFAlert.alert_id).execution_options(yield_per=7)):
             assert alert.cutouts
             read.append((alert.alert_id, alert.object_id))
         assert read == alone
-        assert len(read) == 40
+        assert len(read) == 20
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_nothing_is_written(cloud: Cloud, made_up: Both, write: Callable[[Sessio
         session.rollback()
         for name in ("runs", "ztf_alerts", "dead_letters"):
             (row,) = cloud.rows(f"SELECT COUNT(*) AS n FROM `{made_up.project}.{made_up.dataset}.{name}`")
-            assert row["n"] == {"runs": 1, "ztf_alerts": 45, "dead_letters": 4}[name]
+            assert row["n"] == {"runs": 1, "ztf_alerts": 23, "dead_letters": 4}[name]
         assert len(session.scalars(select(Run)).all()) == 1
 
 

@@ -26,7 +26,7 @@ from schemas import known_schemas
 from tests.conftest import RealData
 from tests.nights import ask, run, simulated, truth
 
-ALERTS, COPIES, DAMAGED = 300, 20, 12
+ALERTS, COPIES, DAMAGED = 120, 20, 12
 Change = Callable[[pa.Table], pa.Table]
 
 
