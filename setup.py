@@ -63,7 +63,6 @@ setup(
             "mypy",
             "nbclient",
             "nbformat",
-            "pandas>=2.2",
             "pip-audit>=2.10",
             "pytest",
             "pytest-timeout>=2.3",

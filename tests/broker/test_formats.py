@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -243,6 +242,8 @@ def test_what_fits_has_no_letters_for_is_refused_by_its_column() -> None:
 
 
 def test_to_pandas_keeps_integers_beside_null() -> None:
+    # Not in the test extra: Beam imports it where it is, which costs every process of a test most of a second.
+    pd = pytest.importorskip("pandas", reason="no pandas: pip install --constraint constraints.txt pandas")
     ids = pa.table({"id": pa.array([BIG, None, 2**53 + 1]), "n": pa.array([1, 2, 3])})
     frame = Result(ids).to_pandas()
     assert [int(frame["id"][0]), int(frame["id"][2])] == [BIG, 2**53 + 1]
