@@ -1,7 +1,7 @@
 # make demo   a small night from packets to an answer, on this machine alone
 # make cloud-demo   the same through Google Cloud, on emulators
 # make test   the tests that need neither network nor cloud
-# make coverage   which lines and branches the tests run (half as long again as make test; COVERAGE_FAIL_UNDER=90 of lines)
+# make coverage   which lines and branches the tests run (COVERAGE_FAIL_UNDER=90 of lines)
 # make test-faults   whole runs struck by faults, then audited (some 20 minutes)
 # make fuzz   ten minutes of packets, archives and answers damaged at random, other ones each time (FUZZ_SECS=60 for one minute)
 # make check  format, lint, types
