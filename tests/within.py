@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-# Imported once, and compiled, in a process without threads; each attack, and each program of tests.ready, gets a copy of it.
-CONTEXT.set_forkserver_preload(["tests.alerts.attacks_ready", "pipelines.ingest"])
+# Imported once, and compiled, in a process without threads (Beam begins some, and a copy of such a process may wait for ever).
+CONTEXT.set_forkserver_preload(["tests.alerts.attacks_ready"])
 
 
 class TooMuch(AssertionError):
