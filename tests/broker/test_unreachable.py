@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from broker import cli
+from tests.emulators import settings
 from tests.nights import simulated
 
 PLACE = "bigquery://a-project/a_dataset"
@@ -21,20 +24,16 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def broker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str]]]:
     """Runs a command as on a machine that has no account; gives its status and what it said."""
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", *SERVERS):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")  # no metadata server is looked for
 
     def run(*words: str, **variables: str) -> tuple[int, str]:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
         capsys.readouterr()
-        return cli.main(list(words)), capsys.readouterr().err
+        with mock.patch.dict(os.environ, variables):
+            return cli.main(list(words)), capsys.readouterr().err
 
-    return run
+    with settings.without_account(str(tmp_path)):
+        yield run
 
 
 @pytest.mark.parametrize(

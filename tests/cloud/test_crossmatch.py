@@ -34,7 +34,7 @@ def server(night: Path) -> Iterator[CatalogServer]:
 
 
 def crossmatch(server: CatalogServer) -> list[str]:
-    return ["--crossmatch", ALLWISE, "--crossmatch_url", server.url, "--crossmatch_deadline_secs", "1", "--max_wait_secs", "1"]
+    return ["--crossmatch", ALLWISE, "--crossmatch_url", server.url, "--crossmatch_deadline_secs", "1"]
 
 
 def found(place: str) -> list[tuple]:
@@ -87,7 +87,7 @@ def test_a_stream_with_a_catalog_that_hangs_has_its_alerts_at_once(
     topic.publish(messages([str(night)]))
     # Far longer than the alerts take.
     slow = [*crossmatch(server), "--crossmatch_deadline_secs", "8"]
-    flags = ["--warehouse", place, "--survey", "ztf", "--load_every_secs", "1", *slow]
+    flags = ["--warehouse", place, "--survey", "ztf", "--load_every_secs", "1", "--max_wait_secs", "1", *slow]
     seen_during_a_call: list[bool] = []
 
     def alerts_are_there() -> bool:
@@ -112,7 +112,8 @@ def test_a_stream_gives_the_rows_of_a_batch_run(pubsub: Cloud, night: Path, serv
     places = [str(tmp_path / "warehouse"), f"bigquery://{pubsub.project}/{pubsub.dataset()}"]
     topic = Topic(pubsub.project, 2)
     topic.publish(messages([str(night)]))
-    flags = [["--warehouse", place, "--survey", "ztf", "--load_every_secs", "2", *crossmatch(server)] for place in places]
+    often = ["--load_every_secs", "2", "--max_wait_secs", "1", *crossmatch(server)]
+    flags = [["--warehouse", place, "--survey", "ztf", *often] for place in places]
 
     def complete() -> bool:
         try:

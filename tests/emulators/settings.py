@@ -27,6 +27,8 @@ BIGQUERY_READ = "BIGQUERY_READ_EMULATOR_HOST"
 PUBSUB = "PUBSUB_EMULATOR_HOST"
 PROJECT = "GOOGLE_CLOUD_PROJECT"
 _NOBODY = "127.0.0.1:1"
+_GOOGLES = (google.auth.default, BigqueryV2.BASE_URL, storage_api.BigQueryReadClient)
+"""What ``point_clients`` takes the place of."""
 
 
 def environment(*, project: str, storage: str, bigquery: str, bigquery_read: str, pubsub: str | None = None) -> dict[str, str]:
@@ -56,6 +58,21 @@ def point_clients(variables: dict[str, str]) -> Iterator[None]:
         undo.enter_context(mock.patch.object(BigqueryV2, "BASE_URL", f"{variables[BIGQUERY]}/bigquery/v2/"))
         undo.enter_context(mock.patch.object(storage_api, "BigQueryReadClient", _reading_client()))
         # Beam asks for credentials once per process.
+        undo.enter_context(mock.patch.multiple(auth._Credentials, _credentials_init=False, _credentials=None))
+        yield
+
+
+@contextlib.contextmanager
+def without_account(home: str) -> Iterator[None]:
+    """As on a machine without a cloud and without credentials, also while ``point_clients`` lasts in this process."""
+    default, base_url, reading = _GOOGLES
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(mock.patch.dict(os.environ, {"HOME": home, "NO_GCE_CHECK": "true"}))
+        for name in (STORAGE, BIGQUERY, BIGQUERY_READ, PUBSUB, PROJECT, "GOOGLE_APPLICATION_CREDENTIALS"):
+            os.environ.pop(name, None)
+        undo.enter_context(mock.patch.object(google.auth, "default", default))
+        undo.enter_context(mock.patch.object(BigqueryV2, "BASE_URL", base_url))
+        undo.enter_context(mock.patch.object(storage_api, "BigQueryReadClient", reading))
         undo.enter_context(mock.patch.multiple(auth._Credentials, _credentials_init=False, _credentials=None))
         yield
 
