@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alerts.layout import is_history
+from alerts.avro.layout import is_history
 from alerts.light_curve import MJD_OF_JD_ZERO, SCHEMA, first, light_curve, measured, mjd_utc, pluck_first
 from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Photometry, Series

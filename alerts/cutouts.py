@@ -18,10 +18,10 @@ from astropy.wcs import WCS
 from PIL import Image as Pictures
 from zlib_ng import zlib_ng
 
+from alerts.avro.unpack import GZIP_MAGIC
 from alerts.errors import shortened
 from alerts.fits_stamps import BadStamp, Buffer, Image, Place, header_of, read_fits, world_coordinates
 from alerts.limits import MAX_STAMP_BYTES
-from alerts.unpack import GZIP_MAGIC
 
 __all__ = [
     "JPEG_SIDE",

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from alerts import photometry
+from alerts.avro.layout import pluck
 from alerts.errors import AlertError
-from alerts.layout import pluck
 from alerts.surveys import Survey
 from alerts.surveys.photometry import Photometry, Series
 from alerts.times import to_utc

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 import fastavro
 import pyarrow as pa
 
-from alerts.columns import decode_columns
-from alerts.decode import decode
-from alerts.inputs import in_batches
-from alerts.layout import EVERYTHING, Projection, layout_of
-from alerts.packets import Packet, open_packets
-from alerts.wire_schemas import WireSchemas
+from alerts.avro.columns import decode_columns
+from alerts.avro.decode import decode
+from alerts.avro.inputs import in_batches
+from alerts.avro.layout import EVERYTHING, Projection, layout_of
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
 
 Decoder = Callable[[Sequence[bytes]], int]
 """Decodes packets as sent; gives the number of alerts."""

@@ -17,16 +17,16 @@ from typing import BinaryIO
 import pyarrow as pa
 from zlib_ng import gzip_ng
 
+from alerts.avro.decode import decode
+from alerts.avro.inputs import in_batches, read_input
+from alerts.avro.layout import Projection
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.catalogs.asking import Asker
-from alerts.catalogs.local import shared_local
+from alerts.catalogs.files.local import shared_local
 from alerts.catalogs.rows import positions_of
 from alerts.catalogs.spec import parse_spec
-from alerts.decode import decode
-from alerts.inputs import in_batches, read_input
-from alerts.layout import Projection
-from alerts.packets import Packet
 from alerts.surveys import survey
-from alerts.wire_schemas import WireSchemas
 from benchmarks import naive
 from benchmarks.contenders import PROJECTIONS
 from pipelines import ingest

@@ -29,8 +29,8 @@ import scipy
 from astropy.coordinates import SkyCoord, match_coordinates_sky
 from scipy.spatial import cKDTree
 
-from alerts.catalogs.local import open_local
-from alerts.catalogs.sky_index import SkyIndex
+from alerts.catalogs.files.local import open_local
+from alerts.catalogs.files.sky_index import SkyIndex
 
 ALERTS = 256
 BATCHES = 200
@@ -63,7 +63,7 @@ def _measured(sources: int, radius_arcsec: float) -> list[str]:
     numbers = " | ".join(map(_figure, [mine, *more]))
     theirs = f"{_figure(tree)} | {_figure(visits)} | | {tree / mine:.1f}x"
     return [
-        f"| {sources:,} | alerts.catalogs.local | {_figure(open_secs)} | {_figure(index_secs)} | {memory} | {numbers} | |",
+        f"| {sources:,} | alerts.catalogs.files.local | {_figure(open_secs)} | {_figure(index_secs)} | {memory} | {numbers} | |",
         f"| {sources:,} | cKDTree, batches | | {_figure(build_secs)} | | {theirs} |",
         f"| {sources:,} | astropy, one by one | | | | {_figure(singles)} | | | {singles / mine:,.0f}x |",
     ]

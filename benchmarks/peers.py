@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alerts.packets import Packet
+from alerts.avro.packets import Packet
 from benchmarks.contenders import Decoder, opened
 
 INSTALL = "pip install --constraint constraints.txt '.[bench]'"

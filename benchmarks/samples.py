@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zlib_ng import gzip_ng
 
-from alerts.archives import is_alert_name
+from alerts.avro.archives import is_alert_name
 from broker.simulate import Night, write_night
 
 ZTF, ZTF_OLD, ZTF_RECENT = "ZTF simulated", "ZTF 20181129", "ZTF 20231018"

@@ -18,20 +18,20 @@ from astropy.io import fits
 from scipy.spatial import cKDTree
 from zlib_ng import gzip_ng
 
-from alerts.archives import read_member, walk_tar
+from alerts.avro.archives import read_member, walk_tar
+from alerts.avro.columns import decode_columns
+from alerts.avro.decode import decode
+from alerts.avro.encode import container_blocks
+from alerts.avro.envelope import RunStamp, envelope
+from alerts.avro.layout import Projection, layout_of
+from alerts.avro.packets import Packet
+from alerts.avro.unpack import gunzip
 from alerts.catalogs.asking import Asker
-from alerts.catalogs.local import open_local
+from alerts.catalogs.files.local import open_local
 from alerts.catalogs.rows import positions_of
 from alerts.catalogs.spec import parse_spec
-from alerts.columns import decode_columns
 from alerts.cutouts import to_pixels
-from alerts.decode import decode
-from alerts.encode import container_blocks
-from alerts.envelope import RunStamp, envelope
-from alerts.layout import Projection, layout_of
-from alerts.packets import Packet
 from alerts.surveys import survey as survey_named
-from alerts.unpack import gunzip
 from benchmarks.contenders import PROJECTIONS, batches, opened
 from benchmarks.naive import RADIUS_ARCSEC, unit_vectors
 from benchmarks.samples import Sample, cut

@@ -8,17 +8,17 @@ import sys
 import duckdb
 from tqdm import tqdm
 
+from alerts.avro.wire_schemas import check_registry
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.spec import parse_spec
 from alerts.errors import UnknownSurvey
 from alerts.secrets import redact
 from alerts.surveys import SURVEYS, Survey, survey
-from alerts.wire_schemas import check_registry
-from pipelines.audit import Settings, audit
-from pipelines.audit_messages import MessagesTruth
-from pipelines.audit_report import Report
-from pipelines.audit_truth import AuditError, FilesTruth, IdsTruth, Truth
-from pipelines.audit_warehouse import Nights, Stored, open_stored, surveys_with_rows
+from audit.audit import Settings, audit
+from audit.messages import MessagesTruth
+from audit.report import Report
+from audit.truth import AuditError, FilesTruth, IdsTruth, Truth
+from audit.warehouse import Nights, Stored, open_stored, surveys_with_rows
 from pipelines.options import OptionsError
 from pipelines.rematch import nights
 

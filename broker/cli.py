@@ -28,7 +28,7 @@ _PARSED = {
     "plot": ("pictures of stamps, light curves and the sky", "broker.plot"),
     "info": ("what a warehouse knows of one alert", "broker.info"),
     "audit": ("whether every packet is in the warehouse, once, as it was sent", "broker.audit"),
-    "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "broker.catalog_server.command"),
+    "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "simulation.catalog_server.command"),
     "completion": ("completion of these commands for your shell", "broker.completion"),
     "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
 }

@@ -18,12 +18,12 @@ from astropy.coordinates import SkyCoord
 from astropy.coordinates.name_resolve import NameResolveError, get_icrs_coordinates
 from astropy.utils.data import conf as remote
 
-from alerts.catalogs.astropy_tables import arrow_column
 from alerts.catalogs.catalog import BadCatalog, Floats
-from alerts.catalogs.position_columns import PositionColumns
-from alerts.catalogs.read_table import is_table, read_astropy
-from alerts.catalogs.sky_index import SkyIndex
-from alerts.catalogs.table_positions import arrow_positions, table_positions
+from alerts.catalogs.files.astropy_tables import arrow_column
+from alerts.catalogs.files.position_columns import PositionColumns
+from alerts.catalogs.files.read_table import is_table, read_astropy
+from alerts.catalogs.files.sky_index import SkyIndex
+from alerts.catalogs.files.table_positions import arrow_positions, table_positions
 from alerts.positions import cones_ranges, separation_arcsec
 from broker.result import Result
 from broker.warehouse import MAX_RADIUS_ARCSEC, QueryError, Warehouse

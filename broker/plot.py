@@ -11,12 +11,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from alerts.avro.inputs import read_input
+from alerts.avro.packets import Packet
+from alerts.avro.records import read_datum
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import AlertError, DeadLetter
-from alerts.inputs import read_input
-from alerts.packets import Packet
-from alerts.records import read_datum
 from alerts.surveys import identify, survey
-from alerts.wire_schemas import WireSchemas
 from broker import warehouse
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps
 from broker.pictures.light_curve import Quantity

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from google.cloud import pubsub_v1  # type: ignore[attr-defined]
 
-from alerts.inputs import Skipped
-from alerts.packets import Packet
+from alerts.avro.inputs import Skipped
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.secrets import redact
-from alerts.wire_schemas import WireSchemas
 from transforms.elements import ReadTask
 from transforms.files import find_inputs
 from transforms.read import plan_units, read_task

@@ -13,9 +13,9 @@ from datetime import date
 from pathlib import Path
 from typing import NoReturn
 
-from broker.simulation import ARCHIVES, Night, SimulatedPacket, simulate_packets, write_night
-from broker.simulation.night import DEFAULT_NIGHT, SURVEYS, Truth
-from broker.simulation.packing import CONTAINER, WIRE
+from simulation import ARCHIVES, Night, SimulatedPacket, simulate_packets, write_night
+from simulation.night import DEFAULT_NIGHT, SURVEYS, Truth
+from simulation.packing import CONTAINER, WIRE
 
 __all__ = ["Night", "SimulatedPacket", "Truth", "add_arguments", "main", "run", "simulate_packets", "write_night"]
 

@@ -17,16 +17,16 @@ import pyarrow as pa
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, Table, hstack, vstack
 
-from alerts.catalogs.astropy_tables import masked_column, to_astropy
 from alerts.catalogs.catalog import BadCatalog, Banned, Candidates, Catalog, CatalogError, Floats, Rejected, Unavailable
-from alerts.catalogs.cds import MAX_POSITIONS, URL
-from alerts.catalogs.gate import Gate
+from alerts.catalogs.cds.client import MAX_POSITIONS, URL
+from alerts.catalogs.cds.gate import Gate
+from alerts.catalogs.files.astropy_tables import masked_column, to_astropy
+from alerts.catalogs.files.read_table import read_astropy
+from alerts.catalogs.files.table_positions import table_positions
 from alerts.catalogs.known import KNOWN, unit_of
 from alerts.catalogs.matching import Answer, within
 from alerts.catalogs.open import catalog_of, check
-from alerts.catalogs.read_table import read_astropy
 from alerts.catalogs.spec import parse_spec
-from alerts.catalogs.table_positions import table_positions
 from broker import ztf_archive
 from transforms.files import open_file
 

@@ -21,12 +21,12 @@ from apache_beam.options.pipeline_options import (
     TypeOptions,
 )
 
+from alerts.avro.layout import Projection
+from alerts.avro.wire_schemas import check_registry
 from alerts.catalogs.open import CatalogSettings
 from alerts.errors import UnknownSurvey
-from alerts.layout import Projection
 from alerts.secrets import redacted
 from alerts.surveys import SURVEYS, Survey, survey
-from alerts.wire_schemas import check_registry
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.options import BrokerOptions, OptionsError
 from pipelines.workers import watch_workers

@@ -12,8 +12,8 @@ from typing import NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.catalogs.asking import CATALOG_EPOCH, OBSERVED_EPOCH
-from alerts.catalogs.cds import DEADLINE_SECS
-from alerts.catalogs.cds import URL as CROSSMATCH_URL
+from alerts.catalogs.cds.client import DEADLINE_SECS
+from alerts.catalogs.cds.client import URL as CROSSMATCH_URL
 from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from alerts.catalogs.known import KNOWN
-from broker.catalog_server.catalog import Declared, ServedCatalog
+from simulation.catalog_server.catalog import Declared, ServedCatalog
 
 ALLWISE = "vizier:II/328/allwise"
 """A catalog that we know: in these tests the service has the simulator's stars under its name and in its columns."""

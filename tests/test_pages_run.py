@@ -20,8 +20,8 @@ import pytest
 
 from alerts.catalogs.known import KNOWN
 from broker import alert_ingestion, cli
-from broker.catalog_server.catalog import Declared, ServedCatalog
-from broker.catalog_server.server import CatalogServer
+from simulation.catalog_server.catalog import Declared, ServedCatalog
+from simulation.catalog_server.server import CatalogServer
 from tests.broker.notebook import surroundings
 from tests.nights import run, simulated, truth
 from tests.pages import CLOUD, ROOT, Block, blocks, commands, pages

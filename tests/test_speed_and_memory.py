@@ -14,10 +14,10 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from alerts.decode import decode
-from alerts.inputs import in_batches, read_input
-from alerts.packets import Packet
-from alerts.wire_schemas import WireSchemas
+from alerts.avro.decode import decode
+from alerts.avro.inputs import in_batches, read_input
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from tests.conftest import RealData
 from tests.nights import simulated
 from transforms.read import BATCH_BYTES, BATCH_PACKETS

@@ -1,7 +1,7 @@
 """Alerts' positions to what catalogs know there. Nothing waits for it: the alerts have left for their table before.
 
 Services are called from as few keys as there may be calls at once. A runner works on one key in one place at a time, so that
-the limit holds on all workers together; ``alerts.catalogs.gate`` keeps it among the threads of each process.
+the limit holds on all workers together; ``alerts.catalogs.cds.gate`` keeps it among the threads of each process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from alerts.catalogs.asking import Asker, in_calls
-from alerts.catalogs.cds import MAX_POSITIONS
+from alerts.catalogs.cds.client import MAX_POSITIONS
 from alerts.catalogs.open import Askers, CatalogSettings, open_askers
 from alerts.catalogs.rows import positions_of
 from transforms import metrics

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
-from alerts.decode import Decoded, decode
-from alerts.layout import EVERYTHING, Projection
+from alerts.avro.decode import Decoded, decode
+from alerts.avro.layout import EVERYTHING, Projection
 from alerts.surveys import Survey
 from transforms import (
     coders,  # noqa: F401 - those of the batches

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from alerts.avro.inputs import TarSlice
+from alerts.avro.packets import Packet
 from alerts.errors import DeadLetter
-from alerts.inputs import TarSlice
-from alerts.packets import Packet
 
 
 @dataclass(frozen=True, slots=True)

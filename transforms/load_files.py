@@ -18,7 +18,7 @@ from apache_beam.io.gcp.bigquery_file_loads import BigQueryBatchFileLoads
 from apache_beam.io.gcp.bigquery_tools import FileFormat, get_avro_schema_from_table_schema
 from apache_beam.transforms.window import GlobalWindows
 
-from alerts.encode import container_blocks, container_header
+from alerts.avro.encode import container_blocks, container_header
 from schemas import Table
 from transforms.elements import TableBatch
 from transforms.files import create_file

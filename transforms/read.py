@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from alerts.archives import READ_ERRORS, is_alert_name
+from alerts.avro.archives import READ_ERRORS, is_alert_name
+from alerts.avro.inputs import Item, Skipped, in_batches, read_input, read_slice, slice_tar
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter, UnreadableInput
-from alerts.inputs import Item, Skipped, in_batches, read_input, read_slice, slice_tar
-from alerts.packets import Packet
-from alerts.wire_schemas import WireSchemas
 from transforms import metrics
 from transforms.elements import PacketBatch, ReadTask, Unit, UnitLetter
 from transforms.files import FoundFile, open_file, printable

@@ -9,8 +9,8 @@ from datetime import datetime
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from alerts.packets import Packet, open_packets
-from alerts.wire_schemas import WireSchemas
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
 from transforms import metrics
 from transforms.elements import STREAM, PacketBatch, UnitLetter
 from transforms.read import DEAD_LETTERS, count_packets

@@ -13,9 +13,9 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.dead_letters import sent_attributes
-from alerts.packets import Packet, open_packets
-from alerts.wire_schemas import WireSchemas
 from transforms import metrics
 from transforms.elements import STREAM, PacketBatch, UnitLetter
 from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS, count_packets

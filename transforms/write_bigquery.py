@@ -13,9 +13,9 @@ from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.pvalue import TaggedOutput
 from google.cloud import bigquery
 
+from alerts.avro.layout import EVERYTHING, Projection
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
-from alerts.layout import EVERYTHING, Projection
 from alerts.limits import MAX_PAYLOAD_BYTES
 from alerts.rows import json_rows
 from alerts.surveys import SURVEYS, survey

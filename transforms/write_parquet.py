@@ -12,8 +12,8 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from alerts.avro.layout import EVERYTHING, Projection
 from alerts.dead_letters import dead_letter_rows
-from alerts.layout import EVERYTHING, Projection
 from alerts.surveys import survey
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS

@@ -13,9 +13,9 @@ from typing import BinaryIO
 from alerts.catalogs.asking import CATALOG_EPOCH, Asker, delta_arcsec
 from alerts.catalogs.cache import AnchorCache
 from alerts.catalogs.catalog import Candidates, Catalog, Floats, Layout
-from alerts.catalogs.cds import DEADLINE_SECS, URL, CdsCatalog, Service, declared
-from alerts.catalogs.gate import Gate
-from alerts.catalogs.local import LocalCatalog, check_local, shared_local
+from alerts.catalogs.cds.client import DEADLINE_SECS, URL, CdsCatalog, Service, declared
+from alerts.catalogs.cds.gate import Gate
+from alerts.catalogs.files.local import LocalCatalog, check_local, shared_local
 from alerts.catalogs.spec import CatalogSpec
 
 Opener = Callable[[str], BinaryIO]

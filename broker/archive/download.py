@@ -15,8 +15,8 @@ from typing import Any
 import requests
 import urllib3
 
-from alerts.archives import READ_ERRORS
-from alerts.unpack import GZIP_MAGIC, gunzip
+from alerts.avro.archives import READ_ERRORS
+from alerts.avro.unpack import GZIP_MAGIC, gunzip
 from broker.archive.errors import ChecksumMismatch, NotEnoughSpace
 from broker.archive.part import Note, Part
 from broker.archive.progress import progress_bar

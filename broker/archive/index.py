@@ -23,10 +23,10 @@ from typing import Any
 import platformdirs
 from indexed_gzip import IndexedGzipFile  # type: ignore[import-untyped]
 
-from alerts.archives import READ_ERRORS
+from alerts.avro.archives import READ_ERRORS
+from alerts.avro.records import Record
+from alerts.avro.unpack import gunzip
 from alerts.errors import UndecodablePacket
-from alerts.records import Record
-from alerts.unpack import gunzip
 from broker.archive.errors import DamagedArchive
 from broker.archive.progress import progress_bar
 from broker.archive.reading import Damage, Stored, packets_of, record_of, stored_packets, warn_of, with_candids

@@ -16,16 +16,16 @@ from typing import Any, BinaryIO
 
 import pyarrow.compute as pc
 
-from alerts.archives import READ_ERRORS, is_alert_name, read_member, walk_tar
-from alerts.columns import decode_columns
+from alerts.avro.archives import READ_ERRORS, is_alert_name, read_member, walk_tar
+from alerts.avro.columns import decode_columns
+from alerts.avro.layout import layout_of
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.records import Record, read_datum
+from alerts.avro.unpack import gunzip
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import UndecodablePacket, UnreadableInput, shortened
-from alerts.layout import layout_of
 from alerts.limits import MAX_MEMBER_BYTES
-from alerts.packets import Packet, open_packets
-from alerts.records import Record, read_datum
 from alerts.surveys import SURVEYS
-from alerts.unpack import gunzip
-from alerts.wire_schemas import WireSchemas
 
 _BATCH = 64
 _NAMED = 5

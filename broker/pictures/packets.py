@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from alerts.avro.layout import pluck
 from alerts.errors import UnknownSurvey
-from alerts.layout import pluck
 from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
 from broker import warehouse as warehouses

@@ -13,15 +13,15 @@ import cramjam
 import numpy as np
 import pyarrow as pa
 
-from alerts.catalogs.answers import read_answer, read_columns
+from alerts.avro.inputs import read_slice, slice_tar
+from alerts.avro.packets import wrap_in_container
+from alerts.avro.wire_schemas import WireSchemas, WriterSchema
 from alerts.catalogs.catalog import CatalogError, Layout
+from alerts.catalogs.cds.answers import read_answer, read_columns
 from alerts.catalogs.http import post
 from alerts.cutouts import to_pixels
 from alerts.errors import AlertError
-from alerts.inputs import read_slice, slice_tar
-from alerts.packets import wrap_in_container
-from alerts.wire_schemas import WireSchemas, WriterSchema
-from broker.simulation.stamps import ztf_stamp
+from simulation.stamps import ztf_stamp
 from tests.alerts.making import ZTF_SCHEMA, as_text, container, datum, ingest, outcome_of, tar_of, ztf_record
 
 MIB = 2**20

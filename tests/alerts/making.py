@@ -15,12 +15,12 @@ import cramjam
 import fastavro
 from hypothesis import HealthCheck, settings
 
-from alerts.decode import Decoded, decode
+from alerts.avro.decode import Decoded, decode
+from alerts.avro.inputs import Skipped, read_input
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter
-from alerts.inputs import Skipped, read_input
-from alerts.packets import Packet
 from alerts.surveys import Survey
-from alerts.wire_schemas import WireSchemas
 from schemas import known_schemas
 
 Record = dict[str, Any]

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pictures
 
 from alerts.cutouts import MAX_STAMP_BYTES, BadStamp, read_stamp, source_pixel, to_pixels
-from broker.simulation.stamps import FITS_BLOCK, Images, Scene, Star, fits_header, on_chip, paint, ztf_stamp
+from simulation.stamps import FITS_BLOCK, Images, Scene, Star, fits_header, on_chip, paint, ztf_stamp
 from tests.alerts.making import examples
 from tests.conftest import RealData
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from broker.simulation.stamps import fits_header
+from simulation.stamps import fits_header
 from tests.alerts.attacks import MIB, gzipped, stamp_fault, zeros
 from tests.within import within
 

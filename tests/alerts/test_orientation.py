@@ -15,7 +15,7 @@ from astropy.io import fits
 from alerts.cutouts import read_stamp
 from alerts.orientation import sky_of_pixels
 from alerts.surveys import SURVEYS
-from broker.simulation import simulate_packets
+from simulation import simulate_packets
 from tests.alerts.test_cutouts import records
 from tests.conftest import RealData
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from alerts import rows as rows_of
-from alerts.decode import decode
-from alerts.packets import Packet, open_packets
-from alerts.wire_schemas import WireSchemas
+from alerts.avro.decode import decode
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
 from tests.alerts.making import container, ztf_record
 from tests.compare import assert_row_equals_record
 

@@ -24,8 +24,8 @@ import pyarrow as pa
 from nbclient import NotebookClient
 
 from alerts.catalogs.known import KNOWN
-from broker.catalog_server.catalog import Declared, ServedCatalog
-from broker.catalog_server.server import CatalogServer
+from simulation.catalog_server.catalog import Declared, ServedCatalog
+from simulation.catalog_server.server import CatalogServer
 from tests.broker.archive_server import ArchiveServer
 from tests.nights import simulated
 

@@ -19,9 +19,9 @@ from broker import alert_ingestion, ztf_archive
 from broker import xmatch as xm
 from broker.archive.errors import NoLocalData
 from broker.archive.local import data_folder, local_archives
-from broker.catalog_server.faults import Fault
-from broker.catalog_server.server import CatalogServer
 from pipelines.options import OptionsError
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.server import CatalogServer
 from tests.broker.archive_server import ArchiveServer
 from tests.broker.notebook import ALERTS, NOTEBOOK, PAGE, TWOMASS, notebook_of, run_in_kernel, surroundings, twomass
 from tests.nights import ask, simulated

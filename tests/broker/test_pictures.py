@@ -28,9 +28,9 @@ from broker.pictures import plot_light_curve, plot_sky, plot_stamps, sky
 from broker.pictures.packets import NoPicture, first, packet_of_alert, survey_of
 from broker.pictures.sky_axes import PartOfSky, WholeSky, piece_of
 from broker.pictures.stamps import NAN_COLOR
-from broker.simulation import simulate_packets
-from broker.simulation.stamps import lsst_stamp, ztf_stamp
 from broker.warehouse import QueryError, Warehouse
+from simulation import simulate_packets
+from simulation.stamps import lsst_stamp, ztf_stamp
 from tests.alerts.test_cutouts import by_astropy, records, stamps_of
 from tests.conftest import RealData
 from tests.nights import ask, run, simulated, truth

@@ -74,7 +74,7 @@ def test_ids_of_both_sides_are_exact(stars: str) -> None:
 @pytest.mark.parametrize("catalog", ["vizier:II/246/out", "simbad", "vizier:J/A+A/1/2"])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/sync", "https://no-such-host.invalid/sync"])
 def test_without_a_network_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch, catalog: str, url: str) -> None:
-    monkeypatch.setattr("alerts.catalogs.cds.pause_secs", lambda *_: 0.0)
+    monkeypatch.setattr("alerts.catalogs.cds.client.pause_secs", lambda *_: 0.0)
     with pytest.raises(xm.Unavailable) as failed:
         xm.get_xmatches(Table({"ra": [10.0], "dec": [20.0]}), catalog, url=url)
     assert type(failed.value) is xm.Unavailable

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from google.cloud import pubsub_v1
 
+from audit.messages import MessagesTruth
 from broker import warehouse
 from broker.publish import messages
-from pipelines.audit_messages import MessagesTruth
 from pipelines.ingest import run
+from tests.audit.test_audit import a_good_one, audited, faults, rewrite, without
 from tests.cloud.streams import Topic, run_until
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
-from tests.pipelines.test_audit import a_good_one, audited, faults, rewrite, without
 
 ALERTS, COPIES, DAMAGED = 60, 8, 6
 

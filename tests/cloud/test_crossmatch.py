@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from broker import cli, warehouse
-from broker.catalog_server.faults import Fault
-from broker.catalog_server.server import CatalogServer
 from broker.publish import messages
 from pipelines.ingest import run
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.server import CatalogServer
 from tests.cloud.streams import Topic, run_until
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.emulators.cloud import Cloud

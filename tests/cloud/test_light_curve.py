@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from alerts.decode import decode
-from alerts.inputs import read_input
+from alerts.avro.decode import decode
+from alerts.avro.inputs import read_input
+from alerts.avro.packets import Packet
+from alerts.avro.records import read_datum
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.json_text import to_json
 from alerts.light_curve import light_curve
-from alerts.packets import Packet
-from alerts.records import read_datum
 from alerts.surveys import SURVEYS
-from alerts.wire_schemas import WireSchemas
 from broker import warehouse
 from tests.conftest import RealData
 from tests.emulators.cloud import Cloud

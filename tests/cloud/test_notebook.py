@@ -13,8 +13,8 @@ import pytest
 from alerts.catalogs.known import KNOWN
 from broker import alert_ingestion
 from broker import xmatch as xm
-from broker.catalog_server.catalog import Declared, ServedCatalog
-from broker.catalog_server.server import CatalogServer
+from simulation.catalog_server.catalog import Declared, ServedCatalog
+from simulation.catalog_server.server import CatalogServer
 from tests.broker.archive_server import ArchiveServer
 from tests.broker.notebook import PAGE, TWOMASS
 from tests.conftest import RealData

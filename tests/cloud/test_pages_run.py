@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from broker import cli
-from broker.catalog_server.server import CatalogServer
 from broker.publish import messages
+from simulation.catalog_server.server import CatalogServer
 from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated

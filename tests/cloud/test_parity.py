@@ -13,9 +13,9 @@ import fastavro
 import pytest
 from google.cloud import bigquery
 
-from alerts.inputs import read_input
-from alerts.packets import Packet
-from alerts.wire_schemas import WireSchemas
+from alerts.avro.inputs import read_input
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from broker import warehouse
 from pipelines.ingest import run
 from tests.cloud.streams import HEARTBEAT, Topic, run_until

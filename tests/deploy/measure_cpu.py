@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 from google.cloud import storage
 
-from alerts.decode import decode
-from alerts.inputs import read_input
-from alerts.packets import Packet
+from alerts.avro.decode import decode
+from alerts.avro.inputs import read_input
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.rows import json_rows
 from alerts.surveys import survey
-from alerts.wire_schemas import WireSchemas
 from pipelines import ingest
 from tests.emulators import processes, settings
 from tests.nights import simulated

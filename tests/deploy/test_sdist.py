@@ -17,7 +17,7 @@ import pytest
 from tests.deploy.sources import ROOT, copied_by_dockerfile, copy_sources
 from tests.nights import ask, rows, run
 
-PACKAGES = ("alerts", "broker", "pipelines", "schemas", "transforms")
+PACKAGES = ("alerts", "audit", "broker", "pipelines", "schemas", "simulation", "transforms")
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from alerts.catalogs import gate
+from alerts.catalogs.cds import gate
 from alerts.catalogs.known import KNOWN
-from broker.catalog_server.faults import Fault
-from broker.catalog_server.server import CatalogServer
 from pipelines import rematch
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.server import CatalogServer
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.faults.nights import ALERTS, Night
 from tests.faults.runs import audit

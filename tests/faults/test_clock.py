@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from broker.catalog_server.faults import Fault
-from broker.catalog_server.server import CatalogServer
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.server import CatalogServer
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.faults.nights import Night
 from tests.faults.runs import Run, audit

@@ -15,11 +15,11 @@ FILES = (
     "tests/fuzz/test_schemas.py",
     "tests/fuzz/test_archives.py",
     "tests/fuzz/test_answers.py",
-    "tests/alerts/test_damage.py",
-    "tests/alerts/test_archives.py",
-    "tests/alerts/test_inputs.py",
-    "tests/alerts/test_layout.py",
-    "tests/alerts/test_projection.py",
+    "tests/alerts/avro/test_damage.py",
+    "tests/alerts/avro/test_archives.py",
+    "tests/alerts/avro/test_inputs.py",
+    "tests/alerts/avro/test_layout.py",
+    "tests/alerts/avro/test_projection.py",
 )
 TIMES_THE_EXAMPLES = "3"
 """Of one round: so few that all tests of all files come to their turn within ten minutes."""

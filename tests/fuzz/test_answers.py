@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.catalogs.asking import Asker
-from alerts.catalogs.cds import CdsCatalog, Service
-from alerts.catalogs.gate import Gate
+from alerts.catalogs.cds.client import CdsCatalog, Service
+from alerts.catalogs.cds.gate import Gate
+from alerts.catalogs.cds.question import request, upload
 from alerts.catalogs.http import post
 from alerts.catalogs.known import KNOWN
-from alerts.catalogs.question import request, upload
 from alerts.catalogs.spec import parse_spec
-from broker.catalog_server.server import CatalogServer
 from schemas.tables import CROSSMATCHES, FAILED, MATCHED, NO_MATCH
+from simulation.catalog_server.server import CatalogServer
 from tests.alerts.catalogs.test_asking import positions
 from tests.alerts.making import examples
 from tests.crossmatching import ALLWISE, as_allwise

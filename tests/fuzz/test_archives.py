@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.inputs import read_slice, slice_tar
-from alerts.wire_schemas import WireSchemas
+from alerts.avro.inputs import read_slice, slice_tar
+from alerts.avro.wire_schemas import WireSchemas
 from tests.alerts.attacks import PACKET
 from tests.alerts.making import Outcome, container, examples, ingest, lsst_record, outcome_of, tar_of, wire_message, ztf_record
 from tests.fuzz.making import Accident, accidents, assert_accounted, in_time, suffer

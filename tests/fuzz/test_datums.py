@@ -9,9 +9,9 @@ import fastavro
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.avro.weigh import weigh
+from alerts.avro.wire_schemas import WriterSchema, writer_schema
 from alerts.errors import UndecodablePacket, UnreadableInput
-from alerts.weigh import weigh
-from alerts.wire_schemas import WriterSchema, writer_schema
 from tests.alerts.attacks import DATUM, with_field
 from tests.alerts.making import as_text, datum, examples, filled, ingest
 from tests.fuzz.making import accidents, assert_accounted, datums, in_time, schemas, suffer

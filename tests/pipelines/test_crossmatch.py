@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import time_machine
 
-from alerts.catalogs import gate
+from alerts.catalogs.cds import gate
 from alerts.catalogs.known import KNOWN
-from broker.catalog_server.catalog import ServedCatalog
-from broker.catalog_server.faults import Fault
-from broker.catalog_server.files import from_file
-from broker.catalog_server.server import CatalogServer
 from pipelines import rematch, status
+from simulation.catalog_server.catalog import ServedCatalog
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.files import from_file
+from simulation.catalog_server.server import CatalogServer
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.nights import ask, rows, run, simulated, truth
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from broker.catalog_server.catalog import Declared
-from broker.catalog_server.files import from_answer
-from broker.catalog_server.server import CatalogServer
+from simulation.catalog_server.catalog import Declared
+from simulation.catalog_server.files import from_answer
+from simulation.catalog_server.server import CatalogServer
 from tests.alerts.making import container, ztf_record
 from tests.conftest import RealData
 from tests.nights import ask, run

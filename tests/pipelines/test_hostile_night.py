@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.packets import wrap_in_container
-from alerts.wire_schemas import writer_schema
+from alerts.avro.packets import wrap_in_container
+from alerts.avro.wire_schemas import writer_schema
 from broker import warehouse
 from tests.alerts.attacks import DATUM, MIB, gzipped, long, nested, varint, with_field, with_schema, zeros
 from tests.alerts.making import ZTF_SCHEMA, as_text, container, tar_of, ztf_record

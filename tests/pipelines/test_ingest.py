@@ -19,11 +19,11 @@ from typing import BinaryIO
 import pyarrow.parquet as pq
 import pytest
 
-from broker.simulation import simulate_packets
 from pipelines.ingest import run as ingest_run
 from pipelines.job import Job
 from pipelines.options import parse
 from pipelines.run_folder import run_folder
+from simulation import simulate_packets
 from tests.alerts.making import tar_of
 from tests.nights import ask, rows, run, simulated, truth
 from transforms import read, write_parquet

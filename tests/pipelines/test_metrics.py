@@ -14,12 +14,12 @@ from apache_beam.coders import PickleCoder
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.testing import test_stream
 
-from alerts.packets import wrap_in_container
-from alerts.wire_schemas import writer_schema
-from broker.catalog_server.server import CatalogServer
+from alerts.avro.packets import wrap_in_container
+from alerts.avro.wire_schemas import writer_schema
 from pipelines import ingest
 from pipelines.job import Job
 from pipelines.options import parse
+from simulation.catalog_server.server import CatalogServer
 from tests.alerts.making import ZTF_SCHEMA, as_text, container, datum, lsst_record, tar_of, wire_message, ztf_packet, ztf_record
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.nights import ask, run, simulated, truth

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
+from alerts.avro.wire_schemas import REGISTRY_PASSWORD, REGISTRY_USER
 from alerts.secrets import HIDDEN
-from alerts.wire_schemas import REGISTRY_PASSWORD, REGISTRY_USER
 from broker.audit import add_arguments
 from broker.audit import main as audit_main
 from pipelines import ingest, rematch, replay, status

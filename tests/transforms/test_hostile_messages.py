@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.dead_letters import OWN_ATTRIBUTES, dead_letter_rows
 from alerts.errors import DeadLetter
 from alerts.limits import MAX_ATTRIBUTES_BYTES
-from alerts.packets import Packet
-from alerts.wire_schemas import WireSchemas
-from pipelines.audit import _unreadable
+from audit.audit import _unreadable
 from tests.alerts.making import lsst_record, wire_message
 from transforms.read_pubsub import open_message
 

@@ -15,13 +15,13 @@ import pytest
 from apache_beam import coders
 from apache_beam.io.gcp import bigquery_tools
 
-from alerts.decode import decode
-from alerts.encode import container_blocks, container_header
-from alerts.inputs import read_input
-from alerts.layout import EVERYTHING, Projection
-from alerts.packets import Packet, open_packets
+from alerts.avro.decode import decode
+from alerts.avro.encode import container_blocks, container_header
+from alerts.avro.inputs import read_input
+from alerts.avro.layout import EVERYTHING, Projection
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.surveys import SURVEYS
-from alerts.wire_schemas import WireSchemas
 from pipelines.job import Job
 from pipelines.options import parse
 from tests.alerts.making import container, ztf_record

@@ -11,17 +11,17 @@ import pytest
 
 from alerts.catalogs.asking import Asker, delta_arcsec, in_calls
 from alerts.catalogs.cache import AnchorCache
-from alerts.catalogs.cds import MAX_POSITIONS, CdsCatalog, Service
-from alerts.catalogs.gate import Gate
+from alerts.catalogs.cds.client import MAX_POSITIONS, CdsCatalog, Service
+from alerts.catalogs.cds.gate import Gate
 from alerts.catalogs.known import KNOWN
 from alerts.catalogs.rows import epochs_jyear, positions_of
 from alerts.catalogs.spec import parse_spec
 from alerts.positions import healpix29
 from alerts.surveys import survey
-from broker.catalog_server.catalog import Declared, ServedCatalog
-from broker.catalog_server.faults import Fault
-from broker.catalog_server.server import CatalogServer
 from schemas.tables import CROSSMATCHES
+from simulation.catalog_server.catalog import Declared, ServedCatalog
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.server import CatalogServer
 
 ALLWISE = "vizier:II/328/allwise"
 

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alerts.catalogs import cds
 from alerts.catalogs.cache import AnchorCache
 from alerts.catalogs.catalog import Candidates, Unavailable
-from alerts.catalogs.cds import CdsCatalog, Service
-from alerts.catalogs.gate import Gate
+from alerts.catalogs.cds import client as cds
+from alerts.catalogs.cds.client import CdsCatalog, Service
+from alerts.catalogs.cds.gate import Gate
 from alerts.catalogs.spec import parse_spec
-from broker.catalog_server.faults import Fault
-from broker.catalog_server.files import from_file
-from broker.catalog_server.server import CatalogServer
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.files import from_file
+from simulation.catalog_server.server import CatalogServer
 
 WAIT_SECS = 30
 

@@ -1,0 +1,1 @@
+"""Bytes to Arrow: containers, archives and wire messages, their schemas, and the decoder."""

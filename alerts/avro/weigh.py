@@ -1,0 +1,226 @@
+"""How many values a datum holds and where it ends, found before anything is made of it.
+
+fastavro believes what a datum says of itself: a few bytes may claim 2^40 nulls, a recursive schema may nest records until the
+stack of the process is gone. So whatever is given to fastavro has been walked over here, by the same rules, in fixed memory.
+Avro 1.11 specification, "Binary encoding".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from alerts.errors import UndecodablePacket, UnreadableInput
+from alerts.limits import MAX_ALERT_BYTES, MAX_ALERT_DEPTH, MAX_ALERT_VALUES, MAX_DECIMAL_BYTES
+
+Array = np.ndarray[Any, Any]
+Int = Any  # as in alerts.avro.machine
+
+_NOTHING, _FIXED, _VARINT, _BYTES, _DECIMAL, _ENUM, _UNION, _RECORD, _ARRAY, _MAP = range(10)
+_DAMAGED, _TOO_MANY, _TOO_DEEP, _TOO_LONG = -1, -2, -3, -4
+_PLAIN = {
+    "null": (_NOTHING, 0),
+    "boolean": (_FIXED, 1),
+    "int": (_VARINT, 0),
+    "long": (_VARINT, 0),
+    "float": (_FIXED, 4),
+    "double": (_FIXED, 8),
+    "bytes": (_BYTES, 0),
+    "string": (_BYTES, 0),
+}
+_RECORDS = ("record", "error")
+_NAMED = (*_RECORDS, "enum", "fixed")
+_RESERVED = {*_NAMED, "array", "map", "union", "error_union", "request"}
+"""fastavro takes a type of such a name for the kind it is named after."""
+_BEYOND = {
+    _TOO_MANY: f"the alert holds more than {MAX_ALERT_VALUES:,} values, the limit",
+    _TOO_DEEP: f"the alert nests records and arrays more than {MAX_ALERT_DEPTH} deep, the limit",
+    _TOO_LONG: f"the alert has a decimal number of more than {MAX_DECIMAL_BYTES} bytes, the limit",
+}
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A schema as numbers: ``kinds[n]`` is the kind of node n and two arguments, ``parts`` the nodes of records and unions."""
+
+    kinds: Array
+    parts: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What a datum holds."""
+
+    values: int
+    stop: int | None
+    """Where it ends; None where it is damaged or cut."""
+
+
+def weigh(data: bytes, start: int, nodes: Nodes) -> Weight:
+    """Walk over the datum that begins at ``data[start]``. Raises ``UndecodablePacket`` beyond the limits of ``alerts.limits``."""
+    limits = MAX_ALERT_VALUES, MAX_ALERT_DEPTH, MAX_DECIMAL_BYTES
+    stop, values = _walk(np.frombuffer(data, np.uint8), start, nodes.kinds, nodes.parts, *limits)
+    if stop in _BEYOND:
+        raise UndecodablePacket(_BEYOND[stop])
+    return Weight(values, None if stop == _DAMAGED else stop)
+
+
+def nodes_of(parsed: Any) -> Nodes:
+    """The nodes of a schema as ``schemas.parse_text`` gives it. Raises ``UnreadableInput`` for what no Avro schema has."""
+    made = _Made()
+    made.add(parsed)
+    return Nodes(np.array(made.kinds, np.int64).reshape(-1, 3), np.array(made.parts, np.int64))
+
+
+class _Made:
+    def __init__(self) -> None:
+        self.kinds: list[tuple[int, int, int]] = []
+        self.parts: list[int] = []
+        self._named: dict[str, int] = {}
+
+    def add(self, schema: Any) -> int:
+        """The number of the schema's node."""
+        if isinstance(schema, str):
+            if schema in self._named and schema not in _PLAIN:
+                return self._named[schema]
+            schema = {"type": schema}
+        number = len(self.kinds)
+        self.kinds.append((_NOTHING, 0, 0))
+        if isinstance(schema, list):
+            self._set(number, _UNION, schema)
+        elif isinstance(schema, Mapping):
+            self._add_object(number, schema)
+        else:
+            raise UnreadableInput(f"the schema has {schema!r} where a type should be")
+        return number
+
+    def _add_object(self, number: int, schema: Mapping[str, Any]) -> None:
+        kind = schema["type"]
+        if kind in _NAMED:
+            if schema["name"] in _RESERVED:
+                raise UnreadableInput(f"the schema has a type named {schema['name']!r}, a word of Avro's own")
+            self._named[schema["name"]] = number
+        if kind in _RECORDS:
+            self._set(number, _RECORD, [field["type"] for field in schema["fields"]])
+        elif kind == "array":
+            self.kinds[number] = (_ARRAY, self.add(schema["items"]), 0)
+        elif kind == "map":
+            self.kinds[number] = (_MAP, self.add(schema["values"]), 0)
+        elif kind == "enum":
+            self.kinds[number] = (_ENUM, len(schema["symbols"]), 0)
+        elif kind == "fixed":
+            size = schema["size"]
+            if type(size) is not int or not 0 <= size <= MAX_ALERT_BYTES:
+                raise UnreadableInput(f"the schema has a fixed value of {size!r} bytes; the limit is {MAX_ALERT_BYTES}")
+            decimal = schema.get("logicalType") == "decimal"
+            self.kinds[number] = (_DECIMAL, size, 1) if decimal else (_FIXED, size, 0)
+        elif kind in _PLAIN:
+            decimal = kind == "bytes" and schema.get("logicalType") == "decimal"
+            self.kinds[number] = (_DECIMAL, 0, 0) if decimal else (*_PLAIN[kind], 0)
+        else:
+            raise UnreadableInput(f"the schema has a type {kind!r}")
+
+    def _set(self, number: int, kind: int, schemas: list[Any]) -> None:
+        parts = [self.add(one) for one in schemas]
+        self.kinds[number] = (kind, len(self.parts), len(parts))
+        self.parts += parts
+
+
+@numba.njit(cache=True, nogil=True)
+def _long_at(data: Array, at: Int) -> tuple[Int, Int]:
+    """A zigzag varint, read as fastavro does beyond 64 bits, and the place behind it: ``_DAMAGED`` where the data end before."""
+    value, shift = np.uint64(0), np.uint64(0)
+    while at < len(data):
+        byte = data[at]
+        at += 1
+        value |= np.uint64(byte & 0x7F) << (shift & np.uint64(63))
+        if byte < 0x80:
+            return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), np.int64(at)
+        shift += np.uint64(7)
+    return np.int64(0), np.int64(_DAMAGED)
+
+
+@numba.njit(cache=True, nogil=True)
+def _leaf(data: Array, at: Int, kind: Int, argument: Int, is_fixed: Int, longest_decimal: Int) -> Int:  # noqa: PLR0917
+    """The place behind a value that has no parts."""
+    if kind == _NOTHING:
+        return at
+    if kind == _FIXED or (kind == _DECIMAL and is_fixed):
+        if kind == _DECIMAL and argument > longest_decimal:
+            return _TOO_LONG
+        return at + argument if argument <= len(data) - at else _DAMAGED
+    value, at = _long_at(data, at)
+    if at < 0 or kind == _VARINT:
+        return at
+    if kind == _ENUM:
+        return at if -argument <= value < argument else _DAMAGED
+    if value < 0 or value > len(data) - at:
+        return _DAMAGED
+    return _TOO_LONG if kind == _DECIMAL and value > longest_decimal else at + value
+
+
+@numba.njit(cache=True, nogil=True)
+def _walk(  # noqa: C901, PLR0912, PLR0917 - one branch for each kind; numba calls by position
+    data: Array, at: Int, kinds: Array, parts: Array, most_values: Int, deepest: Int, longest_decimal: Int
+) -> tuple[Int, Int]:
+    """Where the datum of node 0 that begins at ``data[at]`` ends, or what is wrong with it, and how many values it holds.
+
+    The limits are arguments, because numba would not notice that a constant of another file has changed.
+    """
+    nodes, left = np.zeros(deepest, np.int64), np.zeros(deepest, np.int64)
+    depth, node, values = 0, 0, 0
+    while True:
+        while kinds[node, 0] == _UNION:
+            branch, at = _long_at(data, at)
+            number = kinds[node, 2]
+            if at < 0 or not -number <= branch < number:
+                return _DAMAGED, values
+            # Counted from the end where it is negative, as fastavro does.
+            node = parts[kinds[node, 1] + (branch + number if branch < 0 else branch)]
+        values += 1
+        if kinds[node, 0] >= _RECORD:
+            if depth == deepest:
+                return _TOO_DEEP, values
+            nodes[depth], left[depth] = node, kinds[node, 2]
+            depth += 1
+        else:
+            at = _leaf(data, at, kinds[node, 0], kinds[node, 1], kinds[node, 2], longest_decimal)
+            if at < 0:
+                return at, values
+        # On to the next value: that of the innermost record, array or map that is not at its end.
+        node = -1
+        while node < 0:
+            if values > most_values:
+                return _TOO_MANY, values
+            if depth == 0:
+                return at, values
+            outer = nodes[depth - 1]
+            if kinds[outer, 0] == _RECORD:
+                if left[depth - 1] == 0:
+                    depth -= 1
+                    continue
+                node = parts[kinds[outer, 1] + kinds[outer, 2] - left[depth - 1]]
+                left[depth - 1] -= 1
+                continue
+            if left[depth - 1] <= 0:
+                count, at = _long_at(data, at)
+                if at >= 0 and count < 0:
+                    count = -count
+                    _, at = _long_at(data, at)
+                if at < 0:
+                    return _DAMAGED, values
+                left[depth - 1] = count
+                if count == 0:
+                    depth -= 1
+                continue
+            if kinds[outer, 0] == _MAP:
+                values += 1
+                at = _leaf(data, at, _BYTES, 0, 0, longest_decimal)
+                if at < 0:
+                    return _DAMAGED, values
+            left[depth - 1] -= 1
+            node = kinds[outer, 1]

@@ -1,0 +1,1 @@
+"""CDS X-Match: the question, the call, the answer."""

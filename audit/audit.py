@@ -1,0 +1,214 @@
+"""Is everything there, once, as it was sent? The truth (archives, ids, messages) against a warehouse, to the packet.
+
+    with open_stored("./warehouse") as stored, audit(FilesTruth(["night.tar.gz"]), stored, Settings()) as report:
+        report.accounted_for, report.counts.faults
+
+What counts as a fault and what as information is told in ``docs/audit.md``.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
+from alerts.errors import DeadLetter
+from alerts.surveys import SURVEYS, Survey
+from audit.books import Books, open_books
+from audit.compare import (
+    Rules,
+    compare_contents,
+    compare_cutouts,
+    compare_matches,
+    find_missing,
+    find_unexpected,
+    match_letters,
+)
+from audit.packets import RECORDS, records_of
+from audit.report import Report
+from audit.truth import AuditError, Truth
+from audit.warehouse import (
+    Nights,
+    Stored,
+    cutouts_sql,
+    letters_sql,
+    matches_sql,
+    payloads,
+    rows_sql,
+    runs_sql,
+    wrongly_shown_sql,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to audit."""
+
+    between: tuple[date, date] | None = None
+    """The first and the last night; None: the nights of the truth."""
+    survey: Survey | None = None
+    """Take every packet as this survey's; None: each tells."""
+    schemas: str | None = None
+    """Where schemas of wire messages are, see ``WireSchemas``."""
+    catalogs: tuple[str, ...] | None = None
+    """Names of catalogs that every alert must have a row of; None: in each night those that any alert has a row of."""
+    cutouts: bool = True
+    """Whether cutouts are to be there at all."""
+    look_into_cutouts: bool = False
+    """Whether to see that each stamp is there, for which all stamps are read; else the rows are counted."""
+
+
+@contextlib.contextmanager
+def audit(
+    truth: Truth, stored: Stored, settings: Settings, progress: Callable[[int], object] = lambda records: None
+) -> Iterator[Report]:
+    """The report, which can be asked as long as the context lasts. Raises ``AuditError``.
+
+    ``progress`` is told how many records of the truth have been read since it was told last.
+    """
+    with open_books() as books:
+        skipped = _write_truth(books, truth, settings, progress)
+        nights = _nights(books, truth, settings)
+        _write_warehouse(books, stored, nights, settings)
+        rules = Rules(
+            knows_sources=truth.knows_sources,
+            knows_digests=truth.knows_digests,
+            knows_versions=truth.knows_versions,
+            whole_nights=settings.between is not None,
+            replaces=stored.replaces,
+            cutouts=settings.cutouts,
+            look_into_cutouts=settings.look_into_cutouts,
+            catalogs=settings.catalogs,
+        )
+        compare_contents(books, rules)
+        match_letters(books, rules)
+        _open_unused_letters(books, stored, rules, settings)
+        find_missing(books)
+        find_unexpected(books, rules)
+        compare_cutouts(books, rules)
+        compare_matches(books, rules)
+        yield Report(books, rules, truth=truth.name, warehouse=stored.uri, nights=settings.between, skipped=skipped)
+
+
+def _write_truth(books: Books, truth: Truth, settings: Settings, progress: Callable[[int], object]) -> int:
+    """The truth into the books, that of the nights; gives the number of inputs that are no alerts."""
+    if truth.scopes:
+        books.add("scopes", pa.table({"origin": [one.origin for one in truth.scopes], "uri": [one.uri for one in truth.scopes]}))
+    skipped = 0
+    for part in truth.parts():
+        for rows in part.records.rows:
+            books.add("truth", rows, origin=part.origin)
+        if part.records.unreadable:
+            books.add("unreadable", _unreadable(part.records.unreadable), origin=part.origin)
+        skipped += part.skipped
+        progress(sum(rows.num_rows for rows in part.records.rows) + len(part.records.unreadable))
+    if settings.between:
+        books.run("DELETE FROM truth WHERE night < ? OR night > ?", settings.between)
+    if truth.comes_once:
+        for table in ("truth", "unreadable"):
+            books.run(f"CREATE OR REPLACE TABLE {table} AS SELECT DISTINCT * FROM {table}")
+    if not books.number("SELECT (SELECT COUNT(*) FROM truth) + (SELECT COUNT(*) FROM unreadable)"):
+        raise AuditError(
+            f"{truth.name} holds no record{' of these nights' if settings.between else ''}: nothing can be told by it"
+        )
+    return skipped
+
+
+def _unreadable(letters: list[DeadLetter]) -> pa.Table:
+    def md5(payload: bytes | None) -> str | None:
+        # What both DuckDB and BigQuery can tell of a payload without giving it out.
+        return None if payload is None else hashlib.md5(payload, usedforsecurity=False).hexdigest()
+
+    return pa.table(
+        {
+            "source": [one.source for one in letters],
+            "payload_md5": pa.array([md5(one.payload) for one in letters], pa.string()),
+            "stage": [one.stage for one in letters],
+            "error_type": [one.error_type for one in letters],
+            "message": [one.message for one in letters],
+            "records": pa.array([int(one.attributes.get("records_lost", 1)) for one in letters], pa.int64()),
+        }
+    )
+
+
+def _nights(books: Books, truth: Truth, settings: Settings) -> Nights:
+    if settings.between:
+        return Nights(*settings.between)
+    each = [row[0] for row in books.rows("SELECT DISTINCT night FROM truth WHERE night IS NOT NULL ORDER BY 1")]
+    return Nights(each=tuple(each))
+
+
+def _write_warehouse(books: Books, stored: Stored, nights: Nights, settings: Settings) -> None:
+    """What the warehouse has of the truth's surveys in these nights, into the books."""
+    known = [str(row[0]) for row in books.rows("SELECT DISTINCT survey FROM truth ORDER BY 1")]
+    queries = []
+    # Where nothing in the truth can be read, a replay with other schemas may have made it alerts of any survey.
+    for survey in known or SURVEYS:
+        if stored.has(f"{survey}_alerts"):
+            queries.append(("rows", rows_sql(stored, survey, nights)))
+    for survey in known:
+        if stored.has(f"{survey}_alerts") and stored.shown_otherwise(survey):
+            queries.append(("wrongly_shown", wrongly_shown_sql(stored, survey, nights)))
+        if settings.cutouts and stored.has(f"{survey}_cutouts"):
+            queries.append(("cutouts", cutouts_sql(stored, survey, nights, settings.look_into_cutouts)))
+    if known and stored.has("crossmatches"):
+        queries.append(("matches", matches_sql(stored, nights)))
+    if stored.has("dead_letters"):
+        queries.append(("letters", letters_sql(stored)))
+    if stored.has("runs"):
+        queries.append(("runs", runs_sql(stored)))
+    for table, sql in queries:
+        for batch in stored.batches(sql):
+            books.add(table, batch)
+
+
+def _open_unused_letters(books: Books, stored: Stored, rules: Rules, settings: Settings) -> None:
+    """What is in the letters that nothing unreadable accounts for, where alerts are missing: they may lie there."""
+    if not books.number("SELECT COUNT(*) FROM absent"):
+        return
+    wanted = {str(row[0]) for row in books.rows("SELECT letter FROM unused WHERE payload_md5 IS NOT NULL AND letter IS NOT NULL")}
+    if not wanted:
+        return
+    wire_schemas = WireSchemas(settings.schemas)
+    names = ["survey", "alert_id"] + ["packet_digest"] * rules.knows_digests + ["schema_version"] * rules.knows_versions
+    for batch in payloads(stored, wanted):
+        found = []
+        for letter in batch.to_pylist():
+            kept = _refused_row(letter) if letter["stage"] == "write" else _kept(letter, wire_schemas, settings.survey)
+            if kept is not None:
+                found.append(
+                    kept.select(names).append_column("letter", pa.array([letter["letter"]] * kept.num_rows, pa.string()))
+                )
+        if found:
+            books.add("kept", pa.concat_tables(found))
+
+
+def _kept(letter: dict[str, Any], wire_schemas: WireSchemas, survey: Survey | None) -> pa.Table | None:
+    """The records (``RECORDS``) in a letter's payload that can be read now."""
+    packets = [one for one in open_packets(letter["payload"], letter["source"], wire_schemas) if isinstance(one, Packet)]
+    rows = records_of(packets, survey).rows if packets else []
+    return pa.Table.from_batches(rows, RECORDS) if rows else None
+
+
+def _refused_row(letter: dict[str, Any]) -> pa.Table | None:
+    """The alert in a row that BigQuery refused, whose JSON is the payload."""
+    try:
+        row = json.loads(letter["payload"])
+        values = {
+            "survey": [str(row["survey"])],
+            "alert_id": pa.array([int(row["alert_id"])], pa.int64()),
+            "packet_digest": pa.array([base64.b64decode(row["packet_digest"])], pa.binary()),
+            "schema_version": pa.array([row.get("schema_version")], pa.string()),
+        }
+    except (ValueError, KeyError, TypeError):  # a row of another table
+        return None
+    return pa.table(values)

@@ -1,0 +1,151 @@
+"""How bright an object was at every exposure of its field, and whether the survey detected it.
+
+Fluxes are difference fluxes (now minus template) in nJy; AB magnitude = 31.4 - 2.5 log10(flux in nJy).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulation.instrument import Instrument, Mask
+from simulation.objects import Exposures, Kind, SkyObject
+from simulation.plan import NightPlan, Stream
+from simulation.sky import Floats
+
+ZERO_POINT_MAG = 31.4
+DETECTION_SNR = 5.0
+SYSTEMATIC_ERROR = 0.015
+"""Share of the flux that limits the precision of bright sources."""
+
+
+def flux_njy(mag: float | Floats) -> Floats:
+    """Flux in nJy of an AB magnitude."""
+    return np.asarray(10 ** (0.4 * (ZERO_POINT_MAG - np.asarray(mag))))
+
+
+def mag_ab(flux: float | Floats) -> Floats:
+    """AB magnitude of a flux in nJy, which must be positive."""
+    return np.asarray(ZERO_POINT_MAG - 2.5 * np.log10(flux))
+
+
+@dataclass(frozen=True)
+class LightCurve:
+    """One object at all exposures of its field: arrays in the order of ``Exposures``.
+
+    It is the same whichever of the object's alerts asks for it; so a later alert's history repeats the earlier alerts.
+    """
+
+    depth_mag: Floats
+    """5-sigma limit on this chip."""
+    limit_error_njy: Floats
+    """Error of a faint source: a fifth of the limit."""
+    flux_njy: Floats
+    error_njy: Floats
+    reference_njy: Floats
+    """Total flux of the nearest source of the template, in the exposure's band."""
+    reference_arcsec: float
+    reference_angle_deg: float
+    covered: Mask
+    """The object lay on working pixels."""
+    detected: Mask
+    ra_deg: Floats
+    dec_deg: Floats
+    draws: Floats
+    """Uniform random numbers, one row per exposure, for the many quantities of a detection that nothing depends on."""
+
+
+@dataclass(frozen=True)
+class _Brightness:
+    """Unit light curve (1 at the object's first alert of the night), how much fainter the template's source is, and where."""
+
+    shape: Floats
+    sign: int
+    reference_mag_above: float
+    """Magnitudes by which the template's source is brighter than the change."""
+    reference_arcsec: float
+
+
+def light_curve(plan: NightPlan, one: SkyObject) -> LightCurve:
+    """The light curve of one object."""
+    rng = plan.rng(Stream.LIGHT_CURVE, one.index)
+    exposures = one.field.exposures
+    alerting = _alerting(exposures, one)
+    first = int(np.argmax(alerting))
+    bright = _brightness(rng, one.kind, exposures.mjd_utc - exposures.mjd_utc[first])
+    depth = exposures.depth_mag + one.field.chip_depth_mag[one.chip]
+    # Bright alerts are rare: three quarters lie within 1.7 mag of the limit.
+    mag = depth[first] - 0.15 - min(rng.exponential(1.2), 5.5)
+    color = flux_njy(ZERO_POINT_MAG + rng.normal(0, 0.25) * (exposures.band - exposures.band[first]))
+    model = bright.sign * flux_njy(mag) * color * bright.shape
+    limit_error = flux_njy(depth) / DETECTION_SNR
+    error = np.hypot(limit_error, SYSTEMATIC_ERROR * model)
+    flux = _measured(rng, model, error, alerting, exposures.earlier)
+    covered = plan.instrument.coverage(rng, len(flux)) | alerting
+    ra, dec = _measured_positions(rng, plan.instrument, one, len(flux))
+    return LightCurve(
+        depth_mag=depth,
+        limit_error_njy=limit_error,
+        flux_njy=flux,
+        error_njy=error,
+        reference_njy=flux_njy(mag - bright.reference_mag_above) * color,
+        reference_arcsec=bright.reference_arcsec,
+        reference_angle_deg=rng.uniform(0, 360),
+        covered=covered,
+        detected=covered & (np.abs(flux) >= DETECTION_SNR * error),
+        ra_deg=ra,
+        dec_deg=dec,
+        draws=rng.random((len(flux), 24)),
+    )
+
+
+def _alerting(exposures: Exposures, one: SkyObject) -> Mask:
+    """The exposures at which the object alerts in this night."""
+    passing = np.arange(len(exposures.mjd_utc)) - exposures.earlier
+    return np.asarray((passing >= 0) & ((one.passes >> np.maximum(passing, 0)) & 1 == 1))
+
+
+def _brightness(rng: np.random.Generator, kind: Kind, days: Floats) -> _Brightness:
+    sign = 1 if rng.random() < 0.6 else -1
+    if kind is Kind.TRANSIENT:
+        age, rise, decline = rng.uniform(1.5, 25), rng.uniform(1, 8), rng.uniform(12, 60)
+        since = np.maximum(days + age, 0)
+        shape = (1 - np.exp(-since / rise)) * np.exp(-since / decline)
+        shape /= (1 - np.exp(-age / rise)) * np.exp(-age / decline)
+        return _Brightness(shape, 1, rng.uniform(-1.5, 1.5), rng.uniform(0.3, 6))
+    if kind is Kind.VARIABLE_STAR:
+        shape = _waves(rng, days, periods=10 ** rng.uniform(-0.6, 1.5, 1))
+        return _Brightness(shape, sign, rng.uniform(0.9, 3.5), rng.uniform(0.02, 0.6))
+    if kind is Kind.ACTIVE_NUCLEUS:
+        shape = _waves(rng, days, periods=np.array([4.3, 15.7, 61.0]))
+        return _Brightness(shape, sign, rng.uniform(1.0, 3.0), rng.uniform(0.02, 0.4))
+    # An asteroid was never here before tonight, and the template has some faint star not far away.
+    return _Brightness(np.where(np.abs(days) < 0.5, 1.0, 0.0), 1, rng.uniform(-4, -1), rng.uniform(2, 20))
+
+
+def _waves(rng: np.random.Generator, days: Floats, periods: Floats) -> Floats:
+    """Sum of sine waves that is 1 at day 0 and not at a node there."""
+    phases = rng.uniform(np.pi / 6, 5 * np.pi / 6, len(periods))
+    waves = np.sin(2 * np.pi * days[:, None] / periods + phases).sum(axis=1)
+    return np.asarray(waves / np.sin(phases).sum())
+
+
+def _measured(rng: np.random.Generator, model: Floats, error: Floats, alerting: Mask, earlier: int) -> Floats:
+    """The model with noise; tonight detected exactly where the plan says so."""
+    flux = model + error * rng.standard_normal(len(model))
+    tonight = np.arange(len(model)) >= earlier
+    at_least = np.abs(flux[alerting]) / error[alerting]
+    sign = np.where(model[alerting] < 0, -1, 1)
+    flux[alerting] = sign * error[alerting] * np.maximum(at_least, DETECTION_SNR + 0.3 * rng.random(int(alerting.sum())))
+    missed = tonight & ~alerting
+    flux[missed] = error[missed] * np.clip(rng.standard_normal(int(missed.sum())), -4, 4)
+    return np.asarray(flux)
+
+
+def _measured_positions(rng: np.random.Generator, instrument: Instrument, one: SkyObject, count: int) -> tuple[Floats, Floats]:
+    """Positions about the object's, rounded as packets state them."""
+    north, east = instrument.scatter_arcsec * rng.standard_normal((2, count)) / 3600
+    ra = (one.ra_deg + east / np.cos(np.radians(one.dec_deg))) % 360
+    decimals = instrument.position_decimals
+    return np.round(ra, decimals) % 360, np.round(one.dec_deg + north, decimals)
