@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from benchmarks import instructions
@@ -16,8 +14,8 @@ CEILINGS_THOUSANDS = {"candidate": 110, "candidate and stamps": 149, "everything
 
 @pytest.fixture(scope="module")
 def counts() -> instructions.Counts:
-    if shutil.which("valgrind") is None:
-        pytest.skip(instructions.INSTALL)
+    if missing := instructions.missing_here():
+        pytest.skip(missing)
     return instructions.count()
 
 

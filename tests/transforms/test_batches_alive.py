@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
-from pipelines import ingest
+from pipelines import ingest, job
 from tests.nights import simulated
 from transforms import decode as step
-from transforms.read import BATCH_PACKETS
+
+_BATCH_PACKETS = 40
 
 
 def test_no_more_than_two_decoded_batches_live_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = 6
-    night = simulated(tmp_path / "night", "--alerts", str(batches * BATCH_PACKETS), "--seed", "3")
+    night = simulated(tmp_path / "night", "--alerts", str(batches * _BATCH_PACKETS), "--seed", "3")
+    monkeypatch.setattr(job, "BATCH_PACKETS", _BATCH_PACKETS)
     alive: set[int] = set()
     most: list[int] = []
     decode = step.decode
