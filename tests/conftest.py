@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
 
 HERE = Path(__file__).parent
 OURS = HERE / "data"
@@ -58,3 +63,16 @@ def all_real_data(real_data: RealData) -> RealData:
     if real_data.larger is None:
         _skip("of the larger set")
     return real_data
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The emulators of BigQuery and Cloud Storage, and of Pub/Sub where it can run: begun once, for all folders.
+
+    Nothing is pointed at them: see ``cloud`` of ``tests.emulators.fixtures``.
+    """
+    pytest.importorskip("bqemulator", reason="no BigQuery emulator: pip install --constraint constraints.txt '.[cloud]'")
+    from tests.emulators.cloud import started  # noqa: PLC0415 - brings Google's clients and Beam, which most tests do not need
+
+    with started(tmp_path_factory.mktemp("emulators")) as here:
+        yield here

@@ -8,28 +8,24 @@ from pathlib import Path
 import pytest
 from google.cloud import storage
 
-from tests.emulators.cloud import Cloud, running
+from tests.emulators.cloud import Cloud
+from tests.emulators.fixtures import cloud
 from tests.nights import simulated
 
-
-@pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """The emulators of ``tests/cloud``."""
-    pytest.importorskip("bqemulator", reason="no BigQuery emulator: pip install --constraint constraints.txt '.[cloud]'")
-    with running(tmp_path_factory.mktemp("emulators")) as here:
-        yield here
+__all__ = ["cloud"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def store(cloud: Cloud) -> Iterator[storage.Client]:
     """A client of Cloud Storage, with the buckets ``stage`` and ``night``."""
     with storage.Client(project=cloud.project) as client:
         for name in ("stage", "night"):
-            client.create_bucket(name)
+            if client.lookup_bucket(name) is None:
+                client.create_bucket(name)
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def archive(store: storage.Client, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A simulated night on Cloud Storage: its URI."""
     night = simulated(tmp_path_factory.mktemp("night"), "--alerts", "20", "--archive", "tar")

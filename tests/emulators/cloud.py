@@ -52,6 +52,13 @@ class Cloud:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Cloud]:
+    """The cloud of ``started``, with the clients of this process pointed at it as long as the context lasts."""
+    with started(folder) as cloud, settings.point_clients(cloud.variables):
+        yield cloud
+
+
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Cloud]:
     """Emulators of Cloud Storage and BigQuery, and of Pub/Sub where it can run, as long as the context lasts.
 
     Their logs, and the objects of the bucket, are in ``folder``, best a temporary one. What ``PUBSUB_EMULATOR_HOST`` names
@@ -78,9 +85,8 @@ def running(folder: Path) -> Iterator[Cloud]:
             bigquery_read=tables.hosts[1],
             pubsub=pubsub_host,
         )
-        undo.enter_context(settings.point_clients(variables))
         bucket = f"bucket-{uuid.uuid4().hex[:8]}"
-        with contextlib.closing(storage.Client(project=processes.PROJECT)) as client:
+        with settings.point_clients(variables), contextlib.closing(storage.Client(project=processes.PROJECT)) as client:
             client.create_bucket(bucket)
         yield Cloud(
             processes.PROJECT, f"gs://{bucket}", pubsub_host is not None, faults, storage_faults, variables, folder / "objects"

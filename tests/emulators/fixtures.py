@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulators import processes
-from tests.emulators.cloud import Cloud, running
+from tests.emulators import processes, settings
+from tests.emulators.cloud import Cloud
 
 
 @pytest.fixture(scope="package")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """The emulators of BigQuery and Cloud Storage, and of Pub/Sub where it can run, for the tests of one folder."""
-    pytest.importorskip("bqemulator", reason="no BigQuery emulator: pip install --constraint constraints.txt '.[cloud]'")
-    with running(tmp_path_factory.mktemp("emulators")) as here:
-        yield here
+def cloud(emulators: Cloud) -> Iterator[Cloud]:
+    """The emulators, with this process's clients pointed at them while the tests of one folder run."""
+    with settings.point_clients(emulators.variables):
+        yield emulators
+    emulators.faults.heal()
+    emulators.storage_faults.heal()
 
 
 @pytest.fixture
