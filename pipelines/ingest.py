@@ -26,6 +26,7 @@ from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
 from transforms.reachable import told
 from transforms.read import DEAD_LETTERS
+from transforms.table_rows import WriteTables
 
 _LOG = logging.getLogger(__name__)
 _ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."
@@ -43,12 +44,12 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     read = pipeline | "Read" >> job.read
     decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder, job.want)
     rows = {"alerts": decoded.alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
-    written = rows | "Write" >> job.write
+    written = rows | "Write" >> WriteTables(job.write, job.run_id, job.want)
     if job.crossmatch:
         positions = decoded.alerts | "Positions" >> Positions()
         # Alerts are in their table before anybody is asked about them.
-        asked = positions | "AlertsFirst" >> job.together.after(written) | "CrossMatch" >> job.crossmatch
-        _ = asked | "WriteMatches" >> job.write_matches
+        matches = positions | "AlertsFirst" >> job.together.after(written) | "CrossMatch" >> job.crossmatch
+        _ = {"matches": matches} | "WriteMatches" >> WriteTables(job.write_matches, job.run_id)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -30,6 +30,7 @@ from alerts.surveys import SURVEYS, Survey, survey
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.options import BrokerOptions, OptionsError
 from pipelines.workers import watch_workers
+from schemas.tables import CROSSMATCHES
 from transforms.crossmatch import CrossMatch
 from transforms.elements import Unit
 from transforms.files import FoundFile, absolute, find_inputs
@@ -37,6 +38,7 @@ from transforms.parquet_files import TEMPORARY
 from transforms.reachable import check_reachable
 from transforms.read import BATCH_PACKETS, ReadPackets, plan_units
 from transforms.read_pubsub import ReadMessages
+from transforms.table_rows import tables_of_alerts
 from transforms.together import AtTheEnd, EverySecs
 from transforms.write_bigquery import REQUEST_ROWS, WriteBigQuery
 from transforms.write_parquet import WriteParquet
@@ -52,10 +54,12 @@ class Job:
     run_id: str
     started_at: datetime
     read: beam.PTransform
-    write: beam.PTransform
+    write: WriteParquet | WriteBigQuery
+    """Where rows of alerts and dead letters go."""
     crossmatch: CrossMatch | None
     """What is asked of catalogs, if anything."""
-    write_matches: beam.PTransform
+    write_matches: WriteParquet | WriteBigQuery
+    """Where rows of matches go."""
     together: AtTheEnd | EverySecs
     """When things are gathered."""
     inputs: int
@@ -131,7 +135,7 @@ class Job:
             read=_messages(broker, schemas, local) if stream else _files(broker, units, schemas),
             write=write,
             crossmatch=CrossMatch(catalogs, EverySecs(broker.max_wait_secs) if stream else AtTheEnd()) if catalogs else None,
-            write_matches=write.matches(),
+            write_matches=_for_matches(write),
             together=together,
             inputs=sum(len(unit.inputs) for unit in units),
             skipped=tuple(skipped),
@@ -213,7 +217,7 @@ def _write(
             raise OptionsError(f"--write_method is for BigQuery; {warehouse} is a folder")
         _check_writable(warehouse)
         together = EverySecs(every_secs) if every_secs else AtTheEnd()
-        return WriteParquet(warehouse, run_id, units, _want(broker), together, reads_all=broker.max_alerts is None)
+        return WriteParquet(warehouse, run_id, units, together, reads_all=broker.max_alerts is None)
     parts = warehouse.removeprefix(BIGQUERY).split("/")
     if len(parts) != 2 or not all(parts):
         raise OptionsError(f"--warehouse {warehouse} is not of the form bigquery://PROJECT/DATASET")
@@ -223,7 +227,15 @@ def _write(
         raise OptionsError("--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load")
     surveys = (named.name,) if named else tuple(SURVEYS)
     rows = broker.alerts_per_write or REQUEST_ROWS
-    return WriteBigQuery(parts[0], parts[1], run_id, method, _want(broker), every_secs, surveys, rows)
+    tables = tables_of_alerts(surveys, _want(broker))
+    return WriteBigQuery(parts[0], parts[1], run_id, method, tables, every_secs, surveys, rows)
+
+
+def _for_matches(write: WriteParquet | WriteBigQuery) -> WriteParquet | WriteBigQuery:
+    """The sink of the same place for what catalogs know."""
+    if isinstance(write, WriteBigQuery):
+        return replace(write, tables=(CROSSMATCHES.name,))
+    return WriteParquet(write.warehouse, write.run_id, together=write.together)
 
 
 def _given(options: PipelineOptions, catalogs: CatalogSettings | None) -> dict[str, object]:

@@ -27,6 +27,7 @@ from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted,
 from transforms.crossmatch import CrossMatch
 from transforms.metrics import totals
 from transforms.read_positions import ReadPositions
+from transforms.table_rows import WriteTables
 
 _ABOUT = (
     "Ask catalogs about alerts that are in a warehouse. Without --crossmatch: again what failed. "
@@ -171,7 +172,8 @@ def _ask(job: Job, crossmatch: CrossMatch, wanted: list[Wanted], options: Pipeli
 
     def build(pipeline: beam.Pipeline, job: Job) -> None:
         positions = pipeline | "Read" >> ReadPositions(wanted, open_unmatched(job))
-        _ = positions | "CrossMatch" >> crossmatch | "WriteMatches" >> job.write_matches
+        matches = positions | "CrossMatch" >> crossmatch
+        _ = {"matches": matches} | "WriteMatches" >> WriteTables(job.write_matches, job.run_id)
 
     settings = crossmatch.settings
     asked = {**job.options, "crossmatch": [full_name(spec) for spec in settings.specs], "crossmatch_epoch": settings.epoch}

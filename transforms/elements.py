@@ -78,17 +78,20 @@ class PositionBatch:
 
 @dataclass(frozen=True, slots=True)
 class MatchBatch:
-    """Rows of ``crossmatches``; of no unit, since a rerun replaces the alerts of its inputs but not what is known of them."""
+    """What catalogs know of some alerts: the columns of ``crossmatches``."""
 
     rows: pa.RecordBatch
-    unit: str = STREAM
 
 
 @dataclass(frozen=True, slots=True)
 class TableBatch:
-    """Rows of one table, by its name."""
+    """Rows of one table, by its name, that one unit's inputs have brought: what sinks take.
+
+    The rows have the columns that are to be written; what a table has besides is empty there.
+    """
 
     table: str
+    unit: str
     rows: pa.RecordBatch
 
 

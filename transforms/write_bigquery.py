@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
@@ -13,22 +13,16 @@ from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.pvalue import TaggedOutput
 from google.cloud import bigquery
 
-from alerts.avro.layout import EVERYTHING, Projection
-from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
 from alerts.limits import MAX_PAYLOAD_BYTES
 from alerts.rows import json_rows
-from alerts.surveys import SURVEYS, survey
-from schemas import Table
-from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
-from transforms import (
-    coders,  # noqa: F401 - those of the batches
-    metrics,
-)
-from transforms.bigquery_tables import prepare, tables_of
-from transforms.elements import STREAM, AlertBatch, MatchBatch, TableBatch, UnitLetter
+from alerts.surveys import SURVEYS
+from alerts.tables import table_named
+from transforms import metrics
+from transforms.bigquery_tables import prepare
+from transforms.elements import STREAM, TableBatch, UnitLetter
 from transforms.load_files import FileLoads
-from transforms.notes import name_run, note
+from transforms.table_rows import LetterRows
 
 # BigQuery takes requests of 10 MB and 50,000 rows; Beam's estimate of a row's size is on the safe side.
 _REQUEST_BYTES = 9_000_000
@@ -52,17 +46,19 @@ class TableRow(dict[str, Any]):
 
 @dataclass
 class WriteBigQuery(beam.PTransform):
-    """Alerts (``AlertBatch``) and dead letters (``UnitLetter``, any number of collections) to the tables of a dataset.
+    """Rows of tables (``TableBatch``) to a dataset.
 
     Rows that BigQuery refuses become dead letters of the stage ``write``; what it cannot do now is tried again.
     """
+
+    row_steps: ClassVar[Mapping[str, str]] = {"alerts": "AlertRows", "letters": "LetterRows", "matches": "MatchRows"}
 
     project: str
     dataset: str
     run_id: str
     method: str
-    want: Projection = EVERYTHING
-    """Which columns are filled: tables have all of them, and an array that is not wanted is empty there."""
+    tables: tuple[str, ...]
+    """The tables that rows may be of; they have all columns, those that the rows lack are empty."""
     load_every_secs: float | None = None
     surveys: tuple[str, ...] = tuple(SURVEYS)
     rows_per_request: int = REQUEST_ROWS
@@ -72,32 +68,21 @@ class WriteBigQuery(beam.PTransform):
         with bigquery.Client(project=self.project) as client:
             prepare(client, self.dataset, self.surveys)
 
-    def matches(self) -> WriteMatches:
-        """The sink for rows of ``crossmatches``."""
-        return WriteMatches(self)
+    def expand(self, inputs: dict[str, beam.PCollection[TableBatch]]) -> beam.PCollection[Any]:
+        """Rows by the method that was chosen; what it gives has come when they are written."""
+        batches = list(inputs.values())
+        # What is flattened a local runner holds in memory.
+        rows = batches[0] if len(batches) == 1 else batches | "AllRows" >> beam.Flatten()
+        return self._insert(rows) if self.method == "streaming_inserts" else self._load(rows)
 
-    def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
-        """``inputs``: ``alerts``, and dead letters under any other names."""
-        letters = [
-            collection | f"LetterRows_{name}" >> beam.ParDo(_LetterRows(self)).with_output_types(TableBatch)
-            for name, collection in inputs.items()
-            if name != "alerts"
-        ]
-        alerts = inputs["alerts"] | "AlertRows" >> beam.FlatMap(_alert_batches, self.want).with_output_types(TableBatch)
-        return self.put([*letters, alerts] | "AllRows" >> beam.Flatten(), self._tables())
-
-    def put(self, batches: beam.PCollection[TableBatch], tables: Sequence[Table]) -> beam.PCollection[Any]:
-        """Rows of these tables by the method that was chosen; what it gives has come when they are written."""
-        return self._insert(batches) if self.method == "streaming_inserts" else self._load(batches, tables)
-
-    def _load(self, batches: beam.PCollection[TableBatch], tables: Sequence[Table]) -> beam.PCollection[Any]:
+    def _load(self, batches: beam.PCollection[TableBatch]) -> beam.PCollection[Any]:
         """One sink for each table: only then Beam loads into the table itself, without temporary tables and copies."""
-        by_table = batches | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*(table.name for table in tables))
+        by_table = batches | "ByTable" >> beam.ParDo(_ByTable()).with_outputs(*self.tables)
         jobs = []
-        for table in tables:
-            of_table = by_table[table.name]
+        for name in self.tables:
+            of_table = by_table[name]
             of_table.element_type = TableBatch  # by which Beam finds its coder
-            loaded = of_table | f"Load_{table.name}" >> FileLoads(table, self.table(table.name), self._every_secs())
+            loaded = of_table | f"Load_{name}" >> FileLoads(table_named(name), self.table(name), self._every_secs())
             jobs.append(loaded[FileLoads.DESTINATION_JOBID_PAIRS])
         return jobs | "LoadJobs" >> beam.Flatten()
 
@@ -105,7 +90,7 @@ class WriteBigQuery(beam.PTransform):
         refused = (
             (batches | "Rows" >> beam.FlatMap(self.rows_of) | "Insert" >> self._inserts()).failed_rows_with_errors
             | "Refused" >> beam.Map(_refused)
-            | "RefusedRows" >> beam.ParDo(_LetterRows(self))
+            | "RefusedRows" >> beam.ParDo(LetterRows(self.run_id)).with_output_types(TableBatch)
             | "RefusedJson" >> beam.FlatMap(self.rows_of)
             | "Refusals" >> self._inserts()
         )
@@ -121,12 +106,9 @@ class WriteBigQuery(beam.PTransform):
 
     def rows_of(self, batch: TableBatch) -> Iterator[TableRow]:
         """The rows of a batch as insertAll takes them."""
+        _count(batch)
         for row in json_rows(batch.rows):
             yield TableRow(row, self.table(batch.table))
-
-    def _tables(self) -> list[Table]:
-        written = [table for table in tables_of(self.surveys) if table not in (RUNS, CROSSMATCHES)]
-        return [table for table in written if self.want.stamps or not table.name.endswith("_cutouts")]
 
     def _inserts(self) -> WriteToBigQuery:
         # Inserts need no schema, the tables are there; Beam would ask for it anew with every row.
@@ -141,52 +123,18 @@ class WriteBigQuery(beam.PTransform):
         )
 
 
-@dataclass
-class WriteMatches(beam.PTransform):
-    """Rows of ``crossmatches`` (``MatchBatch``) to the dataset of ``settings``, in its way."""
-
-    settings: WriteBigQuery
-
-    def expand(self, matches: beam.PCollection[MatchBatch]) -> beam.PCollection[Any]:
-        """Gives what ``WriteBigQuery`` gives."""
-        batches = matches | "MatchRows" >> beam.Map(_match_batch).with_output_types(TableBatch)
-        return self.settings.put(batches, [CROSSMATCHES])
-
-
-def _match_batch(batch: MatchBatch) -> TableBatch:
-    return _counted(TableBatch(CROSSMATCHES.name, batch.rows))
-
-
-def _counted(batch: TableBatch) -> TableBatch:
+def _count(batch: TableBatch) -> None:
     metrics.ROWS_WRITTEN.inc(batch.rows.num_rows, batch.table)
-    return batch
 
 
 class _ByTable(beam.DoFn):
     def process(self, batch: TableBatch) -> Iterator[TaggedOutput]:
+        _count(batch)
         yield TaggedOutput(batch.table, batch)
 
 
 def _table_of(row: TableRow) -> str:
     return row.table
-
-
-def _alert_batches(batch: AlertBatch, want: Projection) -> Iterator[TableBatch]:
-    facts = survey(batch.survey)
-    for table in (want.alerts_table(facts), *([facts.cutouts_table] if want.stamps else [])):
-        yield _counted(TableBatch(table.name, batch.rows.select(table.arrow_schema.names)))
-
-
-class _LetterRows(beam.DoFn):
-    def __init__(self, settings: WriteBigQuery) -> None:
-        self._run_id = settings.run_id
-
-    def setup(self) -> None:
-        name_run(self._run_id)
-
-    def process(self, element: UnitLetter) -> Iterator[TableBatch]:
-        note(element.letter)
-        yield _counted(TableBatch(DEAD_LETTERS.name, dead_letter_rows([element.letter], self._run_id)))
 
 
 def _refused(failure: tuple[str, dict[str, Any], Any]) -> UnitLetter:

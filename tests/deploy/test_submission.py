@@ -221,6 +221,8 @@ def test_a_stream_is_submitted_and_left_to_run(
     # Packets go from the message to rows in one stage; what Dataflow keeps before that is Pub/Sub's.
     assert {name for name in found.names if "/" not in name} == {"Read", "DecodeAlerts", "Write"}
     assert all(name.startswith("Write/") for name in found.names if name.endswith("GroupByKey"))
+    # By these a job that is updated finds its steps.
+    assert {f"Write/{step}" for step in ("AlertRows", "LetterRows_read", "LetterRows_decode", "AllRows")} <= found.names
 
     delays = [one.timestamp_transforms[0].delay.delay_millis for one in processing_time_triggers(found.graph)]
     assert set(delays) <= {90_000}

@@ -18,7 +18,7 @@ TABLE = Table("t", (Column("a", "INT64"), Column("b", "BYTES")))
 
 def batch(*numbers: int) -> TableBatch:
     rows = [{"a": number, "b": bytes(100)} for number in numbers]
-    return TableBatch("t", pa.RecordBatch.from_pylist(rows, schema=TABLE.arrow_schema))
+    return TableBatch("t", "unit", pa.RecordBatch.from_pylist(rows, schema=TABLE.arrow_schema))
 
 
 @pytest.mark.parametrize(
