@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from broker.archive.local import chosen_archives, data_folder
 from pipelines import logs
 from pipelines.ingest import run_counted
-from pipelines.job import BIGQUERY, Job
+from pipelines.job import Job
 from pipelines.options import parse
 from pipelines.status import DONE
 from pipelines.summary import Summary
+from transforms.write_tables import BIGQUERY
 
 WAREHOUSE, TEMP_LOCATION = "PITT_BROKER_WAREHOUSE", "PITT_BROKER_TEMP_LOCATION"
 

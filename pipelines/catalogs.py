@@ -9,7 +9,8 @@ from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
 from alerts.catalogs.open import CatalogSettings, check
 from alerts.catalogs.spec import FILE, PROPER_MOTION_REACH_ARCSEC, CatalogSpec, parse_spec
 from alerts.secrets import holds_credential
-from pipelines.options import BrokerOptions, OptionsError
+from pipelines.flags import BrokerOptions
+from pipelines.options import OptionsError
 from transforms.files import absolute, open_file
 
 

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 
 from pipelines import logs
-from pipelines.job import BIGQUERY, Job
+from pipelines.job import Job
 from pipelines.local_warehouse import tables
 from pipelines.options import OptionsError
 from pipelines.status import FAILED, INTERRUPTED, WRONG_OPTIONS
 from transforms.reachable import told
+from transforms.write_tables import BIGQUERY
 
 
 def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]]) -> int:

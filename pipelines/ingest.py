@@ -14,9 +14,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import logs, summary
+from pipelines import account, logs, runs_table, summary
+from pipelines.flags import BrokerOptions
 from pipelines.job import Job
-from pipelines.options import BrokerOptions, OptionsError, help_text, parse
+from pipelines.options import OptionsError, help_text, parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
 from pipelines.run_folder import run_folder
@@ -26,7 +27,7 @@ from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
 from transforms.reachable import told
 from transforms.read import DEAD_LETTERS
-from transforms.table_rows import WriteTables
+from transforms.write_tables import WriteTables
 
 _LOG = logging.getLogger(__name__)
 _ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."
@@ -145,9 +146,9 @@ def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summar
     """Run a job that ends by itself, write its account and print it; gives the exit status and the account."""
     counts = summary.count(job, totals(run_to_its_end(job, options)))
     problem = counts.problem(job.max_dead_letters)
-    summary.write_run(job, counts, failed=problem is not None)
-    print(summary.text(counts))
-    summary.log(counts)
+    runs_table.write_run(job, counts, failed=problem is not None)
+    print(account.text(counts))
+    account.log(counts)
     if problem:
         logs.failed("broker", problem)
         return FAILED, counts

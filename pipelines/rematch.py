@@ -17,17 +17,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.catalogs.asking import CATALOG_EPOCH
 from alerts.catalogs.known import KNOWN
-from pipelines import ingest, logs, summary
+from pipelines import account, ingest, logs, runs_table, summary
 from pipelines.catalogs import catalog_settings, full_name
+from pipelines.flags import BrokerOptions, RematchOptions
 from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.job import Job
-from pipelines.options import BrokerOptions, OptionsError, RematchOptions, help_text, parse
+from pipelines.options import OptionsError, help_text, parse
 from pipelines.status import DONE
 from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
 from transforms.crossmatch import CrossMatch
 from transforms.metrics import totals
 from transforms.read_positions import ReadPositions
-from transforms.table_rows import WriteTables
+from transforms.write_tables import WriteTables
 
 _ABOUT = (
     "Ask catalogs about alerts that are in a warehouse. Without --crossmatch: again what failed. "
@@ -182,9 +183,9 @@ def _ask(job: Job, crossmatch: CrossMatch, wanted: list[Wanted], options: Pipeli
     counts = summary.count(job, totals(result))
     if not counts.catalogs:
         return False
-    summary.write_run(job, counts, failed=False)
-    print("\n".join([f"run {job.run_id}", *summary.crossmatch_lines(counts)]))
-    for warning in summary.warnings(counts):
+    runs_table.write_run(job, counts, failed=False)
+    print("\n".join([f"run {job.run_id}", *account.crossmatch_lines(counts)]))
+    for warning in account.warnings(counts):
         print(f"  warning: {warning.text}")
-    summary.log(counts)
+    account.log(counts)
     return True

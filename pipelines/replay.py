@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -19,14 +19,14 @@ from alerts.dead_letters import REPLAYED
 from alerts.json_text import to_json
 from alerts.times import now_after
 from pipelines import ingest, logs
+from pipelines.flags import BrokerOptions, ReplayOptions
 from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.job import Job
 from pipelines.letters import Letters, open_letters
-from pipelines.options import BrokerOptions, OptionsError, ReplayOptions, help_text, parse
+from pipelines.options import OptionsError, help_text, parse
 from pipelines.status import DONE
 from transforms.elements import STREAM, Unit
 from transforms.read_letters import ReadLetters, SavedLetter
-from transforms.write_parquet import WriteParquet
 
 _ABOUT = "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history."
 _EXAMPLES = (
@@ -95,9 +95,8 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
         logs.warn("broker replay", f"{source} kept no packet; read it again with broker ingest", source=source)
     packets = letters.packets
     schemas, unit = options.view_as(BrokerOptions).schemas, _unit(packets)
-    job = replace(job, read=ReadLetters(packets, schemas, unit.key if unit else STREAM), inputs=len(packets))
-    if unit and isinstance(job.write, WriteParquet):
-        job = replace(job, write=replace(job.write, units=[unit]))
+    read = ReadLetters(packets, schemas, unit.key if unit else STREAM)
+    job = job.reading(read, len(packets), (unit,) if unit else ())
     status, counts = ingest.run_counted(job, options)
     if counts.records_read == counts.alerts + counts.letters:
         failed_again = letters.warehouse.failed_in(job.run_id)

@@ -1,27 +1,19 @@
-"""The account of a batch run: what was read must be in the tables, row by row or letter by letter."""
+"""The account of a batch run: what was read must be in the tables, row by row or letter by letter.
+
+``pipelines.account`` says it, ``pipelines.runs_table`` keeps it.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow as pa
-from google.cloud import bigquery
-
-from alerts.json_text import to_json
-from alerts.rows import json_rows
 from pipelines.counts import SurveyCounts, count_bigquery, count_folder
 from pipelines.job import Job
-from schemas.tables import RUNS
 from transforms import metrics
-from transforms.files import create_file, rename
-from transforms.parquet_files import TEMPORARY, open_parquet
-
-_LOG = logging.getLogger(__name__)
+from transforms.write_tables import dataset_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +73,17 @@ class Summary:
         """Rows of ``dead_letters``."""
         return sum(self.dead_letters.values())
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """The counts by survey, stage, field and catalog."""
+        return {
+            "surveys": {name: vars(counts) for name, counts in self.surveys.items()},
+            "dead_letters": self.dead_letters,
+            "unknown_fields": self.unknown_fields,
+            "off_the_sky": self.off_the_sky,
+            "catalogs": {name: vars(counts) for name, counts in self.catalogs.items()},
+        }
+
     def problem(self, max_dead_letters: float) -> str | None:
         """Why the run must be called failed; None if it need not."""
         if self.others:
@@ -113,11 +116,10 @@ class Summary:
 def count(job: Job, totals: metrics.Totals) -> Summary:
     """The summary of a run that has ended, from its metrics and from the tables it wrote."""
     if job.folder is None:
-        sink = job.write
-        counts = count_bigquery(sink.project, sink.dataset, job.run_id, sink.surveys)
+        counts = count_bigquery(*dataset_of(job.warehouse), job.run_id, job.sink.surveys)
     else:
         # Of a run that read only some of its inputs, rows of earlier runs stand in the others rightly.
-        counts = count_folder(job.folder, job.run_id, job.units if job.write.reads_all else ())
+        counts = count_folder(job.folder, job.run_id, job.sink.units if job.sink.reads_all else ())
     return Summary(
         run_id=job.run_id,
         started_at=job.started_at,
@@ -150,158 +152,3 @@ def _catalogs(totals: metrics.Totals) -> dict[str, CatalogCounts]:
     for catalog, spread in totals.spreads(metrics.CALL_MS).items():
         by_catalog.setdefault(catalog, {}).update(calls=spread.count, call_milliseconds=spread.sum)
     return {catalog: CatalogCounts(**by_catalog[catalog]) for catalog in sorted(by_catalog)}
-
-
-def write_run(job: Job, summary: Summary, failed: bool) -> None:
-    """Add the run to the ``runs`` table."""
-    row: dict[str, Any] = {
-        "run_id": job.run_id,
-        "version": metadata.version("pitt-broker"),
-        "options": to_json(job.options),
-        "status": "failed" if failed else "done",
-        "started_at": summary.started_at,
-        "ended_at": summary.ended_at,
-        "records_read": summary.records_read,
-        "inputs_skipped": summary.inputs_skipped,
-        "alerts_written": summary.alerts,
-        "copies": sum(one.copies for one in summary.surveys.values()),
-        "conflicts": sum(one.conflicts for one in summary.surveys.values()),
-        "dead_letters": summary.letters,
-        "counts": to_json(_details(summary)),
-    }
-    rows = pa.RecordBatch.from_pylist([row], schema=RUNS.arrow_schema)
-    if job.folder is None:
-        insert_run(job.write.project, job.write.dataset, rows)
-        return
-    temporary = f"{job.folder}/{TEMPORARY}/{job.run_id}.parquet"
-    with create_file(temporary) as file, open_parquet(file, RUNS.arrow_schema) as writer:
-        writer.write_batch(rows)
-    rename([(temporary, f"{job.folder}/runs/{job.run_id}.parquet")])
-
-
-def _details(summary: Summary) -> dict[str, Any]:
-    return {
-        "surveys": {name: vars(counts) for name, counts in summary.surveys.items()},
-        "dead_letters": summary.dead_letters,
-        "unknown_fields": summary.unknown_fields,
-        "off_the_sky": summary.off_the_sky,
-        "catalogs": {name: vars(counts) for name, counts in summary.catalogs.items()},
-    }
-
-
-def insert_run(project: str, dataset: str, rows: pa.RecordBatch) -> None:
-    """Add a row to the ``runs`` table of a BigQuery dataset. Raises ``RuntimeError`` where BigQuery refuses it."""
-    with bigquery.Client(project=project) as client:
-        errors = client.insert_rows_json(f"{project}.{dataset}.{RUNS.name}", json_rows(rows))
-    if errors:
-        raise RuntimeError(f"BigQuery refuses the row for the runs table: {errors}")
-
-
-def text(summary: Summary) -> str:
-    """The summary for a person to read."""
-    seconds = (summary.ended_at - summary.started_at).total_seconds()
-    lines = [
-        f"run {summary.run_id}",
-        f"  records read     {summary.records_read:>10,}" + _aside(summary.inputs_skipped, "inputs that are no alerts skipped"),
-        f"  alerts written   {summary.alerts:>10,}",
-    ]
-    for name, counts in summary.surveys.items():
-        lines.append(
-            f"    {name:<14} {counts.alerts:>10,}, of them {counts.copies:,} copies and {counts.conflicts:,} conflicts;"
-            f" observed to ingested {_duration(counts.latency_median_secs)} (median), {_duration(counts.latency_p95_secs)} (p95)"
-        )
-    lines.append(f"  dead letters     {summary.letters:>10,}")
-    lines += [f"    {stage:<14} {number:>10,}" for stage, number in summary.dead_letters.items()]
-    lines += crossmatch_lines(summary)
-    lines.append(f"  seconds          {seconds:>10.1f}")
-    return "\n".join(lines + [f"  warning: {warning.text}" for warning in warnings(summary)])
-
-
-def log(summary: Summary) -> None:
-    """The summary for who reads logs: each warning, and the counts."""
-    for warning in warnings(summary):
-        _LOG.warning("%s", warning.text, extra={**warning.about, "in_account": True})
-    account = {
-        "records_read": summary.records_read,
-        "inputs_skipped": summary.inputs_skipped,
-        "alerts_written": summary.alerts,
-        "seconds": round((summary.ended_at - summary.started_at).total_seconds(), 1),
-        **_details(summary),
-    }
-    _LOG.info("the run has ended", extra={"account": account})
-
-
-def crossmatch_lines(summary: Summary) -> list[str]:
-    """What became of the cross-matches, a line per catalog."""
-    lines = ["  cross-matches"] if summary.catalogs else []
-    for name, counts in summary.catalogs.items():
-        line = f"    {name:<24} {counts.matched:,} matched, {counts.no_match:,} no match, {counts.failed:,} failed"
-        if counts.calls or counts.cache_hits:
-            seconds = counts.call_milliseconds / 1000
-            line += f"; {counts.calls:,} calls in {seconds:.1f} s with {counts.positions:,} positions"
-            line += f", {counts.cache_hits:,} alerts from the cache"
-        lines.append(line)
-    return lines
-
-
-class Warned(NamedTuple):
-    """A sentence, and what it is about: survey, catalog, stage."""
-
-    text: str
-    about: dict[str, str]
-
-
-def warnings(summary: Summary) -> list[Warned]:
-    """What an operator should know, one sentence each."""
-    found = [
-        Warned(
-            f"{number:,} {survey} alerts have a position that is no place on the sky; their healpix29 is NULL",
-            {"stage": "decode", "survey": survey},
-        )
-        for survey, number in summary.off_the_sky.items()
-    ]
-    found += [
-        Warned(
-            f"{counts.conflicts:,} {name} packets came under an alert id that another packet of the run has, with other contents",
-            {"stage": "write", "survey": name},
-        )
-        for name, counts in summary.surveys.items()
-        if counts.conflicts
-    ]
-    found += [
-        Warned(
-            f"{counts.failed:,} alerts have no answer from {name} (crossmatches.error says why); ask again with: broker rematch",
-            {"stage": "crossmatch", "catalog": name},
-        )
-        for name, counts in summary.catalogs.items()
-        if counts.failed
-    ]
-    found += [
-        Warned(
-            f"{name} has no canary: that nothing is at {counts.unproven:,} alerts is only the service's word; "
-            f"say where it has a source: {name}?canary=RA,DEC",
-            {"stage": "crossmatch", "catalog": name},
-        )
-        for name, counts in summary.catalogs.items()
-        if counts.unproven
-    ]
-    if summary.records_read != summary.alerts + summary.letters and summary.again:
-        text = f"{summary.again:,} rows are in the tables twice, as BigQuery took them twice; the _unique views show one"
-        found.append(Warned(text, {"stage": "write"}))
-    if summary.unknown_fields:
-        shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]
-        more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
-        text = f"fields that no known schema version has went into extra: {', '.join(shown[:12])}{more}"
-        found.append(Warned(text, {"stage": "decode"}))
-    return found
-
-
-def _aside(number: int, what: str) -> str:
-    return f"   ({number:,} {what})" if number else ""
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if abs(seconds) >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"

@@ -7,15 +7,13 @@ have made: nothing is copied, and no batch is split.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from alerts.avro.layout import EVERYTHING, Projection
+from alerts.avro.layout import Projection
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
 from alerts.surveys import survey
@@ -23,34 +21,9 @@ from schemas.tables import CROSSMATCHES, DEAD_LETTERS
 from transforms import coders  # noqa: F401 - those of the batches
 from transforms.elements import STREAM, AlertBatch, MatchBatch, TableBatch, UnitLetter
 from transforms.notes import name_run, note
-from transforms.sinks import Sink
 
 _LETTERS_AT_ONCE = 256
 _PAYLOAD_BYTES_AT_ONCE = 16 * 2**20
-
-
-@dataclass
-class WriteTables(beam.PTransform):
-    """Alerts, matches and dead letters, each as the pipeline has made them, to a sink as rows of their tables."""
-
-    sink: Sink
-    run_id: str
-    want: Projection = EVERYTHING
-    """Which columns alerts have, and whether their stamps are rows too."""
-
-    def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
-        """``inputs``: ``alerts``, ``matches``, and dead letters under any other names. Gives what the sink gives."""
-        rows = {}
-        for name, made in inputs.items():
-            step = self.sink.row_steps.get(name) or f"{self.sink.row_steps['letters']}_{name}"
-            rows[step] = made | step >> self._rows(name).with_output_types(TableBatch)
-        # The sink's steps stand beside these: Dataflow finds the steps of a job that it updates by their names.
-        return self.sink.expand(rows)
-
-    def _rows(self, name: str) -> beam.ParDo:
-        if name == "alerts":
-            return beam.FlatMap(alert_rows, self.want)
-        return beam.Map(match_rows) if name == "matches" else beam.ParDo(LetterRows(self.run_id))
 
 
 def tables_of_alerts(surveys: Iterable[str], want: Projection) -> tuple[str, ...]:

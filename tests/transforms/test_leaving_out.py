@@ -86,6 +86,7 @@ def test_the_job_knows_what_is_wanted(night, tmp_path):
     def want(*flags: str) -> Projection:
         job = Job.from_options(parse(["--input", str(night), "--warehouse", str(tmp_path), *flags]))
         job.clean_up()
+        assert job.sink.tables == tables_of_alerts(SURVEYS, job.want)
         return job.want
 
     assert want() == Projection()

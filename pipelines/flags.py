@@ -1,0 +1,223 @@
+"""The flags of a run, with units and defaults, by groups."""
+
+from __future__ import annotations
+
+import argparse
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from alerts.catalogs.asking import CATALOG_EPOCH, OBSERVED_EPOCH
+from alerts.catalogs.cds.client import DEADLINE_SECS
+from alerts.catalogs.cds.client import URL as CROSSMATCH_URL
+from alerts.surveys import SURVEYS
+from pipelines.logs import FORMATS, TEXT
+
+WRITE_METHODS = ("file_loads", "streaming_inserts")
+
+
+class BrokerOptions(PipelineOptions):
+    """The broker's own flags; every Beam flag (--runner, --project, ...) may stand beside them."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        _add_source(parser.add_argument_group("what to read: files, or Pub/Sub"))
+        WithoutSource._add_argparse_args(parser)
+
+
+class WithoutSource:
+    """The flags of ``BrokerOptions`` for commands that read a warehouse."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        _add_packets(parser.add_argument_group("how to read it"))
+        _add_crossmatch(parser.add_argument_group("which catalogs to ask what is known at each alert's position"))
+        _add_sink(parser.add_argument_group("where to write"))
+        _add_logs(parser.add_argument_group("what to say"))
+        parser.add_argument(
+            "--max_dead_letters",
+            type=float,
+            default=1.0,
+            metavar="FRACTION",
+            help="a batch run fails, after writing, when more of the records are dead letters (0 to 1, default 1: never)",
+        )
+
+
+def _add_source(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--input",
+        action="append",
+        metavar="URI",
+        help="alerts to read: .avro, .tar, .tar.gz (.bz2, .xz), a folder or a glob, local or gs://; may be given many times",
+    )
+    group.add_argument(
+        "--subscription", metavar="NAME", help="Pub/Sub subscription, projects/PROJECT/subscriptions/NAME; makes the run a stream"
+    )
+    group.add_argument(
+        "--topic", metavar="NAME", help="Pub/Sub topic, projects/PROJECT/topics/NAME, read by a subscription made for this run"
+    )
+    group.add_argument(
+        "--timestamp_attribute", metavar="NAME", help="message attribute that holds the event time (ms since 1970, or RFC 3339)"
+    )
+    group.add_argument(
+        "--id_label", metavar="NAME", help="message attribute by which the runner drops redelivered messages (Dataflow only)"
+    )
+    group.add_argument(
+        "--stop_after_secs",
+        type=float,
+        metavar="SECONDS",
+        help="end a local stream after this time (default: it runs until it is interrupted)",
+    )
+
+
+def _add_packets(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--survey", default="auto", metavar="NAME", help=f"auto (default: each packet tells), or one of {', '.join(SURVEYS)}"
+    )
+    group.add_argument(
+        "--max_alerts",
+        type=int,
+        metavar="N",
+        help="read only the first N records of the files, one after another (default: all)",
+    )
+    group.add_argument(
+        "--alerts_per_write",
+        type=int,
+        metavar="N",
+        help="alerts decoded and written together: rows of one insert into BigQuery (default 500), "
+        "records decoded at once (default 256)",
+    )
+    group.add_argument(
+        "--schemas",
+        metavar="FOLDER|URL",
+        help="schemas of wire messages that are not built in: a folder with {id}.avsc, or a Confluent registry's URL",
+    )
+
+
+def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--crossmatch",
+        action="append",
+        metavar="CATALOG",
+        help="vizier:TABLE (vizier:II/246/out), simbad, or file:PATH (Parquet, CSV, FITS, VOTable, .., local or gs://); "
+        "CATALOG?radius_arcsec=1.5 has a radius of its own; may be given many times",
+    )
+    group.add_argument(
+        "--radius_arcsec",
+        type=float,
+        default=5.0,
+        metavar="ARCSEC",
+        help="sources up to this far from an alert are its matches (default 5, at most 180)",
+    )
+    group.add_argument(
+        "--crossmatch_epoch",
+        choices=(CATALOG_EPOCH, OBSERVED_EPOCH),
+        default=CATALOG_EPOCH,
+        help="look for stars where their catalog is matched (default), or where proper motion had brought them when the "
+        "alert was observed",
+    )
+    group.add_argument(
+        "--crossmatch_concurrency",
+        type=int,
+        default=2,
+        metavar="N",
+        help="calls of a service in flight at once, for the whole run (default 2; more may get you banned)",
+    )
+    group.add_argument(
+        "--max_wait_secs",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="a stream gathers positions for so long before it calls a service (default 5)",
+    )
+    group.add_argument(
+        "--crossmatch_deadline_secs",
+        type=float,
+        default=DEADLINE_SECS,
+        metavar="SECONDS",
+        help="a call of a service that takes longer has failed (default 60)",
+    )
+    group.add_argument(
+        "--crossmatch_cache_arcsec",
+        type=float,
+        default=1.0,
+        metavar="ARCSEC",
+        help="an object's later alerts up to this far from the first need no call, and get the same rows (default 1; 0: call)",
+    )
+    group.add_argument(
+        "--crossmatch_url",
+        default=CROSSMATCH_URL,
+        metavar="URL",
+        help=f"another X-Match service, such as that of broker catalog-server (default {CROSSMATCH_URL})",
+    )
+
+
+def _add_sink(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--warehouse",
+        default="./warehouse",
+        metavar="URI",
+        help="a folder, gs://bucket/folder, or bigquery://PROJECT/DATASET (default ./warehouse)",
+    )
+    group.add_argument(
+        "--write_method",
+        choices=WRITE_METHODS,
+        help="how rows go into BigQuery: file_loads (default for files) or streaming_inserts (default for Pub/Sub)",
+    )
+    group.add_argument(
+        "--load_every_secs",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="a stream that writes files (file_loads, or a folder) puts them in place this often (default 60)",
+    )
+    group.add_argument(
+        "--cutouts", action="store_true", default=True, help="write the image stamps to {survey}_cutouts (default)"
+    )
+    group.add_argument(
+        "--no_cutouts", dest="cutouts", action="store_false", help="leave the image stamps out; they are not decoded either"
+    )
+    group.add_argument(
+        "--no_history",
+        dest="history",
+        action="store_false",
+        help="leave out the packets' arrays of records (prv_candidates, fp_hists, prvDiaSources, ...), which are not decoded "
+        "either; Parquet files then lack these columns, in BigQuery they are empty (default: all is written)",
+    )
+
+
+def _add_logs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--log_format",
+        choices=FORMATS,
+        default=TEXT,
+        help="stderr has lines for a person (text, default), or one JSON object a line with severity, message, time and run_id, "
+        "as Cloud Logging reads them (json); stdout has the account in both",
+    )
+
+
+class ReplayOptions(PipelineOptions):
+    """Flags of ``broker replay`` besides those of ``broker ingest`` (but for the source)."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        letters = parser.add_argument_group("which dead letters")
+        letters.add_argument("--stage", metavar="NAME", help="only letters of this stage: read, decode (default: all)")
+        letters.add_argument(
+            "--max_letters", type=int, default=10_000, metavar="N", help="at most so many, oldest first (default 10000)"
+        )
+
+
+class RematchOptions(PipelineOptions):
+    """Flags of ``broker rematch`` besides those of ``broker ingest`` (but for the source)."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        which = parser.add_argument_group("which alerts")
+        which.add_argument(
+            "--again", action="store_true", help="ask the catalogs of --crossmatch about alerts that have an answer, too"
+        )
+        which.add_argument(
+            "--night",
+            metavar="NIGHT[..NIGHT]",
+            help="only this night, or from one to another: 2026-11-01..2026-11-23 (default: all)",
+        )

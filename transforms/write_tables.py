@@ -1,0 +1,112 @@
+"""How rows come into the tables of a warehouse: its write method, and the sink that it names. Nobody else chooses a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+
+from alerts.avro.layout import EVERYTHING, Projection
+from schemas.tables import CROSSMATCHES
+from transforms.elements import TableBatch, Unit
+from transforms.ends import Sink
+from transforms.table_rows import LetterRows, alert_rows, match_rows
+from transforms.together import AtTheEnd, EverySecs
+from transforms.write_bigquery import REQUEST_ROWS, WriteBigQuery
+from transforms.write_parquet import WriteParquet
+
+BIGQUERY = "bigquery://"
+
+
+@dataclass(frozen=True)
+class SinkSettings:
+    """Where rows go and how, as plain values."""
+
+    warehouse: str
+    """A folder, ``gs://bucket/folder`` or ``bigquery://PROJECT/DATASET``."""
+    method: str
+    """``parquet``, ``file_loads`` or ``streaming_inserts``."""
+    run_id: str
+    tables: tuple[str, ...]
+    """Names of the tables that rows may be of."""
+    surveys: tuple[str, ...]
+    """Whose tables there must be before anything is written."""
+    units: tuple[Unit, ...] = ()
+    """What is replaced, where rows can be: in a folder."""
+    reads_all: bool = True
+    """Whether every unit is read; else only those are replaced of which something was written."""
+    every_secs: float | None = None
+    """How often a stream puts files in place."""
+    rows_per_request: int = REQUEST_ROWS
+
+    @property
+    def of_matches(self) -> SinkSettings:
+        """The same for rows of ``crossmatches``, which replace nothing."""
+        return replace(self, tables=(CROSSMATCHES.name,), units=())
+
+
+def sink_of(settings: SinkSettings) -> Sink:
+    """The transform that writes so. Raises ``ValueError`` for a method that there is none for."""
+    try:
+        made = _SINKS[settings.method]
+    except KeyError:
+        raise ValueError(f"there is no write method {settings.method!r}; known are {', '.join(_SINKS)}") from None
+    return made(settings)
+
+
+def _parquet(settings: SinkSettings) -> Sink:
+    together = EverySecs(settings.every_secs) if settings.every_secs else AtTheEnd()
+    return WriteParquet(settings.warehouse, settings.run_id, settings.units, together, settings.reads_all)
+
+
+def _bigquery(settings: SinkSettings) -> Sink:
+    return WriteBigQuery(
+        *dataset_of(settings.warehouse),
+        settings.run_id,
+        settings.method,
+        settings.tables,
+        settings.every_secs,
+        settings.surveys,
+        settings.rows_per_request,
+    )
+
+
+def dataset_of(warehouse: str) -> tuple[str, str]:
+    """Project and dataset of ``bigquery://PROJECT/DATASET``. Raises ``ValueError``."""
+    parts = warehouse.removeprefix(BIGQUERY).split("/")
+    if len(parts) != 2 or not all(parts):
+        raise ValueError(f"{warehouse} is not of the form bigquery://PROJECT/DATASET")
+    return parts[0], parts[1]
+
+
+_SINKS: dict[str, Callable[[SinkSettings], Sink]] = {
+    "parquet": _parquet,
+    "file_loads": _bigquery,
+    "streaming_inserts": _bigquery,
+}
+
+
+@dataclass
+class WriteTables(beam.PTransform):
+    """Alerts, matches and dead letters, each as the pipeline has made them, to a sink as rows of their tables."""
+
+    sink: Sink
+    run_id: str
+    want: Projection = EVERYTHING
+    """Which columns alerts have, and whether their stamps are rows too."""
+
+    def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
+        """``inputs``: ``alerts``, ``matches``, and dead letters under any other names. Gives what the sink gives."""
+        rows = {}
+        for name, made in inputs.items():
+            step = self.sink.row_steps.get(name) or f"{self.sink.row_steps['letters']}_{name}"
+            rows[step] = made | step >> self._rows(name).with_output_types(TableBatch)
+        # The sink's steps stand beside these: Dataflow finds the steps of a job that it updates by their names.
+        return self.sink.expand(rows)
+
+    def _rows(self, name: str) -> beam.ParDo:
+        if name == "alerts":
+            return beam.FlatMap(alert_rows, self.want)
+        return beam.Map(match_rows) if name == "matches" else beam.ParDo(LetterRows(self.run_id))
