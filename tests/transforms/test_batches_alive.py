@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import ingest, job
+from pipelines import ingest, sources
 from tests.nights import simulated
 from transforms import decode as step
 
@@ -19,7 +19,7 @@ _BATCH_PACKETS = 40
 def test_no_more_than_two_decoded_batches_live_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = 6
     night = simulated(tmp_path / "night", "--alerts", str(batches * _BATCH_PACKETS), "--seed", "3")
-    monkeypatch.setattr(job, "BATCH_PACKETS", _BATCH_PACKETS)
+    monkeypatch.setattr(sources, "BATCH_PACKETS", _BATCH_PACKETS)
     alive: set[int] = set()
     most: list[int] = []
     decode = step.decode
