@@ -3,12 +3,7 @@
 A column is written as Beam's ``WriteToBigQuery`` would write it: NULLABLE as a union of null and its type, REPEATED as an
 array, INT64 and TIMESTAMP as a long, DATE as an int. Avro 1.11 specification, "Binary encoding" and "Object Container Files".
 
-The columns become instructions, which a compiled loop follows row by row: it reads the values where Arrow keeps them. An
-instruction is ``(operation, level, optional, bitmap, first bit, values, bytes, behind)``, where bitmap, values and bytes are
-addresses, level 0 is the rows and every array has a level of its own (told in the place of optional), and behind is where to
-go on when a value is null or an array is empty; with NEXT, where the array's next item begins.
-
-What is compiled stands in this file alone, for the reason that ``alerts.avro.machine`` gives.
+The columns become instructions, which a compiled loop follows row by row: it reads the values where Arrow keeps them.
 """
 
 from __future__ import annotations
@@ -21,16 +16,34 @@ import fastavro
 import numba
 import numpy as np
 import pyarrow as pa
-from numba import carray  # type: ignore[attr-defined]
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from alerts.avro.memory import bytes_at, copy_bytes, ints_at, longs_at
 from schemas import Column, Table
 
 Array = np.ndarray[Any, Any]
 Int = Any  # numba's integers are numpy's while Python's annotations say int
 
+MEMORY = "745e21e3df98fe57"
+"""See ``alerts.avro.machine``."""
+
 _END, _LONG, _DOUBLE, _BOOLEAN, _BYTES, _RECORD, _ARRAY, _NEXT, _ABSENT = range(9)
+_INSTRUCTION = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "operation",
+            "level",  # 0: the rows; every array has a level of its own
+            "inner",  # that of an array's items
+            "optional",  # whether a value may be null
+            "bitmap",  # an address, as values and data are; 0: no value is null
+            "first_bit",
+            "values",
+            "data",  # where bytes are, of which values has the offsets
+            "behind",  # where to go on when a value is null or an array is empty; of NEXT, where the next item begins
+        )
+    ],
+    align=True,
+)
 _BLOCK_BYTES = 2**20
 _LONG_BYTES = 10
 _NUMBER_BYTES = 8
@@ -84,7 +97,7 @@ def encode(rows: pa.RecordBatch, table: Table) -> tuple[memoryview, Array]:
             plan.add_absent(rows.num_rows)
     plan.add_instruction(_END)
     out, ends = np.empty(plan.room, np.uint8), np.zeros(rows.num_rows, np.int64)
-    _run(np.array(plan.instructions, np.int64), plan.levels, out.ctypes.data, ends)
+    _run(plan.program(), plan.levels, out.ctypes.data, ends)
     return out.data, ends
 
 
@@ -92,12 +105,17 @@ class _Plan:
     """Instructions for columns, and the most bytes that their values can take."""
 
     def __init__(self) -> None:
-        self.instructions: list[tuple[int, ...]] = []
+        self.instructions: list[dict[str, int]] = []
         self.levels, self.room = 1, 0
         self._kept: list[pa.Array] = []  # what was made on the way, and is read by its address
 
-    def add_instruction(self, operation: int, level: int = 0, *further: int) -> None:
-        self.instructions.append((operation, level, *further, *[0] * (6 - len(further))))
+    def add_instruction(self, operation: int, **further: int) -> None:
+        self.instructions.append({"operation": operation, **further})
+
+    def program(self) -> Array:
+        """The instructions for the loop; what was not said is 0."""
+        names = _INSTRUCTION.names or ()
+        return np.array([tuple(one.get(name, 0) for name in names) for one in self.instructions], _INSTRUCTION)
 
     @staticmethod
     def check(column: Column, nulls: int, values: int) -> None:
@@ -127,10 +145,11 @@ class _Plan:
         bitmap, offsets = array.buffers()[:2]
         at = len(self.instructions)
         begin = offsets.address + array.offset * 4 if len(array) else 0
-        self.add_instruction(_ARRAY, level, inner, bitmap.address if bitmap else 0, array.offset, begin)
+        valid = bitmap.address if bitmap else 0
+        self.add_instruction(_ARRAY, level=level, inner=inner, bitmap=valid, first_bit=array.offset, values=begin)
         self._add_values(array.values, column, inner, optional=False)
-        self.add_instruction(_NEXT, inner, 0, 0, 0, 0, 0, at + 1)
-        self._set_behind(at)
+        self.add_instruction(_NEXT, level=inner, behind=at + 1)
+        self.instructions[at]["behind"] = len(self.instructions)
 
     def _add_values(self, array: pa.Array, column: Column, level: int, optional: bool) -> None:
         operation = _KINDS.get(column.type, _BYTES)
@@ -151,16 +170,14 @@ class _Plan:
             width = 1 if operation == _BOOLEAN else _NUMBER_BYTES
             values = buffers[1].address + array.offset * width if len(array) else 0
         at = len(self.instructions)
-        self.add_instruction(operation, level, int(optional), bitmap, array.offset, values, data)
+        places = {"bitmap": bitmap, "first_bit": array.offset, "values": values, "data": data}
+        self.add_instruction(operation, level=level, optional=int(optional), **places)
         if operation == _RECORD:
             # Those of flatten are NULL where the record is, and the others are to be told from them.
             for number, (field, seen) in enumerate(zip(column.fields, array.flatten(), strict=True)):
                 self.check(field, seen.null_count - array.null_count, len(array))
                 self.add(array.field(number), field, level)
-        self._set_behind(at)
-
-    def _set_behind(self, at: int) -> None:
-        self.instructions[at] = (*self.instructions[at][:-1], len(self.instructions))
+        self.instructions[at]["behind"] = len(self.instructions)
 
 
 def _plain(array: pa.Array, operation: int) -> pa.Array:
@@ -183,9 +200,9 @@ def _run(instructions: Array, levels: Int, out: Int, ends: Array) -> None:
     for number in range(len(ends)):
         row[0] = number
         at = 0
-        while instructions[at, 0] != _END:
-            operation, level = instructions[at, 0], instructions[at, 1]
-            values, behind = instructions[at, 5], instructions[at, 7]
+        while instructions[at].operation != _END:
+            now = instructions[at]
+            operation, level, values, behind = now.operation, now.level, now.values, now.behind
             at += 1
             if operation == _NEXT:
                 row[level] += 1
@@ -198,10 +215,10 @@ def _run(instructions: Array, levels: Int, out: Int, ends: Array) -> None:
                 to = _put_long(to, 0)
                 continue
             index = row[level]
-            bitmap, bit = instructions[at - 1, 3], instructions[at - 1, 4] + index
-            is_null = bitmap != 0 and not (_bytes_at(bitmap + bit // 8, 1)[0] >> (bit % 8)) & 1
+            bitmap, bit = now.bitmap, now.first_bit + index
+            is_null = bitmap != 0 and not (bytes_at(bitmap + bit // 8, 1)[0] >> (bit % 8)) & 1
             if operation == _ARRAY:
-                inner = instructions[at - 1, 2]
+                inner = now.inner
                 if is_null:  # BigQuery has no NULL arrays
                     to = _put_long(to, 0)
                     at = behind
@@ -211,12 +228,12 @@ def _run(instructions: Array, levels: Int, out: Int, ends: Array) -> None:
                 if row[inner] == end[inner]:
                     at = behind
                 continue
-            if instructions[at - 1, 2]:  # optional
+            if now.optional:
                 to = _put_long(to, 0 if is_null else 1)
                 if is_null:
                     at = behind
                     continue
-            to = _put_value(to, operation, values, instructions[at - 1, 6], index)
+            to = _put_value(to, operation, values, now.data, index)
         ends[number] = to - out
 
 
@@ -226,7 +243,7 @@ def _put_value(to: Int, operation: Int, values: Int, data: Int, index: Int) -> I
     if operation == _RECORD:
         return to
     if operation == _LONG:
-        return _put_long(to, _longs_at(values + 8 * index, 1)[0])
+        return _put_long(to, longs_at(values + 8 * index, 1)[0])
     source, size = values + 8 * index, 8
     if operation == _BOOLEAN:
         source, size = values + index, 1
@@ -234,7 +251,7 @@ def _put_value(to: Int, operation: Int, values: Int, data: Int, index: Int) -> I
         begin = _int_at(values + 4 * index)
         source, size = data + begin, _int_at(values + 4 * index + 4) - begin
         to = _put_long(to, size)
-    _copy_bytes(to, source, size)
+    copy_bytes(to, source, size)
     return to + size
 
 
@@ -242,7 +259,7 @@ def _put_value(to: Int, operation: Int, values: Int, data: Int, index: Int) -> I
 def _put_long(to: Int, value: Int) -> Int:
     """Write a zigzag varint to an address; gives the address behind it."""
     left = (np.uint64(value) << np.uint64(1)) ^ np.uint64(value >> 63)
-    data = _bytes_at(to, 10)
+    data = bytes_at(to, 10)
     size = 0
     while left > np.uint64(0x7F):
         data[size] = (left & np.uint64(0x7F)) | np.uint64(0x80)
@@ -252,39 +269,6 @@ def _put_long(to: Int, value: Int) -> Int:
     return to + size + 1
 
 
-@intrinsic
-def _pointer(typing: Any, address: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), build
-
-
-@intrinsic
-def _copy(typing: Any, target: Any, source: Any, size: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to, of = (builder.inttoptr(one, cgutils.voidptr_t) for one in arguments[:2])
-        cgutils.raw_memcpy(builder, to, of, arguments[2], 1)  # type: ignore[no-untyped-call]
-
-    return types.void(types.int64, types.int64, types.int64), build
-
-
-@numba.njit(cache=True, nogil=True)
-def _copy_bytes(target: Int, source: Int, size: Int) -> None:
-    """Copy ``size`` bytes from one address to another."""
-    _copy(target, source, size)  # type: ignore[call-arg]
-
-
-@numba.njit(cache=True, nogil=True)
-def _bytes_at(address: Int, size: Int) -> Any:
-    return carray(_pointer(address), (size,), np.uint8)  # type: ignore[call-arg]
-
-
-@numba.njit(cache=True, nogil=True)
-def _longs_at(address: Int, size: Int) -> Any:
-    return carray(_pointer(address), (size,), np.int64)  # type: ignore[call-arg]
-
-
 @numba.njit(cache=True, nogil=True)
 def _int_at(address: Int) -> Int:
-    return np.int64(carray(_pointer(address), (1,), np.int32)[0])  # type: ignore[call-arg]
+    return np.int64(ints_at(address, 1)[0])

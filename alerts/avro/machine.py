@@ -10,8 +10,8 @@ the same fields are null, the same numbers take as many bytes. When an item has 
 kept: which bits of its bytes decide how it is to be read, and what they were. An item in which these bits are the same,
 whatever its values, is read in the same way and ends after as many bytes: comparing them is all there is to do.
 
-All that is compiled stands in this one file: numba keeps the result until the file changes, and would not notice a change
-elsewhere.
+All that is compiled stands in this file and in ``alerts.avro.memory``: numba keeps the result until this file changes, and
+would not notice a change elsewhere (see ``MEMORY``).
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray  # type: ignore[attr-defined]
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+
+from alerts.avro.memory import bytes_at, copy_bytes, longs_at
 
 Array = np.ndarray[Any, Any]
 Int = Any  # numba's integers are numpy's while Python's annotations say int
+Instructions = Any  # an array of INSTRUCTION, whose fields numba reads as attributes; numpy's annotations have none
+
+MEMORY = "745e21e3df98fe57"
+"""The digest of ``alerts/avro/memory.py``, which a test compares: this file changes with that one, and is compiled anew."""
 
 END, LONG, FLOAT, DOUBLE, BOOLEAN, BYTES, PRESENT, OPTION, ARRAY, NEXT, SKIP_BYTES, SKIP_ARRAY, TEXT, TIME = range(14)
 """Operations of ``alerts.avro.program``."""
+
+INSTRUCTION = np.dtype([(name, np.int64) for name in ("operation", "slot", "level", "argument")], align=True)
+"""An instruction of ``alerts.avro.program``."""
 
 EARLIEST_MICROS, LATEST_MICROS = -62135596800_000_000, 253402300799_999_999
 """Years 1 and 9999, us from 1970: the times that Python's datetime holds."""
@@ -50,7 +56,7 @@ _SURE_TIME_BYTES = 8
 def run(  # noqa: PLR0917 - numba calls by position
     addresses: Array,
     lengths: Array,
-    instructions: Array,
+    instructions: Instructions,
     skipped_arrays: Int,
     slot_levels: Array,
     bases: Array,
@@ -94,7 +100,7 @@ def run(  # noqa: PLR0917 - numba calls by position
 def _datum(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one branch for each operation; a call each would double the time
     address: Int,
     stop: Int,
-    instructions: Array,
+    instructions: Instructions,
     shapes: Array,
     bits: Array,
     bases: Array,
@@ -111,8 +117,8 @@ def _datum(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one branch for each opera
     """
     at = 0
     while address >= 0:
-        operation, slot = instructions[at, 0], instructions[at, 1]
-        level, argument = instructions[at, 2], instructions[at, 3]
+        now = instructions[at]
+        operation, slot, level, argument = now.operation, now.slot, now.level, now.argument
         place = bases[slot] + row[level]
         at += 1
         if operation == OPTION:
@@ -157,7 +163,7 @@ def _datum(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one branch for each opera
         elif operation == SKIP_ARRAY:
             valid[place] = 1
             address = _skip_items(address, stop, instructions, at - 1, shapes, bits)
-            at = instructions[at, 3]
+            at = instructions[at].argument
         elif operation == ARRAY:
             valid[place] = 1
             at, address = _items(address, stop, instructions, at - 1, bases, room, values, used, row, left)
@@ -173,7 +179,7 @@ def _datum(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one branch for each opera
 def _items(  # noqa: PLR0917
     address: Int,
     stop: Int,
-    instructions: Array,
+    instructions: Instructions,
     begin: Int,
     bases: Array,
     room: Array,
@@ -183,7 +189,8 @@ def _items(  # noqa: PLR0917
     left: Array,
 ) -> tuple[Int, Int]:
     """Go to the next item of the array whose instruction is ``begin``, or behind the array; where to go on, and the address."""
-    outer, inner = instructions[begin, 2], instructions[begin, 3]
+    array = instructions[begin]
+    outer, inner = array.level, array.argument
     if left[inner] == 0:
         count, address = _long_at(address, stop)
         # A block that tells its size is rare; one with more items than bytes left is a lie.
@@ -191,9 +198,9 @@ def _items(  # noqa: PLR0917
             left[inner] = 0
             return begin, _BAD
         if count == 0:
-            return instructions[begin + 1, 3], address
+            return instructions[begin + 1].argument, address
         left[inner] = count
-        values[bases[instructions[begin, 1]] + row[outer]] += count
+        values[bases[array.slot] + row[outer]] += count
     if used[inner] == room[inner]:
         return begin, _NO_ROOM
     row[inner] = used[inner]
@@ -202,13 +209,14 @@ def _items(  # noqa: PLR0917
 
 
 @numba.njit(cache=True, nogil=True)
-def _skip_items(address: Int, stop: Int, instructions: Array, begin: Int, shapes: Array, bits: Array) -> Int:  # noqa: PLR0917
+def _skip_items(address: Int, stop: Int, instructions: Instructions, begin: Int, shapes: Array, bits: Array) -> Int:  # noqa: PLR0917
     """The address behind the array at ``address`` whose instruction is ``begin``, or ``_BAD``.
 
     ``shapes`` and ``bits`` (zeros to begin with) hold what is known of the items of this and of other arrays.
     """
-    fields = instructions[begin + 2 : instructions[begin + 1, 3]]
-    shapes, bits = shapes[instructions[begin, 3]], bits[instructions[begin, 3]]
+    fields = instructions[begin + 2 : instructions[begin + 1].argument]
+    array = instructions[begin].argument
+    shapes, bits = shapes[array], bits[array]
     shapes_address, bits_address = shapes.ctypes.data, bits.ctypes.data
     while True:
         count, address = _long_at(address, stop)
@@ -229,7 +237,7 @@ def _skip_items(address: Int, stop: Int, instructions: Array, begin: Int, shapes
 @numba.njit(cache=True, nogil=True)
 def _known_size(address: Int, stop: Int, shapes_address: Int, bits_address: Int) -> Int:
     """The size of the item at ``address`` if it is of a known shape, else 0."""
-    shapes = _longs_at(shapes_address, _OLDEST + 1)
+    shapes = longs_at(shapes_address, _OLDEST + 1)
     for further in range(_SHAPES):
         shape = (shapes[_LATEST] + further) % _SHAPES
         size = shapes[shape]
@@ -237,9 +245,9 @@ def _known_size(address: Int, stop: Int, shapes_address: Int, bits_address: Int)
             # Whole blocks where there are so many bytes; behind the item the mask is empty.
             blocks = -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
             span = blocks if blocks <= stop - address else size
-            item = _bytes_at(address, span)
-            mask = _bytes_at(bits_address + 2 * shape * _SHAPE_BYTES, span)
-            wanted = _bytes_at(bits_address + (2 * shape + 1) * _SHAPE_BYTES, span)
+            item = bytes_at(address, span)
+            mask = bytes_at(bits_address + 2 * shape * _SHAPE_BYTES, span)
+            wanted = bytes_at(bits_address + (2 * shape + 1) * _SHAPE_BYTES, span)
             # No way out of the loop, and eight bits throughout, so that many bytes are compared at once.
             other = np.uint8(0)
             for byte in range(span):
@@ -251,14 +259,14 @@ def _known_size(address: Int, stop: Int, shapes_address: Int, bits_address: Int)
 
 
 @numba.njit(cache=True, nogil=True)
-def _walk(address: Int, stop: Int, fields: Array, shapes: Array, bits: Array) -> Int:
+def _walk(address: Int, stop: Int, fields: Instructions, shapes: Array, bits: Array) -> Int:
     """Go over an item field by field and keep its shape; the address behind it, or ``_BAD``."""
     shape, begin = shapes[_OLDEST], address
     mask, wanted = bits[shape]
     mask[:], wanted[:] = 0, 0
     shapes[shape] = 0
     for field in range(len(fields)):
-        option = fields[field, 3]
+        option = fields[field].argument
         if option > 0:
             if address >= stop or (_byte_at(address) != 0 and _byte_at(address) != 2):
                 return _BAD
@@ -266,12 +274,12 @@ def _walk(address: Int, stop: Int, fields: Array, shapes: Array, bits: Array) ->
             address += 1
             if _byte_at(address - 1) >> 1 == option - 1:
                 continue
-        address = _value(address, stop, fields[field, 0], mask, begin)
+        address = _value(address, stop, fields[field].operation, mask, begin)
         if address < 0:
             return _BAD
     size = address - begin
     if size <= _SHAPE_BYTES:
-        wanted[:size] = _bytes_at(begin, size) & mask[:size]
+        wanted[:size] = bytes_at(begin, size) & mask[:size]
         shapes[shape] = size
         shapes[_LATEST], shapes[_OLDEST] = shape, (shape + 1) % _SHAPES
     return address
@@ -305,7 +313,7 @@ def _value(address: Int, stop: Int, operation: Int, mask: Array, begin: Int) -> 
         if operation == TEXT:
             # Other letters than ASCII may be wrongly encoded.
             _decides(mask, behind, behind + value, 0x80)
-            for byte in _bytes_at(address, value):
+            for byte in bytes_at(address, value):
                 if byte > 127:
                     return _BAD
         address += value
@@ -323,56 +331,21 @@ def gather(addresses: Array, lengths: Array, offsets: Array, target: Int) -> Non
     position = 0
     for row in range(len(addresses)):
         offsets[row] = position
-        _copy_bytes(target + position, addresses[row], lengths[row])
+        copy_bytes(target + position, addresses[row], lengths[row])
         position += lengths[row]
     offsets[len(addresses)] = position
-
-
-@intrinsic
-def _pointer(typing: Any, address: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), build
-
-
-@intrinsic
-def _copy(typing: Any, target: Any, source: Any, size: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to, of = (builder.inttoptr(one, cgutils.voidptr_t) for one in arguments[:2])
-        cgutils.raw_memcpy(builder, to, of, arguments[2], 1)  # type: ignore[no-untyped-call]
-
-    return types.void(types.int64, types.int64, types.int64), build
-
-
-@numba.njit(cache=True, nogil=True)
-def _copy_bytes(target: Int, source: Int, size: Int) -> None:
-    """Copy ``size`` bytes from one address to another."""
-    _copy(target, source, size)  # type: ignore[call-arg]
-
-
-@numba.njit(cache=True, nogil=True)
-def _bytes_at(address: Int, size: Int) -> Any:
-    """An array of the ``size`` bytes at an address."""
-    return carray(_pointer(address), (size,), np.uint8)  # type: ignore[call-arg]
-
-
-@numba.njit(cache=True, nogil=True)
-def _longs_at(address: Int, size: Int) -> Any:
-    """An array of the ``size`` int64 numbers at an address."""
-    return carray(_pointer(address), (size,), np.int64)  # type: ignore[call-arg]
 
 
 @numba.njit(cache=True, nogil=True)
 def _byte_at(address: Int) -> Int:
     """The byte at an address."""
-    return _bytes_at(address, 1)[0]
+    return bytes_at(address, 1)[0]
 
 
 @numba.njit(cache=True, nogil=True)
 def _bits_at(address: Int, width: Int) -> Int:
     """A little-endian number of ``width`` bytes."""
-    data, bits = _bytes_at(address, width), np.uint64(0)
+    data, bits = bytes_at(address, width), np.uint64(0)
     for byte in range(width):
         bits |= np.uint64(data[byte]) << np.uint64(8 * byte)
     return bits

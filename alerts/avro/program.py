@@ -1,8 +1,8 @@
 """A writer schema as a program for ``alerts.avro.machine``: what to read, and into which columns of the table.
 
-An instruction is four numbers ``(operation, slot, level, argument)``. A *slot* is where values of one field go, a *level* is
-a list of rows: level 0 has one row per packet, every array of records or values has a level of its own with one row
-per item. What is not wanted is gone over without slots. Avro 1.11 specification, "Binary encoding".
+An instruction (``machine.INSTRUCTION``) is an operation, a slot, a level and an argument. A *slot* is where values of one field
+go, a *level* is a list of rows: level 0 has one row per packet, every array of records or values has a level of its own with
+one row per item. What is not wanted is gone over without slots. Avro 1.11 specification, "Binary encoding".
 
 PRESENT marks a record as not null. OPTION reads the index of a nullable union (its argument: twice the place to go on when it
 is null, plus the index of null). NEXT ends an array's item. SKIP_ARRAY goes over an array (its argument: a number of its own);
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from alerts.avro.machine import (
     DOUBLE,
     END,
     FLOAT,
+    INSTRUCTION,
     LONG,
     NEXT,
     OPTION,
@@ -87,7 +88,7 @@ class Program:
     level l.
     """
 
-    instructions: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    instructions: np.ndarray[tuple[int], np.dtype[np.void]]
     slot_levels: np.ndarray[tuple[int], np.dtype[np.int64]]
     slot_ranks: np.ndarray[tuple[int], np.dtype[np.int64]]
     level_slots: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -106,7 +107,7 @@ def compile_schema(schema: WriterSchema, survey: Survey, want: Projection = EVER
     root = compiler.record(schema.declared, survey.packet_columns, 0, ())
     compiler.emit(END)
     return Program(
-        np.array(compiler.instructions, np.int64).reshape(-1, 4),
+        np.array([astuple(one) for one in compiler.instructions], INSTRUCTION),
         np.array(compiler.slot_levels, np.int64),
         np.array(compiler.slot_ranks, np.int64),
         np.array(compiler.level_slots, np.int64),
@@ -115,9 +116,19 @@ def compile_schema(schema: WriterSchema, survey: Survey, want: Projection = EVER
     )
 
 
+@dataclass
+class _Instruction:
+    """In the order of ``INSTRUCTION``."""
+
+    operation: int
+    slot: int
+    level: int
+    argument: int
+
+
 class _Compiler:
     def __init__(self, stamps: Collection[Path], names: Mapping[str, AvroSchema], want: Projection) -> None:
-        self.instructions: list[list[int]] = []
+        self.instructions: list[_Instruction] = []
         self.slot_levels: list[int] = []
         self.slot_ranks: list[int] = []
         self.level_slots = [0]
@@ -126,8 +137,8 @@ class _Compiler:
         self._names = names
         self._want = want
 
-    def emit(self, operation: int, slot: int = 0, level: int = 0, argument: int = 0) -> list[int]:
-        instruction = [operation, slot, level, argument]
+    def emit(self, operation: int, slot: int = 0, level: int = 0, argument: int = 0) -> _Instruction:
+        instruction = _Instruction(operation, slot, level, argument)
         self.instructions.append(instruction)
         return instruction
 
@@ -165,7 +176,7 @@ class _Compiler:
             null = schema.index("null")
             option = self.emit(OPTION)
             target = self.value(resolve(schema[1 - null], self._names), column, level, path)
-            option[3] = 2 * len(self.instructions) + null
+            option.argument = 2 * len(self.instructions) + null
             return target
         return self.value(schema, column, level, path)
 
@@ -202,7 +213,7 @@ class _Compiler:
         end = self.emit(END)
         target.parts["[]"] = self.field(schema["items"], column, inner, (*path, "[]"))
         self.emit(NEXT, target.slot, inner, begin)
-        end[3] = len(self.instructions)
+        end.argument = len(self.instructions)
         return target
 
     def skip(self, target: Target, fields: Collection[tuple[int, int]]) -> None:
@@ -211,7 +222,7 @@ class _Compiler:
         end = self.emit(END)
         for operation, option in fields:
             self.emit(operation, argument=option)
-        end[3] = len(self.instructions)
+        end.argument = len(self.instructions)
 
     def _flat_fields(self, items: AvroSchema, path: Path) -> list[tuple[int, int]]:
         """Operation and argument of each field of an array's items; none where these are no records of plain values.
