@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -43,7 +44,23 @@ def clean(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (dependencies,) = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "env")}))
     (site / "dependencies.pth").write_text(dependencies)
+    _keep_compiled(site)
     return folder / "env"
+
+
+def _keep_compiled(site: Path) -> None:
+    """Give installed modules what numba has compiled of the very same ones in the checkout, half a minute for two workers.
+
+    numba takes a file's time and size for its contents, so they must be the same here; a path is not among what it looks at.
+    """
+    for compiled in ROOT.glob("alerts/**/__pycache__/*.nb[ci]"):
+        source = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
+        module = site / source.relative_to(ROOT)
+        # A checkout may hold what was compiled of a module that has moved since.
+        if source.exists() and module.read_bytes() == source.read_bytes():
+            os.utime(module, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
+            (module.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy2(compiled, module.parent / "__pycache__")
 
 
 def _build_flags() -> list[str]:
