@@ -107,7 +107,7 @@ class _Progress:
 
     def __init__(self, show: bool) -> None:
         self._show = show and sys.stderr.isatty()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._open: set[Future[str]] = set()
         self._messages = self._bytes = 0
         self._error: BaseException | None = None
@@ -123,6 +123,7 @@ class _Progress:
     def _arrived(self, future: Future[str], size: int) -> None:
         with self._lock:
             self._open.discard(future)
+            self._lock.notify_all()
             self._error = self._error or future.exception()
             self._messages += 1
             self._bytes += size
@@ -133,10 +134,9 @@ class _Progress:
                 sys.stderr.flush()
 
     def finish(self) -> tuple[int, int]:
+        # Not by the futures' results: those are there before this has been told of them, and the last would not be counted.
         with self._lock:
-            left = list(self._open)
-        for future in left:
-            future.result()
+            self._lock.wait_for(lambda: not self._open)
         if self._show:
             sys.stderr.write("\r" + " " * 60 + "\r")
         if self._error is not None:

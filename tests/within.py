@@ -18,6 +18,10 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.alerts.attacks_ready"])
 
 
+_BEGUN = "begun"
+_BEGIN_SECS = 250
+
+
 class TooMuch(AssertionError):
     """The process died, or took more than it was given."""
 
@@ -32,6 +36,9 @@ def within(memory_bytes: int, secs: float, function: Callable[..., Any], *argume
     process.start()
     there.close()
     try:
+        # The first one of all waits for the process that is copied, which is to compile and import meanwhile.
+        assert here.poll(_BEGIN_SECS), f"no process for {function.__name__} within {_BEGIN_SECS} s"
+        assert here.recv() == _BEGUN
         if not here.poll(secs):
             raise TooMuch(f"{function.__name__} took longer than {secs:g} s")
         raised, value = here.recv()
@@ -51,6 +58,7 @@ def _run(connection: Connection, memory_bytes: int, function: Callable[..., Any]
     with open("/proc/self/statm", encoding="ascii") as file:
         held = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + memory_bytes,) * 2)
+    connection.send(_BEGUN)
     try:
         answer = None, function(*arguments)
     except BaseException:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import time_machine
 
 from broker import download
 from broker import ztf_archive as ztfa
@@ -306,19 +307,35 @@ def test_a_server_that_takes_the_file_for_an_encoded_one(server: ArchiveServer, 
 # Politeness
 
 
-def test_retry_after_is_honored(server: ArchiveServer, here: Path, nights: dict[str, bytes]) -> None:
+def pauses_of(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """The seconds of every pause that was told."""
+    return [record.args[1] for record in caplog.records if "trying again" in record.msg]
+
+
+def test_retry_after_is_honored(
+    server: ArchiveServer, here: Path, nights: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
     server.faults[""] = [Fault(status=503, retry_after="1"), Fault(status=429, retry_after="0")]
     ztfa.download_data()
-    first, second, third = (one.at_secs for one in server.asked(""))
-    assert second - first >= 1 > third - second
+    first, second, _ = (one.at_secs for one in server.asked(""))
+    assert pauses_of(caplog) == [1, 0]
+    assert second - first >= 1
     assert_whole(here, nights, NEWEST)
 
 
-def test_retry_after_a_date(server: ArchiveServer) -> None:
+def test_retry_after_a_date(server: ArchiveServer, caplog: pytest.LogCaptureFixture) -> None:
     server.faults[""] = [Fault(status=503, retry_after=email.utils.formatdate(time.time() + 2, usegmt=True))]
     ztfa.get_remote_release_list()
     first, second = (one.at_secs for one in server.asked(""))
-    assert second - first > 0.9, "a date is of whole seconds"
+    (pause,) = pauses_of(caplog)
+    assert second - first >= pause
+
+
+@pytest.mark.parametrize(("header_secs", "pause_secs"), [(7, 7), (0, 0), (-3600, 0)])
+def test_a_date_is_so_many_seconds_from_now(header_secs: int, pause_secs: int) -> None:
+    now = 1_790_000_000
+    with time_machine.travel(now, tick=False):
+        assert remote._seconds(email.utils.formatdate(now + header_secs, usegmt=True)) == pause_secs
 
 
 def test_a_server_that_wants_to_be_left_alone_is(server: ArchiveServer, here: Path) -> None:

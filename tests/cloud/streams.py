@@ -6,8 +6,10 @@ import contextlib
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import pubsub_v1
 
 from pipelines import ingest
@@ -57,6 +59,22 @@ class Topic:
         finally:
             done.set()
             thread.join()
+
+
+def everything_on(subscription: str, expected: int) -> Counter[bytes]:
+    """What a reader gets of a subscription, with acknowledgment, until so many messages have come."""
+    found: Counter[bytes] = Counter()
+    deadline = time.monotonic() + 120
+    with pubsub_v1.SubscriberClient() as client:
+        while found.total() < expected and time.monotonic() < deadline:
+            try:
+                got = client.pull(subscription=subscription, max_messages=20, timeout=5, retry=None).received_messages
+            except DeadlineExceeded:
+                continue
+            found.update(one.message.data for one in got)
+            if got:
+                client.acknowledge(subscription=subscription, ack_ids=[one.ack_id for one in got])
+    return found
 
 
 def run_until(

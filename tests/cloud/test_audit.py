@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.cloud import pubsub_v1
@@ -14,7 +14,7 @@ from broker import warehouse
 from broker.publish import messages
 from pipelines.ingest import run
 from tests.audit.test_audit import a_good_one, audited, faults, rewrite, without
-from tests.cloud.streams import Topic, run_until
+from tests.cloud.streams import Topic, everything_on, run_until
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
 
@@ -136,19 +136,6 @@ def test_a_dataset_that_is_not_there_is_told_in_one_sentence(
 # Pub/Sub.
 
 
-def everything_on(subscription: str, expected: int) -> Counter[bytes]:
-    """What another reader gets of a subscription, with acknowledgment."""
-    found: Counter[bytes] = Counter()
-    deadline = time.monotonic() + 30
-    with pubsub_v1.SubscriberClient() as client:
-        while sum(found.values()) < expected and time.monotonic() < deadline:
-            got = client.pull(subscription=subscription, max_messages=20, timeout=5, retry=None).received_messages
-            found.update(one.message.data for one in got)
-            if got:
-                client.acknowledge(subscription=subscription, ack_ids=[one.ack_id for one in got])
-    return found
-
-
 def test_a_night_against_the_messages_it_was_sent_as_which_are_there_afterwards(
     pubsub: Cloud, night: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,17 +159,28 @@ def test_a_night_against_the_messages_it_was_sent_as_which_are_there_afterwards(
     assert everything_on(topic.subscriptions[0], len(sent)) == Counter(sent)
 
 
-def test_messages_are_given_back_by_an_audit_that_is_interrupted(pubsub: Cloud, archive: Path) -> None:
+def test_messages_are_given_back_by_an_audit_that_is_interrupted(
+    pubsub: Cloud, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: dict[str, list[int]] = defaultdict(list)
+    real = pubsub_v1.SubscriberClient.modify_ack_deadline
+
+    def watched(self: Any, **request: Any) -> None:
+        for one in request["ack_ids"]:
+            held[one].append(request["ack_deadline_seconds"])
+        real(self, **request)
+
+    monkeypatch.setattr(pubsub_v1.SubscriberClient, "modify_ack_deadline", watched)
     sent = list(messages([str(archive)]))
     topic = Topic(pubsub.project)
     topic.publish(sent)
     parts = MessagesTruth(topic.subscriptions[0], silence_secs=1).parts()
     next(parts)
     parts.close()
-    begin = time.monotonic()
+    # At once, and not only when the time is up for which each was held.
+    assert held
+    assert {tuple(secs) for secs in held.values()} == {(600, 0)}
     assert everything_on(topic.subscriptions[0], len(sent)) == Counter(sent)
-    # Not only after the 10 s for which a pull holds them by itself.
-    assert time.monotonic() - begin < 8
 
 
 def test_subscriptions_that_a_look_would_change_are_refused(

@@ -288,16 +288,30 @@ def test_queries_that_fail_raise(cloud: Cloud, table: str) -> None:
 
 
 def test_many_rows_with_stamps(cloud: Cloud, table: str) -> None:
-    """Neither inserts nor queries slow down as a table grows."""
+    """Inserts do not slow down as a table grows, and a query takes no longer than it has more rows to give."""
     stamp, client = base64.b64encode(STAMP).decode(), cloud.client()
     batch = [{"alert_id": number, "night": "2023-10-18", "stamp": stamp} for number in range(100)]
-    begun = time.monotonic()
-    for _ in range(10):
+
+    def insert_secs() -> float:
+        begun = time.monotonic()
         assert client.insert_rows_json(table, batch) == []
-    found = list(client.query(f"SELECT alert_id, stamp FROM `{table}`").result())
-    assert len(found) == 1000
-    assert all(row["stamp"] == STAMP for row in found)
-    assert time.monotonic() - begun < 20
+        return time.monotonic() - begun
+
+    def query_secs(expected: int) -> float:
+        begun = time.monotonic()
+        found = list(client.query(f"SELECT alert_id, stamp FROM `{table}`").result())
+        took = time.monotonic() - begun
+        assert len(found) == expected
+        assert all(row["stamp"] == STAMP for row in found)
+        return took
+
+    # The least of several, as a busy machine only ever adds.
+    inserts = [insert_secs()]
+    few = min(query_secs(100) for _ in range(3))
+    inserts += [insert_secs() for _ in range(11)]
+    many = min(query_secs(1200) for _ in range(3))
+    assert min(inserts[-4:]) < 4 * min(inserts[:4])
+    assert many < 4 * 12 * few
 
 
 def test_beam_reads_writes_renames_and_deletes_objects(cloud: Cloud) -> None:
@@ -357,7 +371,7 @@ def test_beam_reads_from_pubsub(pubsub: Cloud) -> None:
         messages = pipeline | "Read" >> beam.io.ReadFromPubSub(subscription=subscription, with_attributes=True)
         _ = messages | "Keep" >> beam.Map(_keep)
         result = pipeline.run()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while len(_received) < 12 and time.monotonic() < deadline:
             time.sleep(0.1)
         # The runner's pull goes on for half a minute, unless there is something to pull.
@@ -394,6 +408,6 @@ def test_emulators_end_with_the_process_that_is_killed(cloud: Cloud, tmp_path: P
         host = holder.stdout.readline().strip()
         assert processes._answers(f"http://{host}/")
         holder.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while processes._answers(f"http://{host}/"):
         assert time.monotonic() < deadline

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from broker import cli, warehouse
 from broker.publish import messages, pace
-from tests.cloud.streams import HEARTBEAT, Topic, run_until
+from tests.cloud.streams import HEARTBEAT, Topic, everything_on, run_until
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
 
@@ -64,8 +65,9 @@ def _letters(place: str) -> int:
 def test_publish_puts_every_packet_on_the_topic(pubsub: Cloud, night: Path, capsys: pytest.CaptureFixture[str]) -> None:
     topic = Topic(pubsub.project)
     assert cli.main(["publish", "--input", str(night), "--topic", topic.name, "--rate", "200/s"]) == 0
-    published = sum(1 for _ in messages([str(night)]))
-    assert f"published {published} messages" in capsys.readouterr().out
+    sent = Counter(messages([str(night)]))
+    assert f"published {sent.total()} messages" in capsys.readouterr().out
+    assert everything_on(topic.subscriptions[0], sent.total()) == sent
 
 
 def test_pace_of_a_rate_and_of_a_survey() -> None:
