@@ -29,6 +29,7 @@ from broker import ztf_archive as ztfa
 from broker.archive import part, remote
 from tests.broker.archive_server import ArchiveServer, Fault, pack, simulated_members
 from tests.conftest import RealData
+from tests.disk import TOO_LARGE, files_of_at_most
 
 OLDEST, MIDDLE, NEWEST = (f"ztf_public_202609{day}.tar.gz" for day in (15, 16, 17))
 NAMES = [OLDEST, MIDDLE, NEWEST]
@@ -401,6 +402,17 @@ def test_a_night_that_does_not_fit_is_not_begun(server: ArchiveServer, here: Pat
         ztfa.download_data()
     assert not list(here.iterdir())
     assert len(server.asked(NEWEST)) == 1
+
+
+def test_a_disk_that_takes_no_more_is_an_error_and_what_came_is_gone_on_with(
+    server: ArchiveServer, here: Path, nights: dict[str, bytes]
+) -> None:
+    assert len(nights[NEWEST]) > 200 * KB
+    with files_of_at_most(100 * KB), pytest.raises(OSError, match=TOO_LARGE):
+        ztfa.download_data()
+    assert not (here / NEWEST).exists()
+    ztfa.download_data()
+    assert_whole(here, nights, NEWEST)
 
 
 # Killed, and two at once
