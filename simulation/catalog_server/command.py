@@ -13,9 +13,15 @@ from simulation.catalog_server.handler import FAULT, LOG
 from simulation.catalog_server.server import CatalogServer
 from simulation.catalog_server.stars import STARS, NotInstalled
 
+_EXAMPLES = """example:
+  broker catalog-server --port 8765 --catalog X/1/mine=night/catalog.parquet
+  broker ingest --input night/ --crossmatch vizier:X/1/mine --crossmatch_url http://127.0.0.1:8765"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker catalog-server``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
     parser.add_argument("--port", type=int, default=8765, help="where to listen (default 8765; 0: a free port)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1: this machine only)")
     parser.add_argument(

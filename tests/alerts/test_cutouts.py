@@ -104,6 +104,7 @@ def test_real_jpeg_stamps_stand_on_their_lowest_row(real_data: RealData) -> None
         picture = np.asarray(Pictures.open(io.BytesIO(data)), np.float32)
         assert read_stamp(data).is_jpeg
         assert same(read_stamp(data).pixels, picture[::-1])
+    assert number == 20
 
 
 def _scaled(image: np.ndarray) -> list[Any]:

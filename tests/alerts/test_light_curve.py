@@ -266,10 +266,13 @@ def test_rubins_fluxes_are_once_per_visit_detector_and_band(real_data: RealData)
         assert (own["time_reference"], own["time_scale"]) == ("midpoint", "tai")
         if number == 10:
             break
+    assert number > 0
 
 
 def test_ztfs_times_are_those_of_the_packet_to_the_last_bit(real_data: RealData) -> None:
-    for packet in records(real_data / FORCED_NIGHT):
+    packets = list(records(real_data / FORCED_NIGHT))
+    assert packets
+    for packet in packets:
         [own] = rows([packet], alert_id=packet["candid"])
         assert own["jd_utc"] == packet["candidate"]["jd"]
         assert own["mjd_utc"] == packet["candidate"]["jd"] - 2400000.5

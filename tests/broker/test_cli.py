@@ -40,7 +40,8 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = help_of(command, capsys)
     assert f"usage: broker {command}" in said
-    assert said.count(f"broker {command} ") >= 2 or command == "catalog-server"
+    # The usage, and at least one example.
+    assert said.count(f"broker {command} ") >= 2
 
 
 def test_all_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +83,7 @@ def test_what_is_known_of_one_alert(night: Path, folder: Path, capsys: pytest.Ca
     assert cli.main(["info", str(matched), "--warehouse", str(folder)]) == 0
     said = capsys.readouterr().out
     assert f"ztf alert {matched}" in said
-    assert "2 rows" in said or "rows             2" in said
+    assert "  rows             2" in said
     assert "science" in said
     assert cli.main(["info", str(with_star), "--warehouse", str(folder)]) == 0
     said = capsys.readouterr().out

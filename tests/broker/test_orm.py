@@ -16,6 +16,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -544,5 +545,5 @@ def test_the_lines_of_the_docs_run(warehouse: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_connection_is_the_locked_one(warehouse: Path) -> None:
     """What guards a folder is DuckDB itself, not only the session."""
-    with connect(str(warehouse)) as connection, pytest.raises(Exception, match="locked"):
+    with connect(str(warehouse)) as connection, pytest.raises(duckdb.InvalidInputException, match="locked"):
         connection.execute("SET enable_external_access = true")

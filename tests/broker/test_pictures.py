@@ -161,10 +161,13 @@ def test_stamps_of_every_survey(real_data: RealData, path: str) -> None:
 
 def test_a_reversed_difference_is_called_so(real_data: RealData) -> None:
     # Where the source has faded ZTF sends template minus science, in which it is bright.
+    seen = set()
     for packet in records(real_data / "ztf/nightly/ztf_public_20231012.tar.gz"):
         titles = [ax.get_title() for ax in plot_stamps(packet).axes]
         faded = packet["candidate"]["isdiffpos"] == "f"
         assert titles[2] == ("difference (template \N{MINUS SIGN} science)" if faded else "difference")
+        seen.add(faded)
+    assert seen == {True, False}
 
 
 def test_solar_system_objects_are_named_by_their_own_id(real_data: RealData) -> None:

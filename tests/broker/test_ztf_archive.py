@@ -162,7 +162,9 @@ def test_a_night_without_alerts(tmp_path: Path) -> None:
 
 def test_get_alert_data_gives_what_fastavro_gives(real_nights: Path) -> None:
     for name in REAL.values():
-        for packet in packets_in(real_nights / name)[::7]:
+        packets = packets_in(real_nights / name)
+        assert packets
+        for packet in packets[::7]:
             candid = record_in(packet)["candid"]
             assert same(ztfa.get_alert_data(candid, folder=real_nights), record_in(packet))
             assert ztfa.get_alert_data(np.int64(candid), raw=True, folder=real_nights) == packet

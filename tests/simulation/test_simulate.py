@@ -51,12 +51,16 @@ def ztf_image(record, stamp):
 @pytest.fixture(scope="module")
 def ztf():
     """A ZTF night: (packet, record) of each alert."""
-    return [(p, from_container(p.data)) for p in simulate_packets(survey="ztf", alerts=400, seed=5)]
+    night = [(p, from_container(p.data)) for p in simulate_packets(survey="ztf", alerts=400, seed=5)]
+    assert len(night) == 400
+    return night
 
 
 @pytest.fixture(scope="module")
 def lsst():
-    return [(p, from_wire(p.data)) for p in simulate_packets(survey="lsst", alerts=400, seed=5, framing="wire")]
+    night = [(p, from_wire(p.data)) for p in simulate_packets(survey="lsst", alerts=400, seed=5, framing="wire")]
+    assert len(night) == 400
+    return night
 
 
 # The same night

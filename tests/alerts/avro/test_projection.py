@@ -258,6 +258,7 @@ def test_every_real_packet_is_the_same_row(real_data, place):
     for path in real_data.glob(place):
         with path.open("rb") as file:
             packets += [one for one in read_input(file, str(path), WireSchemas()) if isinstance(one, Packet)]
+    assert packets
     for batch in in_batches(packets, 256, 2**40):
         found = assert_projections_agree(batch)
         if place in NIGHTS:
