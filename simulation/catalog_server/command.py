@@ -15,7 +15,8 @@ from simulation.catalog_server.stars import STARS, NotInstalled
 
 _EXAMPLES = """example:
   broker catalog-server --port 8765 --catalog X/1/mine=night/catalog.parquet
-  broker ingest --input night/ --crossmatch vizier:X/1/mine --crossmatch_url http://127.0.0.1:8765"""
+  broker ingest --input night/ --crossmatch 'vizier:X/1/mine?ra=ra_deg&dec=dec_deg&id=source_id' \\
+      --crossmatch_url http://127.0.0.1:8765/xmatch/api/v1/sync   # in another terminal"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
