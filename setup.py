@@ -26,6 +26,9 @@ setup(
         "simulation",
         "simulation.catalog_server",
         "transforms",
+        "warehouses",
+        "warehouses.bigquery",
+        "warehouses.folder",
     ],
     package_data={"schemas": ["avro/*/*.avsc"]},
     install_requires=[

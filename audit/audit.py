@@ -36,7 +36,7 @@ from audit.compare import (
 from audit.packets import RECORDS, records_of
 from audit.report import Report
 from audit.truth import AuditError, Truth
-from audit.warehouse import (
+from warehouses.audited import (
     Nights,
     Stored,
     cutouts_sql,

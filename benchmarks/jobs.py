@@ -31,10 +31,10 @@ from benchmarks import naive
 from benchmarks.contenders import PROJECTIONS
 from pipelines import ingest
 from schemas.tables import CROSSMATCHES
-from transforms.commit import commit
 from transforms.elements import Unit, WrittenFile
-from transforms.parquet_files import UnitWriter
 from transforms.read import BATCH_BYTES, BATCH_PACKETS
+from warehouses.folder.commit import commit
+from warehouses.folder.parquet_files import UnitWriter
 
 _PIECE_BYTES = 2**20
 

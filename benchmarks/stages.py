@@ -38,7 +38,7 @@ from benchmarks.samples import Sample, cut
 from benchmarks.tables import Table
 from benchmarks.timing import ROUNDS, TURN_SECS, taking_turns
 from schemas.tables import CUTOUTS
-from transforms.parquet_files import UnitWriter
+from warehouses.folder.parquet_files import UnitWriter
 
 AT_MOST = 1024
 """Packets of a sample."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from broker.warehouse import QueryError
+from warehouses.warehouse import QueryError
 
 
 class AlertKey(NamedTuple):

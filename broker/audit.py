@@ -18,9 +18,9 @@ from audit.audit import Settings, audit
 from audit.messages import MessagesTruth
 from audit.report import Report
 from audit.truth import AuditError, FilesTruth, IdsTruth, Truth
-from audit.warehouse import Nights, Stored, open_stored, surveys_with_rows
 from pipelines.options import OptionsError
 from pipelines.rematch import nights
+from warehouses.audited import Nights, Stored, open_stored, surveys_with_rows
 
 FORMATS = ("table", "json")
 

@@ -14,7 +14,7 @@ from alerts.surveys import SURVEYS
 from broker import warehouse
 from broker.alert_key import alert_key
 from broker.cones import sexagesimal
-from broker.warehouse import QueryError, Warehouse
+from warehouses.warehouse import QueryError, Warehouse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -29,11 +29,11 @@ from sqlalchemy.pool import StaticPool
 
 from alerts.surveys import SURVEYS, Survey
 from broker.orm_types import Json, sql_type
-from broker.warehouse import QueryError
-from pipelines.local_warehouse import connect
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
-from transforms.reachable import ANSWER_SECS, why
+from warehouses.folder.views import connect
+from warehouses.reachable import ANSWER_SECS, why
+from warehouses.warehouse import QueryError
 
 _BIGQUERY = "bigquery://"
 _PACKET = ("alert_id", "packet_digest", "schema_version", "run_id", "source", "published_at", "ingested_at")

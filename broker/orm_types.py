@@ -13,8 +13,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from broker.warehouse import QueryError
 from schemas import Column
+from warehouses.warehouse import QueryError
 
 _Convert = Callable[[Any], Any]
 

@@ -7,9 +7,9 @@ import io
 import sys
 
 from broker import cones, warehouse
-from broker.formats import BINARY, FORMATS, form_of, write
-from broker.result import Result
 from pipelines.status import DONE, WRONG_OPTIONS
+from warehouses.formats import BINARY, FORMATS, form_of, write
+from warehouses.result import Result
 
 _EXAMPLES = """examples:
   broker query "SELECT object_id, candidate.magpsf FROM ztf_alerts_unique ORDER BY 2 LIMIT 5"

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from pipelines import logs
 from pipelines.job import Job
-from pipelines.local_warehouse import tables
 from pipelines.options import OptionsError
 from pipelines.status import FAILED, INTERRUPTED, WRONG_OPTIONS
-from transforms.reachable import told
 from transforms.write_tables import BIGQUERY
+from warehouses.folder.views import tables
+from warehouses.reachable import told
 
 
 def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]]) -> int:

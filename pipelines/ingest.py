@@ -20,14 +20,14 @@ from pipelines.job import Job
 from pipelines.options import OptionsError, help_text, parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
-from pipelines.run_folder import run_folder
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from transforms.crossmatch import Positions
 from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
-from transforms.reachable import told
 from transforms.read import DEAD_LETTERS
 from transforms.write_tables import WriteTables
+from warehouses.folder.claims import run_folder
+from warehouses.reachable import told
 
 _LOG = logging.getLogger(__name__)
 _ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."

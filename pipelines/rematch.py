@@ -24,11 +24,11 @@ from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.job import Job
 from pipelines.options import OptionsError, help_text, parse
 from pipelines.status import DONE
-from pipelines.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
 from transforms.crossmatch import CrossMatch
 from transforms.metrics import totals
 from transforms.read_positions import ReadPositions
 from transforms.write_tables import WriteTables
+from warehouses.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
 
 _ABOUT = (
     "Ask catalogs about alerts that are in a warehouse. Without --crossmatch: again what failed. "

@@ -22,11 +22,11 @@ from pipelines import ingest, logs
 from pipelines.flags import BrokerOptions, ReplayOptions
 from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.job import Job
-from pipelines.letters import Letters, open_letters
 from pipelines.options import OptionsError, help_text, parse
 from pipelines.status import DONE
 from transforms.elements import STREAM, Unit
 from transforms.read_letters import ReadLetters, SavedLetter
+from warehouses.letters import Letters, open_letters
 
 _ABOUT = "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history."
 _EXAMPLES = (

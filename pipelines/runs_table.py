@@ -14,8 +14,8 @@ from pipelines.job import Job
 from pipelines.summary import Summary
 from schemas.tables import RUNS
 from transforms.files import create_file, rename
-from transforms.parquet_files import TEMPORARY, open_parquet
 from transforms.write_tables import dataset_of
+from warehouses.folder.parquet_files import TEMPORARY, open_parquet
 
 
 def write_run(job: Job, summary: Summary, failed: bool) -> None:

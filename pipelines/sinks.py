@@ -14,11 +14,11 @@ from pipelines.flags import BrokerOptions
 from pipelines.options import OptionsError
 from transforms.elements import Unit
 from transforms.files import absolute
-from transforms.parquet_files import TEMPORARY
-from transforms.reachable import check_reachable
 from transforms.table_rows import tables_of_alerts
 from transforms.write_bigquery import REQUEST_ROWS
 from transforms.write_tables import BIGQUERY, SinkSettings, dataset_of
+from warehouses.folder.parquet_files import TEMPORARY
+from warehouses.reachable import check_reachable
 
 
 def sink_settings(

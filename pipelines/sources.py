@@ -12,9 +12,9 @@ from pipelines.options import OptionsError
 from transforms.elements import Unit
 from transforms.ends import Source
 from transforms.files import FoundFile, find_inputs
-from transforms.reachable import check_reachable
 from transforms.read import BATCH_PACKETS, ReadPackets, plan_units
 from transforms.read_pubsub import ReadMessages
+from warehouses.reachable import check_reachable
 
 _PLACES = ("input", "subscription", "topic")
 """The flags that say what to read."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from pipelines.counts import SurveyCounts, count_bigquery, count_folder
 from pipelines.job import Job
 from transforms import metrics
 from transforms.write_tables import dataset_of
+from warehouses.counts import SurveyCounts, count_bigquery, count_folder
 
 
 @dataclass(frozen=True)

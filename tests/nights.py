@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from broker import simulate
 from pipelines import ingest
-from pipelines.local_warehouse import connect
+from warehouses.folder.views import connect
 
 PROVENANCE = ("run_id", "ingested_at", "source")
 

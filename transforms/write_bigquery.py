@@ -19,10 +19,10 @@ from alerts.rows import json_rows
 from alerts.surveys import SURVEYS
 from alerts.tables import table_named
 from transforms import metrics
-from transforms.bigquery_tables import prepare
 from transforms.elements import STREAM, TableBatch, UnitLetter
 from transforms.load_files import FileLoads
 from transforms.table_rows import LetterRows
+from warehouses.bigquery.tables import prepare
 
 # BigQuery takes requests of 10 MB and 50,000 rows; Beam's estimate of a row's size is on the safe side.
 _REQUEST_BYTES = 9_000_000

@@ -15,11 +15,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 from alerts.tables import table_named
 from schemas import Table
 from transforms import metrics
-from transforms.commit import commit
 from transforms.elements import TableBatch, Unit, WrittenFile
 from transforms.notes import name_run
-from transforms.parquet_files import UnitWriter
 from transforms.together import AtTheEnd
+from warehouses.folder.commit import commit
+from warehouses.folder.parquet_files import UnitWriter
 
 
 @dataclass

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure, SubFigure
 from alerts.positions import HEALPIX_ORDER, healpix
 from alerts.surveys import Survey
 from broker import warehouse as warehouses
-from broker.history import surveys_in, unique_rows
 from broker.pictures.curve_points import BAND_COLORS, OTHER_COLOR, band_order
 from broker.pictures.figure import canvas
 from broker.pictures.sky_axes import PartOfSky, Piece, WholeSky, piece_of
-from broker.warehouse import QueryError, Warehouse
+from warehouses.history import surveys_in, unique_rows
+from warehouses.warehouse import QueryError, Warehouse
 
 MAX_POINTS = 20_000
 """Of more alerts the density is drawn."""

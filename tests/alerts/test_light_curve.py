@@ -324,6 +324,6 @@ def test_a_warehouse_gives_the_table_of_all_its_packets(real_data: RealData, tmp
 
 
 def test_a_warehouse_can_be_asked_before_any_picture_is_drawn() -> None:
-    code = "import broker.warehouse, broker.history, sys; print('matplotlib' in sys.modules)"
+    code = "import broker.warehouse, warehouses.history, sys; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("False\n", "")

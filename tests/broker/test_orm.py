@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from broker.warehouse import QueryError
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 
@@ -43,13 +44,12 @@ from broker.orm import (
     ZTFAlertRow,
     ZTFCutouts,
 )
-from broker.warehouse import QueryError
-from pipelines.local_warehouse import connect
 from schemas import Column
 from schemas.tables import CROSSMATCHES
 from tests.compare import assert_row_equals_record
 from tests.conftest import RealData
 from tests.nights import ask, run, simulated, truth
+from warehouses.folder.views import connect
 
 DOCS = Path(__file__).parents[2] / "docs" / "orm.md"
 _OTHERS = ("decam", "winter", "pgir")

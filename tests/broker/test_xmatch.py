@@ -14,7 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 
 from broker import xmatch as xm
-from broker.result import Result
+from warehouses.result import Result
 
 LONG_ID = 4472832130942575872
 

@@ -15,8 +15,8 @@ from schemas import Table
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
 from transforms import write_bigquery
-from transforms.bigquery_tables import prepare, tables_of
 from transforms.files import files_below
+from warehouses.bigquery.tables import prepare, tables_of
 
 
 @pytest.fixture(scope="module")

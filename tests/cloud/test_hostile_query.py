@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from broker.warehouse import QueryError
 
 from broker import warehouse
-from broker.warehouse import QueryError
 from tests.emulators.cloud import Cloud
-from transforms.bigquery_tables import prepare
+from warehouses.bigquery.tables import prepare
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from alerts.surveys import SURVEYS
 from broker import warehouse
 from tests.conftest import RealData
 from tests.emulators.cloud import Cloud
-from transforms.bigquery_tables import prepare
+from warehouses.bigquery.tables import prepare
 
 NIGHTS = {"ztf": "ztf/nightly/ztf_public_20200202.tar.gz", "lsst": "lsst/nightly/lsst_test_v9_0.tar.gz"}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from broker.warehouse import QueryError
 from google.cloud import bigquery
 from sqlalchemy import func, select
 from sqlalchemy.orm import aliased, joinedload, selectinload
@@ -19,13 +20,12 @@ from sqlalchemy.orm import aliased, joinedload, selectinload
 from alerts.rows import json_rows
 from broker import orm
 from broker.orm import CrossMatch, DeadLetter, LSSTAlert, ReadOnly, Run, Session, ZTFAlert, ZTFAlertRow, ZTFCutouts
-from broker.warehouse import QueryError
 from schemas.tables import CROSSMATCHES
 from tests.broker.test_orm import DOCS, answers, columns_of, in_objects, parsed, plain, put, real_packets, snippets
 from tests.conftest import RealData
 from tests.emulators.cloud import Cloud
 from tests.nights import run, simulated
-from transforms.bigquery_tables import prepare
+from warehouses.bigquery.tables import prepare
 
 # What differs from run to run; all else must not.
 _OF_THE_RUN = {"run_id", "ingested_at", "failed_at", "attributes", "options", "started_at", "ended_at", "counts"}

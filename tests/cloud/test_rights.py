@@ -15,7 +15,7 @@ from pipelines import ingest, rematch, replay
 from tests.emulators.cloud import Cloud
 from tests.emulators.faults import Exchange
 from tests.nights import simulated
-from transforms import reachable
+from warehouses import reachable
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 METHODS = {

@@ -14,8 +14,8 @@ from tests.faults.nights import Night
 from tests.faults.runs import Run, audit, bigquery_flags
 from tests.faults.storm import Strike, storm
 from tests.nights import truth
-from transforms.bigquery_tables import prepare
 from transforms.files import create_file
+from warehouses.bigquery.tables import prepare
 
 pytestmark = pytest.mark.faults
 

@@ -22,7 +22,6 @@ import pytest
 from pipelines.ingest import run as ingest_run
 from pipelines.job import Job
 from pipelines.options import parse
-from pipelines.run_folder import run_folder
 from simulation import simulate_packets
 from tests.alerts.making import tar_of
 from tests.nights import ask, rows, run, simulated, truth
@@ -30,6 +29,7 @@ from transforms import read, write_parquet
 from transforms.elements import Unit
 from transforms.files import open_file
 from transforms.read import split_unit
+from warehouses.folder.claims import run_folder
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 import time_machine
 
 from broker import cli
-from pipelines import letters
 from schemas import known_schemas
 from tests.nights import ask, rows, run, simulated, truth
+from warehouses import letters
 
 _NEWEST_ID = 1099
 

@@ -13,11 +13,11 @@ from google.cloud import bigquery
 
 from alerts.dead_letters import REPLAYED
 from alerts.surveys import SURVEYS
-from pipelines.local_warehouse import connect, tables
 from schemas.views import Dialect, json_text_sql
-from transforms.commit import unit_of
 from transforms.elements import Unit
 from transforms.files import files_below, open_file
+from warehouses.folder.commit import unit_of
+from warehouses.folder.views import connect, tables
 
 Rows = Callable[[str, str], Sequence[Sequence[Any]]]
 """The rows of a query with the parameter ``run_id``."""

@@ -29,11 +29,11 @@ from requests.exceptions import RequestException
 from alerts import brightness
 from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS, Survey
-from broker.plain_columns import named_apart
-from broker.result import Result
-from pipelines.local_warehouse import connect, tables
 from schemas.views import Dialect
-from transforms.reachable import ANSWER_SECS, why
+from warehouses.folder.views import connect, tables
+from warehouses.plain_columns import named_apart
+from warehouses.reachable import ANSWER_SECS, why
+from warehouses.result import Result
 
 _SHOWN = (
     "survey, alert_id, object_id, object_kind, observed_at, night, ra_deg, dec_deg, "
@@ -150,7 +150,7 @@ class Warehouse(abc.ABC):
         Columns as ``alerts.light_curve.SCHEMA`` describes them. Raises ``QueryError`` when there is no such object, or it is
         of several surveys and none is named.
         """
-        from broker.history import curve_of_object  # noqa: PLC0415 - it asks warehouses
+        from warehouses.history import curve_of_object  # noqa: PLC0415 - it asks warehouses
 
         return Result(curve_of_object(self, _id_text(object_id), survey).table)
 

@@ -16,11 +16,11 @@ from google.cloud import bigquery
 from alerts.catalogs.spec import CatalogSpec
 from alerts.surveys import SURVEYS, Survey
 from pipelines.job import Job
-from pipelines.local_warehouse import connect, tables
 from schemas.tables import FAILED
 from schemas.views import Dialect, newest_matches_sql, unique_alerts_sql
 from transforms.read_positions import POSITIONS
 from transforms.write_bigquery import WriteBigQuery
+from warehouses.folder.views import connect, tables
 
 _ROWS_AT_ONCE = 10_000
 _TYPES = {date: "DATE", str: "STRING", float: "FLOAT64"}

@@ -10,13 +10,13 @@ from google.cloud import bigquery
 
 from alerts.rows import json_rows
 from pipelines.job import Job
-from pipelines.local_warehouse import connect, tables
 from schemas.tables import DEAD_LETTERS
 from schemas.views import json_text_sql
-from transforms.commit import commit
 from transforms.elements import STREAM
-from transforms.parquet_files import UnitWriter
 from transforms.write_bigquery import WriteBigQuery
+from warehouses.folder.commit import commit
+from warehouses.folder.parquet_files import UnitWriter
+from warehouses.folder.views import connect, tables
 
 _COLUMNS = "stage, source, payload, attributes, failed_at"
 _REQUEST_ROWS = 500

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from pipelines.job import Job
-from transforms.locks import locked
-from transforms.parquet_files import LOCKS, TEMPORARY
+from warehouses.folder.locks import locked
+from warehouses.folder.parquet_files import LOCKS, TEMPORARY
 
 
 class InputsTaken(RuntimeError):

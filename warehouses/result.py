@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from broker.plain_columns import plain_columns
+from warehouses.plain_columns import plain_columns
 
 if TYPE_CHECKING:
     import astropy.table
@@ -80,8 +80,8 @@ class Result:
         return made
 
     def write(self, path: str | os.PathLike[str], form: str | None = None) -> None:
-        """Write a file: its ending says what it is (``broker.formats.FORMATS``), or ``form`` does. Raises ``QueryError``."""
-        from broker.formats import form_of, write  # noqa: PLC0415 - they name this class
+        """Write a file: its ending says what it is (``warehouses.formats.FORMATS``), or ``form`` does. Raises ``QueryError``."""
+        from warehouses.formats import form_of, write  # noqa: PLC0415 - they name this class
 
         with open(path, "wb") as file:
             write(self, form or form_of(os.fspath(path)), file)

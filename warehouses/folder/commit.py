@@ -18,8 +18,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import Unit, WrittenFile, unit_key
 from transforms.files import create_file, delete, files_below, open_file, printable, rename, write_file
-from transforms.locks import locked
-from transforms.parquet_files import INPUTS, LOCKS, PART_ROWS, TEMPORARY, open_parquet
+from warehouses.folder.locks import locked
+from warehouses.folder.parquet_files import INPUTS, LOCKS, PART_ROWS, TEMPORARY, open_parquet
 
 
 def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile]) -> int:

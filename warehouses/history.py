@@ -15,8 +15,8 @@ import pyarrow as pa
 from alerts.light_curve import Entry, curve_of, facts_of
 from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Series
-from broker.warehouse import QueryError, Warehouse
 from schemas.views import unique_alerts_sql
+from warehouses.warehouse import QueryError, Warehouse
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ import pytest
 from astropy.io.votable import parse
 from astropy.table import Table
 from astropy.time import Time
-
-from broker import cli
-from broker.formats import FORMATS, form_of, write
-from broker.result import Result
 from broker.warehouse import QueryError
 from broker.warehouse import open as opened_at
+
+from broker import cli
 from tests.nights import run, simulated
+from warehouses.formats import FORMATS, form_of, write
+from warehouses.result import Result
 
 BIG = 2**63 - 25
 MOMENT = datetime(2026, 9, 17, 3, 4, 5, 123456, tzinfo=timezone.utc)

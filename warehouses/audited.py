@@ -19,10 +19,10 @@ from requests.exceptions import RequestException
 
 from alerts.surveys import SURVEYS
 from audit.truth import AuditError
-from pipelines.local_warehouse import connect, tables
 from schemas.tables import CUTOUTS
 from schemas.views import Dialect, json_text_sql, newest_matches_sql, open_letters_sql, unique_alerts_sql
-from transforms.reachable import ANSWER_SECS, why
+from warehouses.folder.views import connect, tables
+from warehouses.reachable import ANSWER_SECS, why
 
 _BIGQUERY = "bigquery://"
 _ROWS_AT_ONCE = 50_000

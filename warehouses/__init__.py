@@ -1,0 +1,1 @@
+"""Where tables live: a folder, a bucket, BigQuery, asked the same questions and written in the same words."""

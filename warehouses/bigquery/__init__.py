@@ -1,0 +1,1 @@
+"""A warehouse in a dataset of BigQuery."""

@@ -1,0 +1,1 @@
+"""A warehouse of Parquet files by night, on a disk or in a bucket."""
