@@ -1,6 +1,6 @@
 """Is everything there, once, as it was sent? The truth (archives, ids, messages) against a warehouse, to the packet.
 
-    with open_stored("./warehouse") as stored, audit(FilesTruth(["night.tar.gz"]), stored, Settings()) as report:
+    with open_warehouse("./warehouse") as warehouse, audit(FilesTruth(["night.tar.gz"]), warehouse, Settings()) as report:
         report.accounted_for, report.counts.faults
 
 What counts as a fault and what as information is told in ``docs/audit.md``.
@@ -36,9 +36,10 @@ from audit.compare import (
 from audit.packets import RECORDS, records_of
 from audit.report import Report
 from audit.truth import AuditError, Truth
+from warehouses import Warehouse
 from warehouses.audited import (
+    ROWS_AT_ONCE,
     Nights,
-    Stored,
     cutouts_sql,
     letters_sql,
     matches_sql,
@@ -69,7 +70,7 @@ class Settings:
 
 @contextlib.contextmanager
 def audit(
-    truth: Truth, stored: Stored, settings: Settings, progress: Callable[[int], object] = lambda records: None
+    truth: Truth, warehouse: Warehouse, settings: Settings, progress: Callable[[int], object] = lambda records: None
 ) -> Iterator[Report]:
     """The report, which can be asked as long as the context lasts. Raises ``AuditError``.
 
@@ -78,25 +79,25 @@ def audit(
     with open_books() as books:
         skipped = _write_truth(books, truth, settings, progress)
         nights = _nights(books, truth, settings)
-        _write_warehouse(books, stored, nights, settings)
+        _write_warehouse(books, warehouse, nights, settings)
         rules = Rules(
             knows_sources=truth.knows_sources,
             knows_digests=truth.knows_digests,
             knows_versions=truth.knows_versions,
             whole_nights=settings.between is not None,
-            replaces=stored.replaces,
+            replaces=warehouse.replaces,
             cutouts=settings.cutouts,
             look_into_cutouts=settings.look_into_cutouts,
             catalogs=settings.catalogs,
         )
         compare_contents(books, rules)
         match_letters(books, rules)
-        _open_unused_letters(books, stored, rules, settings)
+        _open_unused_letters(books, warehouse, rules, settings)
         find_missing(books)
         find_unexpected(books, rules)
         compare_cutouts(books, rules)
         compare_matches(books, rules)
-        yield Report(books, rules, truth=truth.name, warehouse=stored.uri, nights=settings.between, skipped=skipped)
+        yield Report(books, rules, truth=truth.name, warehouse=warehouse.uri, nights=settings.between, skipped=skipped)
 
 
 def _write_truth(books: Books, truth: Truth, settings: Settings, progress: Callable[[int], object]) -> int:
@@ -147,31 +148,31 @@ def _nights(books: Books, truth: Truth, settings: Settings) -> Nights:
     return Nights(each=tuple(each))
 
 
-def _write_warehouse(books: Books, stored: Stored, nights: Nights, settings: Settings) -> None:
+def _write_warehouse(books: Books, warehouse: Warehouse, nights: Nights, settings: Settings) -> None:
     """What the warehouse has of the truth's surveys in these nights, into the books."""
     known = [str(row[0]) for row in books.rows("SELECT DISTINCT survey FROM truth ORDER BY 1")]
     queries = []
     # Where nothing in the truth can be read, a replay with other schemas may have made it alerts of any survey.
     for survey in known or SURVEYS:
-        if stored.has(f"{survey}_alerts"):
-            queries.append(("rows", rows_sql(stored, survey, nights)))
+        if f"{survey}_alerts" in warehouse.tables:
+            queries.append(("rows", rows_sql(survey, nights)))
     for survey in known:
-        if stored.has(f"{survey}_alerts") and stored.shown_otherwise(survey):
-            queries.append(("wrongly_shown", wrongly_shown_sql(stored, survey, nights)))
-        if settings.cutouts and stored.has(f"{survey}_cutouts"):
-            queries.append(("cutouts", cutouts_sql(stored, survey, nights, settings.look_into_cutouts)))
-    if known and stored.has("crossmatches"):
-        queries.append(("matches", matches_sql(stored, nights)))
-    if stored.has("dead_letters"):
-        queries.append(("letters", letters_sql(stored)))
-    if stored.has("runs"):
-        queries.append(("runs", runs_sql(stored)))
+        if f"{survey}_alerts" in warehouse.tables and warehouse.shown_otherwise(survey):
+            queries.append(("wrongly_shown", wrongly_shown_sql(survey, nights)))
+        if settings.cutouts and f"{survey}_cutouts" in warehouse.tables:
+            queries.append(("cutouts", cutouts_sql(warehouse, survey, nights, settings.look_into_cutouts)))
+    if known and "crossmatches" in warehouse.tables:
+        queries.append(("matches", matches_sql(warehouse, nights)))
+    if "dead_letters" in warehouse.tables:
+        queries.append(("letters", letters_sql(warehouse)))
+    if "runs" in warehouse.tables:
+        queries.append(("runs", runs_sql(warehouse)))
     for table, sql in queries:
-        for batch in stored.batches(sql):
+        for batch in warehouse.ask(sql, rows_at_once=ROWS_AT_ONCE):
             books.add(table, batch)
 
 
-def _open_unused_letters(books: Books, stored: Stored, rules: Rules, settings: Settings) -> None:
+def _open_unused_letters(books: Books, warehouse: Warehouse, rules: Rules, settings: Settings) -> None:
     """What is in the letters that nothing unreadable accounts for, where alerts are missing: they may lie there."""
     if not books.number("SELECT COUNT(*) FROM absent"):
         return
@@ -180,7 +181,7 @@ def _open_unused_letters(books: Books, stored: Stored, rules: Rules, settings: S
         return
     wire_schemas = WireSchemas(settings.schemas)
     names = ["survey", "alert_id"] + ["packet_digest"] * rules.knows_digests + ["schema_version"] * rules.knows_versions
-    for batch in payloads(stored, wanted):
+    for batch in payloads(warehouse, wanted):
         found = []
         for letter in batch.to_pylist():
             kept = _refused_row(letter) if letter["stage"] == "write" else _kept(letter, wire_schemas, settings.survey)

@@ -18,8 +18,9 @@ from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter
 from alerts.surveys import Survey
 from audit.packets import RECORDS, Records, records_of
-from transforms.files import FoundFile, absolute, find_inputs, open_file, printable
+from transforms.files import FoundFile, absolute, find_inputs, open_file
 from transforms.read import BATCH_BYTES, BATCH_PACKETS, plan_units, read_task, split_unit
+from warehouses.units import printable
 
 _GLOB = "*?["
 _ID_NAMES = ("alert_id", "candid", "diaSourceId")

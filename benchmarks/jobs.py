@@ -31,10 +31,10 @@ from benchmarks import naive
 from benchmarks.contenders import PROJECTIONS
 from pipelines import ingest
 from schemas.tables import CROSSMATCHES
-from transforms.elements import Unit, WrittenFile
 from transforms.read import BATCH_BYTES, BATCH_PACKETS
 from warehouses.folder.commit import commit
 from warehouses.folder.parquet_files import UnitWriter
+from warehouses.units import Unit, WrittenFile
 
 _PIECE_BYTES = 2**20
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import warehouses
 from broker.archive.local import chosen_archives, data_folder
 from pipelines import logs
 from pipelines.ingest import run_counted
@@ -71,7 +72,7 @@ def _ingest(  # noqa: PLR0917  (what both functions take)
     place = warehouse or os.environ.get(WAREHOUSE) or "./warehouse"
     words = [*extra, "--warehouse", place, "--survey", survey, "--alerts_per_write", str(num_alerts)]
     words += [word for archive in chosen_archives(data_folder(folder)) for word in ("--input", str(archive))]
-    if place.startswith(BIGQUERY):
+    if method in warehouses.at(place).write_methods:
         words += ["--write_method", method]
         if (temporary := os.environ.get(TEMP_LOCATION)) and "--temp_location" not in extra:
             words += ["--temp_location", temporary]

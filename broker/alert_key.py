@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from warehouses.warehouse import QueryError
+from warehouses import QueryError
 
 
 class AlertKey(NamedTuple):

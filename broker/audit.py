@@ -8,6 +8,7 @@ import sys
 import duckdb
 from tqdm import tqdm
 
+import warehouses
 from alerts.avro.wire_schemas import check_registry
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.spec import parse_spec
@@ -20,7 +21,9 @@ from audit.report import Report
 from audit.truth import AuditError, FilesTruth, IdsTruth, Truth
 from pipelines.options import OptionsError
 from pipelines.rematch import nights
-from warehouses.audited import Nights, Stored, open_stored, surveys_with_rows
+from warehouses import QueryError, Warehouse
+from warehouses.audited import Nights, surveys_with_rows
+from warehouses.places import FORMS
 
 FORMATS = ("table", "json")
 
@@ -63,9 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the subscription has been read when nothing has come for so long (default 10)",
     )
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--warehouse", default="./warehouse", metavar="URI", help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET"
-    )
+    how.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
     how.add_argument(
         "--night",
         metavar="NIGHT[..NIGHT]",
@@ -98,14 +99,14 @@ def main(arguments: argparse.Namespace) -> int:
         settings = _settings(arguments)
         if arguments.show < 0:
             raise AuditError(f"--show is {arguments.show}; give a number of examples, 0 or more")
-        with open_stored(arguments.warehouse) as stored:
-            truth = _truth(arguments, settings, stored)
+        with warehouses.open(arguments.warehouse) as opened:
+            truth = _truth(arguments, settings, opened)
             bar = tqdm(desc="reading the truth", unit=" records", disable=None, leave=False)
-            with bar, audit(truth, stored, settings, bar.update) as report:
+            with bar, audit(truth, opened, settings, bar.update) as report:
                 bar.close()
                 _show(report, arguments)
                 return 0 if report.accounted_for else 1
-    except (AuditError, OptionsError, OSError) as error:
+    except (AuditError, OptionsError, QueryError, OSError) as error:
         print(f"broker audit: {redact(str(error))}", file=sys.stderr)
         return 2
     except duckdb.Error as error:
@@ -152,7 +153,7 @@ def _catalogs(named: list[str] | None) -> tuple[str, ...] | None:
         raise AuditError(f"--crossmatch: {error}") from error
 
 
-def _truth(arguments: argparse.Namespace, settings: Settings, stored: Stored) -> Truth:
+def _truth(arguments: argparse.Namespace, settings: Settings, warehouse: Warehouse) -> Truth:
     given = [name for name in ("input", "ids", "subscription") if getattr(arguments, name)]
     if len(given) != 1:
         raise AuditError("give the truth by one of --input, --ids and --subscription" + (f", not {len(given)}" if given else ""))
@@ -160,12 +161,12 @@ def _truth(arguments: argparse.Namespace, settings: Settings, stored: Stored) ->
         return FilesTruth(arguments.input, settings.schemas, settings.survey)
     if arguments.subscription:
         return MessagesTruth(arguments.subscription, arguments.silence_secs, settings.schemas, settings.survey)
-    return IdsTruth(arguments.ids, settings.survey or _only_survey(stored, settings))
+    return IdsTruth(arguments.ids, settings.survey or _only_survey(warehouse, settings))
 
 
-def _only_survey(stored: Stored, settings: Settings) -> Survey:
+def _only_survey(warehouse: Warehouse, settings: Settings) -> Survey:
     """The survey whose ids these must be. Raises ``AuditError`` when that is not clear."""
-    found = surveys_with_rows(stored, Nights(*settings.between) if settings.between else Nights())
+    found = surveys_with_rows(warehouse, Nights(*settings.between) if settings.between else Nights())
     if len(found) != 1:
         has = f"alerts of {' and '.join(found)}" if found else "no alerts"
         raise AuditError(f"the warehouse has {has} there, and ids do not tell their survey; give --survey")

@@ -26,8 +26,9 @@ from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.files.table_positions import arrow_positions, table_positions
 from alerts.positions import cones_ranges, separation_arcsec
 from transforms.files import open_file
+from warehouses import QueryError, Warehouse
 from warehouses.result import Result
-from warehouses.warehouse import MAX_RADIUS_ARCSEC, QueryError, Warehouse
+from warehouses.warehouse import MAX_RADIUS_ARCSEC
 
 AT_ONCE = 50
 """Cones asked about in one query: each is some ten ranges of the index, which BigQuery reads twice for every survey, and takes

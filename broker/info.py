@@ -14,13 +14,14 @@ from alerts.surveys import SURVEYS
 from broker import warehouse
 from broker.alert_key import alert_key
 from broker.cones import sexagesimal
-from warehouses.warehouse import QueryError, Warehouse
+from warehouses import QueryError, Warehouse
+from warehouses.places import FORMS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("alert_id", type=int, metavar="ALERT_ID", help="the survey's id of the alert: candid, diaSourceId, ...")
-    parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help="a folder, or bigquery://PROJECT/DATASET")
+    parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
     parser.add_argument("--json", action="store_true", help="all of it, as JSON")
     parser.epilog = "example: broker info 975188145315010126 --warehouse ./warehouse"
 

@@ -16,26 +16,16 @@ import os
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import sqlalchemy as sa
-from duckdb_engine import ConnectionWrapper, CursorWrapper
-from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import bigquery
-from google.cloud.bigquery.retry import DEFAULT_RETRY
-from requests.exceptions import RequestException
 from sqlalchemy import event, orm
-from sqlalchemy.pool import StaticPool
 
+import warehouses
 from alerts.surveys import SURVEYS, Survey
 from broker.orm_types import Json, sql_type
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
-from warehouses.folder.views import connect
-from warehouses.reachable import ANSWER_SECS, why
-from warehouses.warehouse import QueryError
+from warehouses import QueryError
 
-_BIGQUERY = "bigquery://"
 _PACKET = ("alert_id", "packet_digest", "schema_version", "run_id", "source", "published_at", "ingested_at")
 """Rows that agree in these are one packet, read and written once or by a run that repeated itself: equal in all columns."""
 
@@ -66,8 +56,7 @@ class Session(orm.Session):
 
     def __init__(self, warehouse: str | os.PathLike[str] = "./warehouse", **options: Any) -> None:
         self.warehouse = os.fspath(warehouse)
-        is_cloud = self.warehouse.startswith(_BIGQUERY)
-        self._engine = _bigquery_engine(self.warehouse) if is_cloud else _duckdb_engine(self.warehouse)
+        self._engine = warehouses.at(self.warehouse).engine()
         event.listen(self._engine, "before_cursor_execute", _refuse_writing)
         super().__init__(self._engine, **{"expire_on_commit": False, **options})
 
@@ -88,68 +77,6 @@ def _refuse_changes(session: orm.Session, *_: Any) -> None:
 def _refuse_writing(_: Any, __: Any, statement: str, ___: Any, context: sa.engine.ExecutionContext, ____: Any) -> None:
     if not isinstance(getattr(context.compiled, "statement", None), (sa.Select, sa.CompoundSelect)):
         raise ReadOnly(f"give a select() of models, not {statement[:60]!r}; SQL text is for broker.warehouse.open(...).query()")
-
-
-class _Connection(ConnectionWrapper):
-    """A connection whose cursors read independently.
-
-    duckdb-engine's cursors share one result: a query run while another's rows are read replaces those that are left.
-    """
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        super().__init__(connection)
-        self._connection = connection
-
-    def cursor(self) -> CursorWrapper:
-        return CursorWrapper(self._connection.cursor(), self)
-
-
-def _duckdb_engine(folder: str) -> sa.Engine:
-    def opened() -> _Connection:
-        connection = connect(folder)
-        held = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
-        for name, made in Model.metadata.tables.items():
-            if name not in held:
-                # A folder has no table that nothing was written to; BigQuery has it, and it is empty.
-                empty = connection.from_arrow(made.info["table"].arrow_schema.empty_table())
-                columns = ", ".join(
-                    f'NULL::{kind} AS "{column}"' for column, kind in zip(empty.columns, empty.types, strict=True)
-                )
-                connection.execute(f"CREATE VIEW {name} AS SELECT {columns} WHERE false")
-        return _Connection(connection)
-
-    engine = sa.create_engine("duckdb:///:memory:", creator=opened, poolclass=StaticPool)
-    try:
-        engine.connect().close()
-    except FileNotFoundError as error:
-        raise QueryError(str(error)) from error
-    return engine
-
-
-def _bigquery_engine(uri: str) -> sa.Engine:
-    project, _, dataset = uri.removeprefix(_BIGQUERY).partition("/")
-    if not project or not dataset or "/" in dataset:
-        raise QueryError(f"{uri} is not of the form bigquery://PROJECT/DATASET")
-    reference = bigquery.DatasetReference(project, dataset)
-    try:
-        client = bigquery.Client(project=project)
-        client.get_dataset(reference, timeout=ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(ANSWER_SECS))
-    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-        raise QueryError(f"{uri} cannot be opened: {why(error)}") from error
-    url = sa.URL.create("bigquery", host=project, database=dataset, query={"user_supplied_client": "true"})
-    # The Storage Read API would need rights of its own.
-    arguments = {"client": client, "prefer_bqstorage_client": False}
-    tables_of_dataset = {"schema_translate_map": {None: dataset}}
-    engine = sa.create_engine(url, connect_args=arguments, poolclass=StaticPool, execution_options=tables_of_dataset)
-    event.listen(engine, "engine_disposed", lambda _: client.close())
-
-    @event.listens_for(engine, "handle_error")
-    def explain(context: sa.engine.ExceptionContext) -> None:
-        cause = next(iter(context.original_exception.args), None)
-        if isinstance(cause, NotFound):
-            raise QueryError(f"{uri} lacks a table, which the first ingest of a survey makes: {cause.message}")
-
-    return engine
 
 
 def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) -> type[Model]:

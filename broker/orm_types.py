@@ -14,7 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from schemas import Column
-from warehouses.warehouse import QueryError
+from warehouses import QueryError
 
 _Convert = Callable[[Any], Any]
 

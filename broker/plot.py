@@ -21,6 +21,7 @@ from broker import warehouse
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps
 from broker.pictures.light_curve import Quantity
 from broker.pictures.packets import NoPicture, first, packet_of_alert
+from warehouses.places import FORMS
 
 EXAMPLES = """examples:
   broker plot stamps --packet 2475433850015010009.avro --out stamps.png
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--warehouse",
             metavar="URI",
             default="./warehouse",
-            help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET",
+            help=FORMS,
         )
         one.add_argument("--survey", metavar="NAME", help="where ids of several surveys are the same; for sky: only this one's")
         one.add_argument("--out", required=True, metavar="FILE", help="its ending says what it is: .png, .pdf, .svg, .jpg")

@@ -9,6 +9,7 @@ import sys
 from broker import cones, warehouse
 from pipelines.status import DONE, WRONG_OPTIONS
 from warehouses.formats import BINARY, FORMATS, form_of, write
+from warehouses.places import FORMS
 from warehouses.result import Result
 
 _EXAMPLES = """examples:
@@ -23,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
     parser.add_argument("sql", nargs="?", metavar="SQL", help="one SELECT over the tables, in DuckDB's SQL, or in BigQuery's")
-    parser.add_argument(
-        "--warehouse", default="./warehouse", metavar="URI", help="a folder (default ./warehouse), or bigquery://PROJECT/DATASET"
-    )
+    parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
     parser.add_argument(
         "--cone",
         metavar="RA,DEC,RADIUS_ARCSEC",

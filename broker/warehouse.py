@@ -6,6 +6,7 @@
 ...     night.cone(ra_deg=150.1, dec_deg=2.2, radius_arcsec=5)
 """
 
-from warehouses.warehouse import MAX_RADIUS_ARCSEC, QueryError, Warehouse, open, ranges_sql  # noqa: A004 - read as warehouse.open
+from warehouses import QueryError, Warehouse, open  # noqa: A004 - read as warehouse.open
+from warehouses.warehouse import MAX_RADIUS_ARCSEC, ranges_sql
 
 __all__ = ["MAX_RADIUS_ARCSEC", "QueryError", "Warehouse", "open", "ranges_sql"]

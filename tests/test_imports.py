@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = [("broker",), ("audit",), ("pipelines",), ("transforms",), ("alerts",), ("schemas",)]
+FLOORS = [("broker",), ("audit",), ("pipelines",), ("transforms",), ("warehouses",), ("alerts",), ("schemas",)]
 """From top to ground: a room imports from those below it."""
 GUESTS = {"simulation": ("alerts", "schemas")}
 """Rooms beside the floors, and what they import; of the floors only the face, the command line, calls them."""

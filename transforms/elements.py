@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,31 +9,7 @@ import pyarrow as pa
 from alerts.avro.inputs import TarSlice
 from alerts.avro.packets import Packet
 from alerts.errors import DeadLetter
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Inputs that are ingested as one: what a run writes for them replaces what an earlier run wrote for them."""
-
-    inputs: tuple[str, ...]
-    letters: tuple[str, ...] = ()
-    """Of a replay, the ids of the dead letters it takes: it replaces only what earlier replays of these wrote."""
-    sources: tuple[str, ...] = ()
-    """The source of each of these letters."""
-
-    @property
-    def key(self) -> str:
-        """16 hexadecimal digits that stand for these inputs in file names."""
-        return unit_key(("replay", *self.letters) if self.letters else self.inputs)
-
-
-def unit_key(inputs: Iterable[str]) -> str:
-    """See ``Unit.key``."""
-    return hashlib.sha256("\n".join(inputs).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-STREAM = "stream"
-"""The unit of what comes as messages: nothing is replaced by it."""
+from warehouses.units import STREAM, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +75,3 @@ class UnitLetter:
 
     unit: str
     letter: DeadLetter
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
-    """A finished file that waits under ``temporary`` to be moved to its place ``final``."""
-
-    unit: str
-    temporary: str
-    final: str
-    rows: int

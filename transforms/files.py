@@ -1,9 +1,8 @@
-"""Small helpers over Beam's filesystems, which reach local disks and ``gs://`` alike."""
+"""Inputs, and files for services, by Beam's filesystems, which reach local disks, ``gs://`` and others alike."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -29,11 +28,6 @@ def absolute(uri: str) -> str:
     return os.path.abspath(os.path.expanduser(uri))
 
 
-def printable(uri: str) -> str:
-    r"""``uri`` as text for a row; bytes of a file's name that are no UTF-8 are shown as ``\xff``."""
-    return uri.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def open_file(uri: str) -> BinaryIO:
     """The bytes of a file as they are: what is compressed, its contents tell."""
     return cast(BinaryIO, FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED))
@@ -46,30 +40,6 @@ def create_file(uri: str) -> BinaryIO:
         os.makedirs(os.path.dirname(uri), exist_ok=True)
         return cast(BinaryIO, pa.OSFile(uri, "wb"))
     return cast(BinaryIO, FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED))
-
-
-def write_file(uri: str, data: bytes, temporary: str) -> None:
-    """Write a small file so that nobody sees it half written: under ``temporary``, then renamed."""
-    with create_file(temporary) as file:
-        file.write(data)
-    rename([(temporary, uri)])
-
-
-def rename(pairs: Sequence[tuple[str, str]]) -> None:
-    """Move files to their new places, replacing what is there."""
-    if not pairs:
-        return
-    for folder in {target.rsplit("/", 1)[0] for _, target in pairs}:
-        if "://" not in folder:
-            os.makedirs(folder, exist_ok=True)
-    FileSystems.rename([source for source, _ in pairs], [target for _, target in pairs])
-
-
-def delete(uris: Iterable[str]) -> None:
-    """Delete files; one that is gone already is no error, another job may have tidied up too."""
-    for uri in uris:
-        if FileSystems.exists(uri):
-            FileSystems.delete([uri])
 
 
 def files_below(folder: str) -> list[FoundFile]:

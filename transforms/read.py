@@ -15,8 +15,9 @@ from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter, UnreadableInput
 from transforms import metrics
-from transforms.elements import PacketBatch, ReadTask, Unit, UnitLetter
-from transforms.files import FoundFile, open_file, printable
+from transforms.elements import PacketBatch, ReadTask, UnitLetter
+from transforms.files import FoundFile, open_file
+from warehouses.units import Unit, printable
 
 DEAD_LETTERS = "dead_letters"
 BATCH_PACKETS = 256

@@ -12,8 +12,9 @@ from apache_beam.pvalue import TaggedOutput
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from transforms import metrics
-from transforms.elements import STREAM, PacketBatch, UnitLetter
+from transforms.elements import PacketBatch, UnitLetter
 from transforms.read import DEAD_LETTERS, count_packets
+from warehouses.units import STREAM
 
 
 @dataclass(frozen=True)

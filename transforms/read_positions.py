@@ -9,13 +9,7 @@ from typing import Any, Protocol
 import apache_beam as beam
 import pyarrow as pa
 
-from alerts.catalogs.rows import POSITION_COLUMNS
-from alerts.surveys import SURVEYS
 from transforms.elements import PositionBatch
-
-_ALERTS = next(iter(SURVEYS.values())).alerts_table.arrow_schema
-POSITIONS = pa.schema([_ALERTS.field(name) for name in (*POSITION_COLUMNS, "observed_at", "healpix29")])
-"""What a cross-match needs to know of an alert."""
 
 
 class Question(Protocol):

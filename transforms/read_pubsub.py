@@ -17,8 +17,9 @@ from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.dead_letters import sent_attributes
 from transforms import metrics
-from transforms.elements import STREAM, PacketBatch, UnitLetter
+from transforms.elements import PacketBatch, UnitLetter
 from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS, count_packets
+from warehouses.units import STREAM
 
 
 @dataclass

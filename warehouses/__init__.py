@@ -1,1 +1,17 @@
-"""Where tables live: a folder, a bucket, BigQuery, asked the same questions and written in the same words."""
+"""Where tables live: a folder, a bucket, BigQuery, asked the same questions and written in the same words.
+
+>>> import warehouses
+>>> with warehouses.open("./warehouse") as opened:
+...     opened.query("SELECT count(*) FROM ztf_alerts")
+
+Nobody outside this room asks which kind a warehouse is.
+"""
+
+from __future__ import annotations
+
+from warehouses.errors import QueryError
+from warehouses.folder.claims import InputsTaken
+from warehouses.places import at, open  # noqa: A004 - read as warehouses.open
+from warehouses.warehouse import Warehouse
+
+__all__ = ["InputsTaken", "QueryError", "Warehouse", "at", "open"]

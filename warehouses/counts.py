@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
-from google.cloud import bigquery
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from alerts.dead_letters import REPLAYED
-from alerts.surveys import SURVEYS
 from schemas.views import Dialect, json_text_sql
-from transforms.elements import Unit
-from transforms.files import files_below, open_file
-from warehouses.folder.commit import unit_of
-from warehouses.folder.views import connect, tables
+from warehouses.units import Unit
 
-Rows = Callable[[str, str], Sequence[Sequence[Any]]]
-"""The rows of a query with the parameter ``run_id``."""
+if TYPE_CHECKING:
+    from warehouses.warehouse import Warehouse
 
-_TABLE = {"duckdb": "{}", "bigquery": "`{}`"}
-_PARAMETER = {"duckdb": "$run_id", "bigquery": "@run_id"}
 _AGE_SECS = {
     "duckdb": "epoch(ingested_at) - epoch(observed_at)",
     "bigquery": "TIMESTAMP_DIFF(ingested_at, observed_at, MILLISECOND) / 1000",
@@ -32,13 +21,6 @@ _QUANTILE = {
     "duckdb": "quantile_cont({}, {}/100)",
     "bigquery": "APPROX_QUANTILES({}, 100)[OFFSET({})]",
 }
-
-
-_COUNTED = {
-    "alerts": ["alert_id", "packet_digest", "schema_version", "source", "run_id", "observed_at", "ingested_at"],
-    "dead_letters": ["stage", "attributes"],
-}
-"""Columns that the counts need, by the end of a table's name."""
 
 
 @dataclass(frozen=True)
@@ -67,83 +49,32 @@ class Counts:
     """Ids of other runs that have written rows of the same units meanwhile."""
 
 
-def count_folder(folder: str, run_id: str, units: Iterable[Unit]) -> Counts:
-    """The rows of a run in a warehouse folder, local or gs://."""
-    others: set[str] = set()
-    if "://" in folder:
-        present, opened = _fetch(folder, {unit.key for unit in units}, others)
-    else:
-        # Here two runs over the same inputs are not let in at once.
-        present = tables(folder)
-        opened = connect(folder) if present else duckdb.connect()
-    with opened as connection:
-
-        def rows(sql: str, run_id: str) -> Sequence[Sequence[Any]]:
-            return connection.execute(sql, {"run_id": run_id}).fetchall()
-
-        found = _count(rows, "duckdb", present, run_id, "{}")
-    return replace(found, others=tuple(sorted(others - {run_id})))
-
-
-def _fetch(folder: str, units: Collection[str], runs: set[str]) -> tuple[list[str], duckdb.DuckDBPyConnection]:
-    """The tables of a folder that DuckDB cannot reach, with the columns that are counted, and a connection that has them.
-
-    To ``runs`` those are added that have alerts of ``units`` in place.
-    """
-    found: dict[str, list[pa.Table]] = {}
-    for file in files_below(folder):
-        table = file.uri.removeprefix(f"{folder}/").partition("/")[0]
-        columns = _COUNTED.get("dead_letters" if table == "dead_letters" else table.rpartition("_")[2])
-        if columns and file.uri.endswith(".parquet"):
-            with open_file(file.uri) as opened:
-                rows = pq.ParquetFile(opened).read(columns=columns)
-            found.setdefault(table, []).append(rows)
-            if "run_id" in columns and unit_of(file.uri) in units:
-                runs.update(rows.column("run_id").unique().to_pylist())
-    connection = duckdb.connect()
-    for table, parts in found.items():
-        connection.register(table, pa.concat_tables(parts))
-    return sorted(found), connection
-
-
-def count_bigquery(project: str, dataset: str, run_id: str, surveys: Iterable[str]) -> Counts:
-    """The rows of a run in a BigQuery dataset."""
-    with bigquery.Client(project=project) as client:
-
-        def rows(sql: str, run_id: str) -> Sequence[Sequence[Any]]:
-            parameter = bigquery.ScalarQueryParameter("run_id", "STRING", run_id)
-            job = client.query(sql, job_config=bigquery.QueryJobConfig(query_parameters=[parameter]))
-            return [tuple(row.values()) for row in job.result()]
-
-        present = [*(f"{name}_alerts" for name in surveys), "dead_letters"]
-        return _count(rows, "bigquery", present, run_id, f"{project}.{dataset}.{{}}")
-
-
-def _count(rows: Rows, dialect: Dialect, present: Sequence[str], run_id: str, full_name: str) -> Counts:
+def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit]) -> Counts:
+    """The rows of a run in a warehouse. Raises ``QueryError``."""
+    if not warehouse.holds_tables():
+        return Counts({}, {})
+    values = {"run_id": run_id}
     surveys = {}
-    for name in SURVEYS:
-        if f"{name}_alerts" in present:
-            table = _TABLE[dialect].format(full_name.format(f"{name}_alerts"))
-            found = rows(_survey_sql(table, dialect), run_id)
-            if found and found[0][0]:
-                alerts, records, contents, ids, median, p95 = found[0]
-                again = alerts - records if dialect == "bigquery" else 0
-                times = float(median), float(p95)
-                surveys[name] = SurveyCounts(alerts, alerts - again - contents, contents - ids, *times, again)
-    letters = {}
-    letters_again = 0
-    if "dead_letters" in present:
-        table = _TABLE[dialect].format(full_name.format("dead_letters"))
-        own = f"stage <> '{REPLAYED}' AND {json_text_sql('attributes', 'run_id', dialect)}"
-        letter = json_text_sql("attributes", "letter", dialect)
+    for survey in warehouse.surveys:
+        counted = next(warehouse.ask(_survey_sql(f"{survey.name}_alerts", warehouse.dialect), values).rows())
+        alerts, records, contents, ids = (int(str(number)) for number in counted[:4])
+        if alerts:
+            # A folder holds each row once.
+            again = 0 if warehouse.replaces else alerts - records
+            median, p95 = (float(str(secs)) for secs in counted[4:])
+            surveys[survey.name] = SurveyCounts(alerts, alerts - again - contents, contents - ids, median, p95, again)
+    letters, letters_again = {}, 0
+    if "dead_letters" in warehouse.tables:
+        run, letter = (json_text_sql("attributes", key, warehouse.dialect) for key in ("run_id", "letter"))
         sql = (
-            f"SELECT stage, COUNT(*), COUNT(DISTINCT {letter}) FROM {table} "
-            f"WHERE {own} = {_PARAMETER[dialect]} GROUP BY 1 ORDER BY 1"
+            f"SELECT stage, COUNT(*) AS number, COUNT(DISTINCT {letter}) AS letters FROM dead_letters "
+            f"WHERE stage <> '{REPLAYED}' AND {run} = {{run_id}} GROUP BY 1 ORDER BY 1"
         )
-        for stage, number, different in rows(sql, run_id):
-            letters[str(stage)] = int(number)
-            letters_again += int(number) - int(different) if dialect == "bigquery" else 0
-    return Counts(surveys, letters, letters_again)
+        for row in warehouse.ask(sql, values).read().to_pylist():
+            letters[str(row["stage"])] = int(row["number"])
+            letters_again += 0 if warehouse.replaces else int(row["number"]) - int(row["letters"])
+    others = warehouse.other_runs_of(run_id, {unit.key for unit in units})
+    return Counts(surveys, letters, letters_again, tuple(others))
 
 
 def _survey_sql(table: str, dialect: Dialect) -> str:
@@ -152,7 +83,7 @@ def _survey_sql(table: str, dialect: Dialect) -> str:
     contents = "CONCAT(CAST(alert_id AS STRING), ' ', TO_HEX(packet_digest), ' ', COALESCE(schema_version, ''))"
     if dialect == "duckdb":
         contents = contents.replace("TO_HEX", "hex")
-    by_source = f"CONCAT({contents}, ' ', source)"
-    each_once = ", ".join(f"COUNT(DISTINCT {one})" for one in (by_source, contents, "alert_id"))
-    quantiles = ", ".join(_QUANTILE[dialect].format(_AGE_SECS[dialect], percent) for percent in (50, 95))
-    return f"SELECT COUNT(*), {each_once}, {quantiles} FROM {table} WHERE run_id = {_PARAMETER[dialect]}"
+    distinct = {"records": f"CONCAT({contents}, ' ', source)", "contents": contents, "ids": "alert_id"}
+    each_once = ", ".join(f"COUNT(DISTINCT {of}) AS {name}" for name, of in distinct.items())
+    quantiles = ", ".join(f"{_QUANTILE[dialect].format(_AGE_SECS[dialect], percent)} AS p{percent}" for percent in (50, 95))
+    return f"SELECT COUNT(*) AS alerts, {each_once}, {quantiles} FROM {table} WHERE run_id = {{run_id}}"

@@ -26,9 +26,9 @@ import pyarrow.types as kinds
 
 from alerts.json_text import to_json
 from alerts.surveys import SURVEYS
+from warehouses.errors import QueryError
 from warehouses.plain_columns import flat_columns, iso, plain_columns
 from warehouses.result import Result, is_nested
-from warehouses.warehouse import QueryError
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet", "fits", "votable", "ecsv")
 BINARY = ("parquet", "fits")

@@ -16,7 +16,8 @@ from alerts.light_curve import Entry, curve_of, facts_of
 from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Series
 from schemas.views import unique_alerts_sql
-from warehouses.warehouse import QueryError, Warehouse
+from warehouses.errors import QueryError
+from warehouses.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -21,16 +22,16 @@ _WIDER = {
 }
 
 
-def named_apart(table: pa.Table) -> pa.Table:
-    """The table with each name once: of two columns ``a`` the second is ``a_1``, as DuckDB's own tables have it."""
+def names_apart(given: Sequence[str]) -> list[str]:
+    """The names, each once: of two columns ``a`` the second is ``a_1``, as DuckDB's own tables have it."""
     names: list[str] = []
-    for name in table.column_names:
+    for name in given:
         number, apart = 0, name
-        while apart in names or (number and apart in table.column_names):
+        while apart in names or (number and apart in given):
             number += 1
             apart = f"{name}_{number}"
         names.append(apart)
-    return table if names == table.column_names else table.rename_columns(names)
+    return names
 
 
 def plain_columns(table: pa.Table) -> pa.Table:

@@ -1,102 +1,102 @@
-"""Open a warehouse and ask it: SQL, a place on the sky, or an object.
-
->>> from broker import warehouse
->>> with warehouse.open("./warehouse") as night:
-...     night.query("SELECT count(*) FROM ztf_alerts")
-...     night.cone(ra_deg=150.1, dec_deg=2.2, radius_arcsec=5)
-"""
+"""A warehouse: what can be asked of it and written into it, wherever its tables live."""
 
 from __future__ import annotations
 
 import abc
-import json
+import contextlib
 import operator
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import bigquery
-from google.cloud.bigquery.retry import DEFAULT_RETRY
-from requests.exceptions import RequestException
 
 from alerts import brightness
 from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS, Survey
+from schemas import Table
 from schemas.views import Dialect
-from warehouses.folder.views import connect, tables
-from warehouses.plain_columns import named_apart
-from warehouses.reachable import ANSWER_SECS, why
+from warehouses import counts, letters
+from warehouses.answers import Answer
+from warehouses.errors import QueryError
 from warehouses.result import Result
+from warehouses.units import Unit
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from warehouses.counts import Counts
 
 _SHOWN = (
     "survey, alert_id, object_id, object_kind, observed_at, night, ra_deg, dec_deg, "
     "schema_version, source, published_at, ingested_at"
 )
 MAX_RADIUS_ARCSEC = 180 * 3600.0
-_ONE_SELECT = "give one SELECT; a warehouse is only read"
-_BIGQUERY_TEXT = re.compile(
-    r"'{3}(?:\\.|(?!'{3}).)*'{3}" + r'|"{3}(?:\\.|(?!"{3}).)*"{3}'
-    r"|'(?:\\.|[^'\\\n])*'" + r'|"(?:\\.|[^"\\\n])*"'
-    r"|`(?:\\.|[^`\\])*`|--[^\n]*|\#[^\n]*|/\*.*?\*/",
-    re.DOTALL,
-)
-"""Texts, quoted names and comments in BigQuery's SQL ("Lexical structure and syntax")."""
-_ROW_MAKERS = {
-    "range",
-    "generate_series",
-    "repeat",
-    "unnest",
-    "json_each",
-    "json_tree",
-    "glob",
-    "parquet_metadata",
-    "parquet_schema",
-    "parquet_scan",
-    "read_parquet",
-}
-"""DuckDB's functions that stand in place of a table and do no more than give rows; duckdb_tables and its like do so too. Of
-others some write files, run SQL of their own or follow addresses."""
-
-
-class QueryError(ValueError):
-    """The query cannot be answered; the message says why in one sentence."""
-
-
-def ranges_sql(ranges: Sequence[tuple[int, int]]) -> str:
-    """The condition that ``healpix29`` is in one of some ranges (first, last), which are in order."""
-    near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
-    # The one range around all of them is what statistics of files and row groups can be held against.
-    return f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})"
+ROWS_AT_ONCE = 10_000
 
 
 class Warehouse(abc.ABC):
-    """A warehouse, read only. The tables and views are those of ``docs/tables.md``."""
+    """A warehouse. The tables and views are those of ``docs/tables.md``; all of them are there once anything was written.
 
-    tables: list[str]
+    Made by ``warehouses.open``, or ``warehouses.at`` where there may be nothing yet. It connects at the first question, and what
+    it then sees stays until ``close``. It can be sent to other processes, which connect anew.
+    """
+
     dialect: ClassVar[Dialect]
+    """The SQL it speaks."""
+    replaces: ClassVar[bool]
+    """Whether what a run writes for an input replaces what an earlier run wrote for it; else it is added."""
+    write_methods: ClassVar[tuple[str, ...]]
+    """The ways in which a pipeline can write into it, the default for batches first and that for streams last."""
 
-    def query(self, sql: str) -> Result:
-        """The answer to one SELECT, in the SQL of DuckDB or of BigQuery. Raises ``QueryError``."""
-        return Result(named_apart(self._query(sql)))
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    # ------------------------------------------------------------------------------------------------------------- asking
 
     @abc.abstractmethod
-    def _query(self, sql: str) -> pa.Table:
-        """See ``query``."""
+    def holds_tables(self) -> bool:
+        """Whether anything was ever written there. Raises ``QueryError`` where nobody answers."""
+
+    @property
+    @abc.abstractmethod
+    def tables(self) -> Collection[str]:
+        """The names of its tables and views. Raises ``QueryError`` where there is no warehouse."""
+
+    @property
+    @abc.abstractmethod
+    def surveys(self) -> list[Survey]:
+        """The surveys whose alerts it may hold."""
+
+    @abc.abstractmethod
+    def columns_of(self, table: str) -> set[str]:
+        """The names of a table's columns: one that was made by an earlier version may lack some. Raises ``QueryError``."""
+
+    @abc.abstractmethod
+    def read(self, sql: str, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
+        """The answer to somebody's one SELECT, in its own SQL, as it comes. Raises ``QueryError``."""
+
+    @abc.abstractmethod
+    def ask(self, sql: str, values: Mapping[str, Any] | None = None, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
+        """The answer to SQL of ours, in which ``{name}`` stands for one of ``values``. Raises ``QueryError``."""
+
+    @abc.abstractmethod
+    def shown_otherwise(self, survey: str) -> bool:
+        """Whether ``{survey}_alerts_unique`` is another query than ours, so that it may show an alert twice or not at all."""
+
+    @abc.abstractmethod
+    def engine(self) -> sa.Engine:
+        """An engine of SQLAlchemy that reads the tables. Raises ``QueryError``."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it; the next question connects again."""
 
-    @abc.abstractmethod
-    def _select(self, sql: str, object_id: str) -> pa.Table:
-        """The answer to our own SQL, with a parameter written ``{object_id}``."""
+    def query(self, sql: str) -> Result:
+        """The answer to one SELECT, in the SQL of DuckDB or of BigQuery. Raises ``QueryError``."""
+        return Result(self.read(sql).apart().read())
 
     def cone(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> Result:
         """Alerts within a radius of a position (ICRS), one row per alert id, nearest first.
@@ -118,11 +118,27 @@ class Warehouse(abc.ABC):
 
     def in_ranges(self, ranges: Sequence[tuple[int, int]]) -> pa.Table:
         """Alerts whose ``healpix29`` is in one of some ranges (first, last), which are in order; one row per alert id."""
-        return self._alerts(ranges_sql(ranges))
+        return self._alerts(ranges_sql(ranges), {})
 
     def alerts_of(self, object_id: str | int) -> Result:
         """Alerts of an object, in order of time, one row per alert id. The id is a text, or the packet's integer."""
-        return Result(self._alerts("object_id = {object_id}", _id_text(object_id)))
+        return Result(self._alerts("object_id = {object_id}", {"object_id": _id_text(object_id)}))
+
+    def _alerts(self, condition: str, values: Mapping[str, Any]) -> pa.Table:
+        """Envelope columns and brightness (``alerts.brightness``) of the alerts of all surveys that meet a condition."""
+        surveys = self.surveys
+        if not surveys:
+            raise QueryError("the warehouse holds no alerts")
+        # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
+        held = {one.name: self.columns_of(f"{one.name}_alerts") for one in surveys}
+        own = {one.name: brightness.own_sql(one, held[one.name], self.dialect) for one in surveys}
+        parts = [
+            f"SELECT {_SHOWN}, {columns} FROM {name}_alerts_unique "
+            f"WHERE alert_id IN (SELECT alert_id FROM {name}_alerts WHERE {condition}) AND ({condition})"
+            for name, columns in own.items()
+        ]
+        found = self.ask(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", values).read()
+        return brightness.complete(found, held, self.dialect, lambda sql: self.ask(sql).read())
 
     def stamps(self, survey: Survey, alert_id: int, night: date, packet_digest: bytes) -> dict[str, bytes | None]:
         """The stamps of one packet by their role, bytes as sent; None for each that it had not, or that was not kept.
@@ -154,31 +170,57 @@ class Warehouse(abc.ABC):
 
         return Result(curve_of_object(self, _id_text(object_id), survey).table)
 
-    def _alerts(self, condition: str, object_id: str = "") -> pa.Table:
-        """Envelope columns and brightness (``alerts.brightness``) of the alerts of all surveys that meet a condition."""
-        surveys = [one for name, one in SURVEYS.items() if f"{name}_alerts" in self.tables]
-        if not surveys:
-            raise QueryError("the warehouse holds no alerts")
-        # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
-        held = {one.name: self._columns_of(f"{one.name}_alerts") for one in surveys}
-        own = {one.name: brightness.own_sql(one, held[one.name], self.dialect) for one in surveys}
-        parts = [
-            f"SELECT {_SHOWN}, {columns} FROM {name}_alerts_unique "
-            f"WHERE alert_id IN (SELECT alert_id FROM {name}_alerts WHERE {condition}) AND ({condition})"
-            for name, columns in own.items()
-        ]
-        found = self._select(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", object_id)
-        return brightness.complete(found, held, self.dialect, lambda sql: self._select(sql, ""))
+    def open_letters(self, stage: str | None, most: int) -> list[dict[str, Any]]:
+        """The oldest open dead letters: stage, source, payload, attributes (JSON text) and ``failed_at``."""
+        return letters.open_letters(self, stage, most)
+
+    def letters_of(self, run_id: str) -> set[str]:
+        """The ids of the dead letters of a run."""
+        return letters.letters_of(self, run_id)
+
+    def counts(self, run_id: str, units: Iterable[Unit]) -> Counts:
+        """What the tables hold of a run, which wrote ``units``."""
+        return counts.count(self, run_id, units)
+
+    # ------------------------------------------------------------------------------------------------------------ writing
 
     @abc.abstractmethod
-    def _columns_of(self, table: str) -> set[str]:
-        """The names of a table's columns."""
+    def check_writable(self) -> None:
+        """Refuse a place that cannot be written to. Raises ``OSError`` and what the service's client raises."""
+
+    @abc.abstractmethod
+    def prepare(self, surveys: Sequence[str]) -> None:
+        """Make what must be there before rows of these surveys are written, and the views."""
+
+    @abc.abstractmethod
+    def add(self, table: Table, rows: pa.RecordBatch, run_id: str) -> None:
+        """Add a few rows, which replace nothing."""
+
+    @abc.abstractmethod
+    def claim(self, run_id: str, inputs: Collection[str]) -> contextlib.AbstractContextManager[None]:
+        """Hold the inputs whose rows a run replaces, as long as the body works. Raises ``InputsTaken`` where another run does."""
+
+    @abc.abstractmethod
+    def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
+        """Ids of other runs whose rows stand for these units (by their keys), where two runs could not be told to wait."""
+
+    @property
+    @abc.abstractmethod
+    def when_interrupted(self) -> str:
+        """What is there when a run was interrupted, and what to do."""
 
     def __enter__(self) -> Warehouse:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def ranges_sql(ranges: Sequence[tuple[int, int]]) -> str:
+    """The condition that ``healpix29`` is in one of some ranges (first, last), which are in order."""
+    near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
+    # The one range around all of them is what statistics of files and row groups can be held against.
+    return f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})"
 
 
 def _id_text(object_id: str | int) -> str:
@@ -193,150 +235,14 @@ def _id_text(object_id: str | int) -> str:
         ) from None
 
 
-class LocalWarehouse(Warehouse):
-    """A warehouse in a folder, asked through DuckDB."""
-
-    dialect = "duckdb"
-
-    def __init__(self, folder: str) -> None:
-        self._connection = connect(folder)
-        self.tables = tables(folder)
-
-    def _query(self, sql: str) -> pa.Table:
-        _check_unicode(sql)
-        try:
-            # First, because it does no more than parse.
-            self._refuse_functions(sql)
-            statements = self._connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise QueryError(_ONE_SELECT)
-            # Cursors read independently: of two threads on one connection either might get the other's rows.
-            with self._connection.cursor() as cursor:
-                return cursor.execute(statements[0]).to_arrow_table()
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
-
-    def _refuse_functions(self, sql: str) -> None:
-        with self._connection.cursor() as cursor:
-            [text] = cursor.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchone() or [""]
-        parsed = json.loads(text)
-        if parsed["error"]:
-            if parsed["error_type"] == "not implemented":
-                raise QueryError(_ONE_SELECT)
-            before = sql[: int(parsed.get("position") or 0)]
-            line, column = before.count("\n"), len(before.rpartition("\n")[2])
-            raise QueryError(f"{parsed['error_message']}{_pointed_at(sql, line, column)}")
-        for name in _functions_for_tables(parsed):
-            if name not in _ROW_MAKERS and not name.startswith("duckdb_"):
-                raise QueryError(
-                    f"the function {name} cannot stand for a table here; ask the warehouse's tables: {_listed(self)}"
-                )
-
-    def _select(self, sql: str, object_id: str) -> pa.Table:
-        _check_unicode(object_id)
-        named = {"object_id": object_id} if "{object_id}" in sql else {}
-        with self._connection.cursor() as cursor:
-            return cursor.execute(sql.format(object_id="$object_id"), named).to_arrow_table()
-
-    def _columns_of(self, table: str) -> set[str]:
-        return {str(row[0]) for row in self._connection.execute(f"DESCRIBE {table}").fetchall()}
-
-    def close(self) -> None:  # noqa: D102
-        self._connection.close()
+def known_surveys(tables: Collection[str]) -> list[Survey]:
+    """The surveys that have a table of alerts among these."""
+    return [one for name, one in SURVEYS.items() if f"{name}_alerts" in tables]
 
 
-def _functions_for_tables(parsed: Any) -> Iterator[str]:
-    """Names of the functions that stand in place of a table anywhere in a statement that DuckDB has parsed."""
-    waiting = [parsed]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if one.get("type") == "TABLE_FUNCTION":
-                yield str(one["function"]["function_name"]).lower()
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-
-
-def _check_unicode(text: str) -> None:
+def check_unicode(text: str) -> None:
+    """Refuse a text that has no bytes. Raises ``QueryError``."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise QueryError(f"{text[:60]!r} is no Unicode text") from error
-
-
-def _listed(opened: Warehouse) -> str:
-    return ", ".join(opened.tables)
-
-
-class BigQueryWarehouse(Warehouse):
-    """A warehouse in a BigQuery dataset. Table names without a dataset are of this one."""
-
-    dialect = "bigquery"
-
-    def __init__(self, project: str, dataset: str) -> None:
-        self._dataset = bigquery.DatasetReference(project, dataset)
-        uri = f"bigquery://{project}/{dataset}"
-        try:
-            self._client = bigquery.Client(project=project)
-            # Whoever does not answer at once is not there: the client alone would try for ten minutes.
-            listed = self._client.list_tables(self._dataset, timeout=ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(ANSWER_SECS))
-            self.tables = sorted(item.table_id for item in listed)
-        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-            raise QueryError(f"{uri} cannot be opened: {why(error)}") from error
-
-    def _query(self, sql: str) -> pa.Table:
-        _check_unicode(sql)
-        # Whoever may only read needs no more rights than that; here only the form is checked.
-        if not re.match(r"\s*(SELECT|WITH)\b", sql, re.IGNORECASE):
-            raise QueryError(_ONE_SELECT)
-        # Behind a semicolon anything may follow.
-        if ";" in _BIGQUERY_TEXT.sub(" ", sql).rstrip("; \t\r\n"):
-            raise QueryError(_ONE_SELECT)
-        return self._ask(sql, [])
-
-    def _select(self, sql: str, object_id: str) -> pa.Table:
-        _check_unicode(object_id)
-        parameter = bigquery.ScalarQueryParameter("object_id", "STRING", object_id)
-        return self._ask(sql.format(object_id="@object_id"), [parameter] if "{object_id}" in sql else [])
-
-    def _ask(self, sql: str, parameters: list[bigquery.ScalarQueryParameter]) -> pa.Table:
-        settings = bigquery.QueryJobConfig(query_parameters=parameters, default_dataset=self._dataset)
-        try:
-            return self._client.query(sql, job_config=settings).result().to_arrow(create_bqstorage_client=False)
-        except GoogleAPICallError as error:
-            raise QueryError(str(error.message)) from error
-
-    def _columns_of(self, table: str) -> set[str]:
-        try:
-            return {field.name for field in self._client.get_table(self._dataset.table(table)).schema}
-        except GoogleAPICallError as error:
-            raise QueryError(str(error.message)) from error
-
-    def close(self) -> None:  # noqa: D102
-        self._client.close()
-
-
-def _place_in(message: str) -> tuple[int, int]:
-    """Line and column, from 0, that a message of BigQuery names (``at [1:8]``); a line of -1 where it names none."""
-    place = re.search(r"at \[(\d+):(\d+)\]", message)
-    return (int(place[1]) - 1, int(place[2]) - 1) if place else (-1, 0)
-
-
-def _pointed_at(sql: str, line: int, column: int) -> str:
-    """That line of the SQL, and a caret below the place; nothing where there is no such line."""
-    lines = sql.splitlines()
-    return f"\n\n{lines[line]}\n{' ' * column}^" if 0 <= line < len(lines) else ""
-
-
-def open(uri: str = "./warehouse") -> Warehouse:  # noqa: A001 - read as warehouse.open
-    """The warehouse in a folder, or ``bigquery://PROJECT/DATASET``. Raises ``QueryError`` when there is none."""
-    if uri.startswith("bigquery://"):
-        project, _, dataset = uri.removeprefix("bigquery://").partition("/")
-        if not project or not dataset or "/" in dataset:
-            raise QueryError(f"{uri} is not of the form bigquery://PROJECT/DATASET")
-        return BigQueryWarehouse(project, dataset)
-    try:
-        return LocalWarehouse(uri)
-    except (FileNotFoundError, duckdb.Error) as error:
-        raise QueryError(str(error)) from error

@@ -13,8 +13,8 @@ from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
 from broker import warehouse as warehouses
 from broker.alert_key import AlertKey, alert_key, is_stored
+from warehouses import QueryError, Warehouse
 from warehouses.history import surveys_in, unique_rows
-from warehouses.warehouse import QueryError, Warehouse
 
 Packet = Mapping[str, Any]
 

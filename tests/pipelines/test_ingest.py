@@ -26,10 +26,9 @@ from simulation import simulate_packets
 from tests.alerts.making import tar_of
 from tests.nights import ask, rows, run, simulated, truth
 from transforms import read, write_parquet
-from transforms.elements import Unit
 from transforms.files import open_file
 from transforms.read import split_unit
-from warehouses.folder.claims import run_folder
+from warehouses.units import Unit
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +162,7 @@ def test_a_second_run_over_the_same_inputs_is_refused_and_one_over_others_is_not
     warehouse = tmp_path / "warehouse"
     options = parse(["--input", str(archive), "--warehouse", str(warehouse)])
     first = Job.from_options(options)
-    with run_folder(first):
+    with first.warehouse.claim(first.run_id, first.claims):
         assert run(warehouse, archive, other) == 1
         said = capsys.readouterr().err
         assert f"run {first.run_id} is writing {archive} into {warehouse} now; wait for its end" in said

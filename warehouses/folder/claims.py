@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
-from pipelines.job import Job
 from warehouses.folder.locks import locked
 from warehouses.folder.parquet_files import LOCKS, TEMPORARY
 
@@ -19,54 +18,51 @@ class InputsTaken(RuntimeError):
 
 
 @contextlib.contextmanager
-def run_folder(job: Job) -> Iterator[None]:
+def claim(folder: str, run_id: str, inputs: Collection[str]) -> Iterator[None]:
     """Hold the run's temporary folder and its inputs while the body works, and let go of them; those of killed runs go first.
 
-    Only a local folder knows who lives: a run holds a lock, which the system lets go of when the run is killed.
+    Only a folder of this machine knows who lives: a run holds a lock, which the system lets go of when the run is killed.
     Raises ``InputsTaken``.
     """
-    if job.folder is None or "://" in job.folder:
-        yield
-        return
-    place = Path(job.folder, TEMPORARY)
+    place = Path(folder, TEMPORARY)
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
         # Of two runs that begin at the same time, the second sees what the first has claimed.
-        with locked(Path(job.folder, LOCKS, "begin"), wait=True):
-            _sweep(place, job)
-            file = held.enter_context(locked(place / f"{job.run_id}.lock"))
+        with locked(Path(folder, LOCKS, "begin"), wait=True):
+            _sweep(place, folder, inputs)
+            file = held.enter_context(locked(place / f"{run_id}.lock"))
             if file is not None:
-                _claim(file, job)
+                _note(file, inputs)
         try:
             yield
         finally:
-            _remove(place, job.run_id)
+            _remove(place, run_id)
 
 
-def _sweep(place: Path, job: Job) -> None:
+def _sweep(place: Path, folder: str, inputs: Collection[str]) -> None:
     """Clear away what killed runs have left; refuse to begin where one that lives has our inputs."""
     for lock in place.glob("*.lock"):
         with locked(lock) as held:
             if held:
                 _remove(place, lock.stem)
             else:
-                _check(lock, job)
+                _check(lock, folder, inputs)
 
 
-def _claim(file: IO[str], job: Job) -> None:
-    file.write(json.dumps(sorted(job.claims)))
+def _note(file: IO[str], inputs: Collection[str]) -> None:
+    file.write(json.dumps(sorted(inputs)))
     file.flush()
 
 
-def _check(lock: Path, job: Job) -> None:
+def _check(lock: Path, folder: str, inputs: Collection[str]) -> None:
     try:
         theirs: Collection[str] = json.loads(lock.read_text())
     except (OSError, ValueError):  # it has just ended
         return
-    if both := sorted(job.claims.intersection(theirs)):
+    if both := sorted(set(inputs).intersection(theirs)):
         more = f" and {len(both) - 1:,} more" if len(both) > 1 else ""
         raise InputsTaken(
-            f"run {lock.stem} is writing {both[0]}{more} into {job.folder} now; wait for its end, or give another --warehouse"
+            f"run {lock.stem} is writing {both[0]}{more} into {folder} now; wait for its end, or give another --warehouse"
         )
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
-from transforms.elements import Unit, WrittenFile, unit_key
-from transforms.files import create_file, delete, files_below, open_file, printable, rename, write_file
+from warehouses.folder.files import create_file, delete, exists, files_below, is_remote, open_file, rename, write_file
 from warehouses.folder.locks import locked
 from warehouses.folder.parquet_files import INPUTS, LOCKS, PART_ROWS, TEMPORARY, open_parquet
+from warehouses.units import Unit, WrittenFile, printable, unit_key
 
 
 def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile]) -> int:
@@ -35,7 +34,7 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
 
 
 def _alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
-    if "://" in warehouse:
+    if is_remote(warehouse):
         return contextlib.nullcontext()
     return locked(Path(warehouse, LOCKS, "commit"), wait=True)
 
@@ -63,7 +62,7 @@ def _only_add(written: Iterable[WrittenFile]) -> int:
     for part in (some for files in folders.values() for some in _in_parts(files)):
         rows += sum(file.rows for file in part)
         # A runner that tries a commit again may find it done, wholly or in part.
-        if not FileSystems.exists(part[0].final):
+        if not exists(part[0].final):
             joined = _join(part)
             rename([(joined.temporary, joined.final)])
             delete(file.temporary for file in part[1:])

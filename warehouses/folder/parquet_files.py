@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from schemas import Table
 from schemas.tables import CUTOUTS
-from transforms.elements import WrittenFile
-from transforms.files import create_file
+from warehouses.folder.files import create_file
+from warehouses.units import WrittenFile
 
 TEMPORARY = "_tmp"
 INPUTS = "_inputs"

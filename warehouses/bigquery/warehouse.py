@@ -1,0 +1,199 @@
+"""A warehouse in a dataset of BigQuery. Table names without a dataset are of this one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+from requests.exceptions import RequestException
+
+from alerts.rows import json_rows
+from alerts.surveys import Survey
+from schemas import Table
+from schemas.views import unique_alerts_sql
+from warehouses.answers import Answer
+from warehouses.bigquery.tables import prepare
+from warehouses.errors import QueryError
+from warehouses.reachable import ANSWER_SECS, why
+from warehouses.sql import ONE_SELECT, pointed_at, without_texts
+from warehouses.warehouse import ROWS_AT_ONCE, Warehouse, check_unicode, known_surveys
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_REQUEST_ROWS = 500
+"""Rows of one insertAll request, as BigQuery advises."""
+_TYPES = {bool: "BOOL", int: "INT64", float: "FLOAT64", str: "STRING", bytes: "BYTES", date: "DATE", type(None): "STRING"}
+
+
+class BigQueryWarehouse(Warehouse):
+    """The tables of a dataset, which ``prepare`` makes."""
+
+    dialect = "bigquery"
+    replaces = False
+    write_methods = ("file_loads", "streaming_inserts")
+
+    def __init__(self, uri: str, project: str, dataset: str) -> None:
+        super().__init__(uri)
+        self.project, self.dataset = project, dataset
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BigQueryWarehouse, (self.uri, self.project, self.dataset)
+
+    @property
+    def _reference(self) -> bigquery.DatasetReference:
+        return bigquery.DatasetReference(self.project, self.dataset)
+
+    @functools.cached_property
+    def _client(self) -> bigquery.Client:
+        with self._opening():
+            return bigquery.Client(project=self.project)
+
+    @contextlib.contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            yield
+        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+            raise QueryError(f"{self.uri} cannot be opened: {why(error)}") from error
+
+    def holds_tables(self) -> bool:
+        """See ``Warehouse``."""
+        return bool(self._listed)
+
+    @functools.cached_property
+    def _listed(self) -> list[str]:
+        with self._opening():
+            # Whoever does not answer at once is not there: the client alone would try for ten minutes.
+            retry = DEFAULT_RETRY.with_timeout(ANSWER_SECS)
+            listed = self._client.list_tables(self._reference, timeout=ANSWER_SECS, retry=retry)
+            return sorted(item.table_id for item in listed)
+
+    @property
+    def tables(self) -> list[str]:
+        """See ``Warehouse``."""
+        found = self._listed
+        if not found:
+            raise QueryError(f"{self.uri} holds no tables; fill it with: broker ingest --input ... --warehouse {self.uri}")
+        return found
+
+    @property
+    def surveys(self) -> list[Survey]:
+        """Those that have tables, with rows or without."""
+        return known_surveys(self.tables)
+
+    def columns_of(self, table: str) -> set[str]:
+        """See ``Warehouse``."""
+        return {field.name for field in self._described(table).schema}
+
+    def _described(self, table: str) -> bigquery.Table:
+        try:
+            return self._client.get_table(self._reference.table(table))
+        except GoogleAPICallError as error:
+            raise QueryError(str(error.message)) from error
+
+    def read(self, sql: str, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
+        """See ``Warehouse``."""
+        check_unicode(sql)
+        # Whoever may only read needs no more rights than that; here only the form is checked.
+        if not re.match(r"\s*(SELECT|WITH)\b", sql, re.IGNORECASE):
+            raise QueryError(ONE_SELECT)
+        # Behind a semicolon anything may follow.
+        if ";" in without_texts(sql).rstrip("; \t\r\n"):
+            raise QueryError(ONE_SELECT)
+        return self._answer(sql, [], rows_at_once)
+
+    def ask(self, sql: str, values: Mapping[str, Any] | None = None, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
+        """See ``Warehouse``."""
+        parameters = []
+        for name, value in (values or {}).items():
+            if f"{{{name}}}" in sql:
+                check_unicode(str(value))
+                parameters.append(bigquery.ScalarQueryParameter(name, _TYPES[type(value)], value))
+                sql = sql.replace(f"{{{name}}}", f"@{name}")
+        return self._answer(sql, parameters, rows_at_once)
+
+    def _answer(self, sql: str, parameters: list[bigquery.ScalarQueryParameter], rows_at_once: int) -> Answer:
+        settings = bigquery.QueryJobConfig(query_parameters=parameters, default_dataset=self._reference)
+        with self._asking(sql):
+            rows = self._client.query(sql, job_config=settings).result(page_size=rows_at_once)
+            # The Storage Read API would need rights of its own. It gives the columns of an answer without rows, too.
+            batches = rows.to_arrow_iterable()
+            first = next(batches, None)
+            schema = first.schema if first is not None else rows.to_arrow(create_bqstorage_client=False).schema
+        return Answer(schema, self._batches(sql, first, batches))
+
+    def _batches(self, sql: str, first: pa.RecordBatch | None, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        if first is not None:
+            yield first
+        with self._asking(sql):
+            yield from others
+
+    @contextlib.contextmanager
+    def _asking(self, sql: str) -> Iterator[None]:
+        try:
+            yield
+        except GoogleAPICallError as error:
+            message = str(error.message)
+            place = re.search(r"at \[(\d+):(\d+)\]", message)
+            pointed = pointed_at(sql, int(place[1]) - 1, int(place[2]) - 1) if place else ""
+            raise QueryError(f"{message}{pointed}") from error
+        except (GoogleAuthError, RequestException) as error:
+            raise QueryError(f"{self.uri} cannot be read: {why(error)}") from error
+
+    def shown_otherwise(self, survey: str) -> bool:
+        """See ``Warehouse``."""
+        view = f"{survey}_alerts_unique"
+        if view not in self.tables:
+            raise QueryError(f"{self.uri} has no view {view}; the next broker ingest into it makes one")
+        table = f"`{self.project}.{self.dataset}.{survey}_alerts`"
+        return bool(self._described(view).view_query != unique_alerts_sql(table, "bigquery"))
+
+    def engine(self) -> sa.Engine:
+        """See ``Warehouse``."""
+        from warehouses.bigquery.engine import engine_of  # noqa: PLC0415 - SQLAlchemy takes half a second
+
+        return engine_of(self.uri, self.project, self.dataset)
+
+    def close(self) -> None:  # noqa: D102
+        client = self.__dict__.pop("_client", None)
+        self.__dict__.pop("_listed", None)
+        if client is not None:
+            client.close()
+
+    def check_writable(self) -> None:
+        """Nothing yet: ``prepare`` tells."""
+
+    def prepare(self, surveys: Sequence[str]) -> None:
+        """See ``Warehouse``. Makes the dataset, tables and views that are missing, and adds columns that tables lack."""
+        with bigquery.Client(project=self.project) as client:
+            prepare(client, self.dataset, surveys)
+
+    def add(self, table: Table, rows: pa.RecordBatch, run_id: str) -> None:
+        """See ``Warehouse``. Raises ``RuntimeError`` where BigQuery refuses them."""
+        with bigquery.Client(project=self.project) as client:
+            for begin in range(0, rows.num_rows, _REQUEST_ROWS):
+                some = json_rows(rows.slice(begin, _REQUEST_ROWS))
+                if errors := client.insert_rows_json(f"{self.project}.{self.dataset}.{table.name}", some):
+                    raise RuntimeError(f"BigQuery refuses rows for {table.name}: {errors}")
+
+    def claim(self, run_id: str, inputs: Collection[str]) -> contextlib.AbstractContextManager[None]:
+        """Nothing: no run replaces rows of another."""
+        return contextlib.nullcontext()
+
+    def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
+        """None: no run replaces rows of another."""
+        return []
+
+    @property
+    def when_interrupted(self) -> str:
+        """See ``Warehouse``."""
+        return "what BigQuery has taken stays there; run the same command again, the views show copies once"

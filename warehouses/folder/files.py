@@ -1,0 +1,123 @@
+"""The files of a warehouse's folder, on this machine or in a bucket (``gs://``), by the same few words."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import google.auth
+import pyarrow as pa
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError
+
+if TYPE_CHECKING:
+    from gcsfs.core import GCSFileSystem
+
+_BUCKET = "gs://"
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file, and its size in bytes."""
+
+    uri: str
+    size_bytes: int
+
+
+def is_remote(folder: str) -> bool:
+    """Whether a folder is in a bucket."""
+    return folder.startswith(_BUCKET)
+
+
+def bucket_files() -> GCSFileSystem:
+    """Cloud Storage as this machine's account sees it, or as everybody does where there is none; one for a process."""
+    return _bucket_files(os.environ.get("STORAGE_EMULATOR_HOST"), os.getpid())
+
+
+@functools.lru_cache(maxsize=4)
+def _bucket_files(host: str | None, process: int) -> GCSFileSystem:
+    # Not gcsfs.GCSFileSystem: that one asks an API of its own, over gRPC, which kind of bucket it has before it.
+    from gcsfs.core import GCSFileSystem  # noqa: PLC0415 - half a second, and only where there is a bucket
+
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    except DefaultCredentialsError:
+        credentials = None
+    token = "anon" if credentials is None or isinstance(credentials, AnonymousCredentials) else credentials
+    # Other processes write there too: what was listed a second ago says nothing.
+    return GCSFileSystem(token=token, use_listings_cache=False, skip_instance_cache=True)
+
+
+def open_file(uri: str) -> BinaryIO:
+    """The bytes of a file."""
+    if is_remote(uri):
+        return cast(BinaryIO, bucket_files().open(uri, "rb"))
+    return open(uri, "rb")
+
+
+def create_file(uri: str) -> BinaryIO:
+    """A new file to write, its folders made where they are missing."""
+    if is_remote(uri):
+        return cast(BinaryIO, bucket_files().open(uri, "wb"))
+    # Arrow writes to its own files without copying, a quarter of what stamps cost.
+    os.makedirs(os.path.dirname(uri), exist_ok=True)
+    return cast(BinaryIO, pa.OSFile(uri, "wb"))
+
+
+def write_file(uri: str, data: bytes, temporary: str) -> None:
+    """Write a small file so that nobody sees it half written: under ``temporary``, then renamed."""
+    with create_file(temporary) as file:
+        file.write(data)
+    rename([(temporary, uri)])
+
+
+def exists(uri: str) -> bool:
+    """Whether there is such a file."""
+    return bool(bucket_files().exists(uri)) if is_remote(uri) else os.path.exists(uri)
+
+
+def rename(pairs: Sequence[tuple[str, str]]) -> None:
+    """Move files to their new places, replacing what is there."""
+    remote = [pair for pair in pairs if is_remote(pair[0])]
+    if remote:
+        sources, targets = (list(side) for side in zip(*remote, strict=True))
+        # A bucket knows no renaming of many: a copy within it, and the old ones go when all the new ones are there.
+        bucket_files().copy(sources, targets)
+        delete(sources)
+    for source, target in pairs:
+        if not is_remote(source):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(source, target)
+
+
+def delete(uris: Iterable[str]) -> None:
+    """Delete files; one that is gone already is no error, another job may have tidied up too."""
+    remote = []
+    for uri in uris:
+        if is_remote(uri):
+            remote.append(uri)
+        elif os.path.exists(uri):
+            os.remove(uri)
+    if remote:
+        try:
+            bucket_files().rm(remote)
+        except FileNotFoundError:
+            for uri in remote:
+                if exists(uri):
+                    bucket_files().rm_file(uri)
+
+
+def files_below(folder: str) -> list[StoredFile]:
+    """All files of a folder and of the folders in it, in order of their names."""
+    if is_remote(folder):
+        found = bucket_files().find(folder, detail=True)
+        return sorted(
+            (StoredFile(f"{_BUCKET}{name}", int(about["size"])) for name, about in found.items()), key=lambda one: one.uri
+        )
+    # Not by a glob: the folder's own name may hold brackets.
+    paths = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    return [StoredFile(path, os.path.getsize(path)) for path in sorted(paths)]
