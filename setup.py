@@ -41,6 +41,7 @@ setup(
         "duckdb>=1.4",
         "duckdb-engine>=0.17",
         "fastavro>=1.10",
+        "gcsfs>=2025.2",
         "google-cloud-bigquery>=3.30",
         "google-cloud-pubsub>=2.20",
         "indexed_gzip>=1.9",

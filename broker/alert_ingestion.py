@@ -22,7 +22,6 @@ from pipelines.job import Job
 from pipelines.options import parse
 from pipelines.status import DONE
 from pipelines.summary import Summary
-from transforms.write_tables import BIGQUERY
 
 WAREHOUSE, TEMP_LOCATION = "PITT_BROKER_WAREHOUSE", "PITT_BROKER_TEMP_LOCATION"
 

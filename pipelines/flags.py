@@ -11,6 +11,7 @@ from alerts.catalogs.cds.client import DEADLINE_SECS
 from alerts.catalogs.cds.client import URL as CROSSMATCH_URL
 from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
+from warehouses.places import FORMS
 
 WRITE_METHODS = ("file_loads", "streaming_inserts")
 
@@ -156,7 +157,7 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
         "--warehouse",
         default="./warehouse",
         metavar="URI",
-        help="a folder, gs://bucket/folder, or bigquery://PROJECT/DATASET (default ./warehouse)",
+        help=FORMS,
     )
     group.add_argument(
         "--write_method",

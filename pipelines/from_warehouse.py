@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
+import warehouses
 from pipelines import logs
 from pipelines.job import Job
 from pipelines.options import OptionsError
 from pipelines.status import FAILED, INTERRUPTED, WRONG_OPTIONS
-from transforms.write_tables import BIGQUERY
-from warehouses.folder.views import tables
+from warehouses import QueryError, Warehouse
 from warehouses.reachable import told
 
 
@@ -37,13 +36,15 @@ def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]])
             job.clean_up()
 
 
-def check_warehouse(warehouse: str, who: str, what: str, holds: Callable[[str], bool]) -> None:
-    """Refuse a folder none of whose tables is one that is needed, before anybody makes it. Raises ``OptionsError``."""
-    if warehouse.startswith(BIGQUERY):
-        return
-    if "://" in warehouse:
-        raise OptionsError(f"--warehouse {warehouse} cannot be asked; {who} reads a folder of this machine, or BigQuery")
-    if not os.path.isdir(warehouse) or not any(map(holds, tables(warehouse))):
-        raise OptionsError(
-            f"--warehouse {warehouse} holds no {what}; fill it with: broker ingest --input ... --warehouse {warehouse}"
-        )
+def check_warehouse(uri: str, what: str, holds: Callable[[Warehouse], bool]) -> None:
+    """Refuse a place that holds nothing of what is needed, before anybody makes it.
+
+    Raises ``OptionsError``, and ``QueryError`` where nobody answers.
+    """
+    try:
+        warehouse = warehouses.at(uri)
+    except QueryError as error:
+        raise OptionsError(f"--warehouse {error}") from error
+    with warehouse:
+        if not holds(warehouse):
+            raise OptionsError(f"--warehouse {uri} holds no {what}; fill it with: broker ingest --input ... --warehouse {uri}")

@@ -26,7 +26,6 @@ from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
 from transforms.read import DEAD_LETTERS
 from transforms.write_tables import WriteTables
-from warehouses.folder.claims import run_folder
 from warehouses.reachable import told
 
 _LOG = logging.getLogger(__name__)
@@ -84,15 +83,13 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _interrupted(job: Job) -> str:
-    if job.folder is None:
-        return "interrupted; what BigQuery has taken stays there; run the same command again, the views show copies once"
-    return f"interrupted; {job.folder} holds each input as before or as now, none half; run the same command again for the rest"
+    return f"interrupted; {job.warehouse.when_interrupted}"
 
 
 def run_job(job: Job, options: PipelineOptions) -> int:
     """Run the pipeline of ``job``, write its account and print it; gives the exit status."""
     if _goes_on_alone(job, options):
-        job.write.prepare()
+        job.warehouse.prepare(job.sink.surveys)
         result = start(job, options)
         print(f"run {job.run_id} " + (f"is Dataflow job {result.job_id()}" if result.has_job else "was made a template"))
         return DONE
@@ -127,7 +124,7 @@ def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
         if not getattr(options.view_as(GoogleCloudOptions), name):
             raise OptionsError(f"--{name} is missing, which --runner DataflowRunner needs")
     broker = options.view_as(BrokerOptions)
-    places = [("warehouse", job.warehouse, "put it on gs://")]
+    places = [("warehouse", job.warehouse.uri, "put it on gs://")]
     places += [("input", uri, "put it on gs://") for uri in broker.input or []]
     specs = job.crossmatch.settings.specs if job.crossmatch else ()
     places += [("crossmatch", spec.target, "put it on gs://") for spec in specs if not spec.remote]
@@ -157,9 +154,9 @@ def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summar
 
 def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Job], None] = ingest) -> PipelineResult:
     """Run the pipeline that ``build`` makes of ``job``, and wait for its end."""
-    _LOG.info("the run begins", extra={"warehouse": job.warehouse, "inputs": job.inputs})
-    job.write.prepare()
-    with run_folder(job), progress_line(job):
+    _LOG.info("the run begins", extra={"warehouse": job.warehouse.uri, "inputs": job.inputs})
+    job.warehouse.prepare(job.sink.surveys)
+    with job.warehouse.claim(job.run_id, job.claims), progress_line(job):
         result = start(job, options, build)
         wait(result, job)
     return result

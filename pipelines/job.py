@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+import warehouses
 from alerts.avro.layout import Projection
 from alerts.catalogs.open import CatalogSettings
 from alerts.errors import UnknownSurvey
@@ -22,10 +23,11 @@ from pipelines.options import OptionsError
 from pipelines.runner import is_local, set_runner
 from pipelines.sinks import sink_settings
 from transforms.crossmatch import CrossMatch
-from transforms.elements import Unit
 from transforms.ends import Sink, Source
 from transforms.together import AtTheEnd, EverySecs
-from transforms.write_tables import BIGQUERY, SinkSettings, sink_of
+from transforms.write_tables import SinkSettings, sink_of
+from warehouses import Warehouse
+from warehouses.units import Unit
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,9 @@ class Job:
         return sink_of(self.sink.of_matches)
 
     @property
-    def warehouse(self) -> str:
-        """A folder, ``gs://bucket/folder`` or ``bigquery://PROJECT/DATASET``."""
-        return self.sink.warehouse
-
-    @property
-    def folder(self) -> str | None:
-        """The warehouse's folder, local or gs://; None where it is BigQuery."""
-        return None if self.warehouse.startswith(BIGQUERY) else self.warehouse
+    def warehouse(self) -> Warehouse:
+        """Where it writes, as it is now: what one of these has seen of it, it keeps."""
+        return warehouses.at(self.sink.warehouse)
 
     @property
     def claims(self) -> set[str]:

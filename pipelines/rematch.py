@@ -28,7 +28,7 @@ from transforms.crossmatch import CrossMatch
 from transforms.metrics import totals
 from transforms.read_positions import ReadPositions
 from transforms.write_tables import WriteTables
-from warehouses.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted, open_unmatched
+from warehouses.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted
 
 _ABOUT = (
     "Ask catalogs about alerts that are in a warehouse. Without --crossmatch: again what failed. "
@@ -74,11 +74,11 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Round]]:
     first, last = nights(rematch.night)
     if rematch.again and not broker.crossmatch:
         raise OptionsError("--again is given without --crossmatch; say which catalogs to ask again")
-    check_warehouse(broker.warehouse, "a rematch", "alerts", lambda name: name.endswith("_alerts"))
+    check_warehouse(broker.warehouse, "alerts", lambda warehouse: warehouse.holds_tables() and bool(warehouse.surveys))
     job = Job.to_rematch(options)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a rematch runs on this machine, which reads the warehouse; leave it out")
-    unmatched = open_unmatched(job)
+    unmatched = Unmatched(job.sink.warehouse)
     if job.crossmatch is not None:
         which = ALL if rematch.again else UNANSWERED
         wanted = unmatched.wanted(job.crossmatch.settings.specs, first, last, which, job.survey)
@@ -157,7 +157,7 @@ def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
     for number, one in enumerate(rounds):
         # Each is counted by itself, and opens its own catalogs.
         run_id = f"{job.run_id}-{number + 1}" if number else job.run_id
-        last = open_unmatched(job).last_asked_at()
+        last = Unmatched(job.sink.warehouse).last_asked_at()
         crossmatch = replace(one.crossmatch, settings=replace(one.crossmatch.settings, run_id=run_id, newer_than=last))
         with logs.of_run(run_id):
             said = _ask(job, crossmatch, one.wanted, options) or said
@@ -172,7 +172,7 @@ def _ask(job: Job, crossmatch: CrossMatch, wanted: list[Wanted], options: Pipeli
         return False
 
     def build(pipeline: beam.Pipeline, job: Job) -> None:
-        positions = pipeline | "Read" >> ReadPositions(wanted, open_unmatched(job))
+        positions = pipeline | "Read" >> ReadPositions(wanted, Unmatched(job.sink.warehouse))
         matches = positions | "CrossMatch" >> crossmatch
         _ = {"matches": matches} | "WriteMatches" >> WriteTables(job.write_matches, job.run_id)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.dead_letters import REPLAYED
@@ -24,9 +25,9 @@ from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.job import Job
 from pipelines.options import OptionsError, help_text, parse
 from pipelines.status import DONE
-from transforms.elements import STREAM, Unit
+from schemas.tables import DEAD_LETTERS
 from transforms.read_letters import ReadLetters, SavedLetter
-from warehouses.letters import Letters, open_letters
+from warehouses.units import STREAM, Unit
 
 _ABOUT = "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history."
 _EXAMPLES = (
@@ -57,7 +58,6 @@ def _from_argv(argv: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class _Plan:
-    warehouse: Letters
     packets: list[SavedLetter]
     refused: list[str]
     """Sources of rows that BigQuery refused: they are no packets."""
@@ -67,15 +67,14 @@ class _Plan:
 def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
     """The letters to replay, and the job that does it. Raises ``OptionsError``."""
     replay = options.view_as(ReplayOptions)
-    check_warehouse(options.view_as(BrokerOptions).warehouse, "a replay", "tables", lambda _: True)
+    check_warehouse(options.view_as(BrokerOptions).warehouse, "tables", lambda warehouse: warehouse.holds_tables())
     job = Job.to_replay(options)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a replay runs on this machine, which has read the letters; leave it out")
-    warehouse = open_letters(job)
-    rows = warehouse.read(replay.stage, replay.max_letters)
+    with job.warehouse as warehouse:
+        rows = warehouse.open_letters(replay.stage, replay.max_letters)
     saved = [_saved(row) for row in rows if row["payload"] is not None]
     return _Plan(
-        warehouse,
         packets=[one for one in saved if one.stage != "write"],
         refused=[one.source for one in saved if one.stage == "write"],
         without_payload=[row["source"] for row in rows if row["payload"] is None],
@@ -99,9 +98,11 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
     job = job.reading(read, len(packets), (unit,) if unit else ())
     status, counts = ingest.run_counted(job, options)
     if counts.records_read == counts.alerts + counts.letters:
-        failed_again = letters.warehouse.failed_in(job.run_id)
+        with job.warehouse as warehouse:
+            failed_again = warehouse.letters_of(job.run_id)
         passed = [one for one in packets if one.letter not in failed_again]
-        letters.warehouse.add(_marks(passed, job.run_id))
+        marks = pa.RecordBatch.from_pylist(_marks(passed, job.run_id), schema=DEAD_LETTERS.arrow_schema)
+        job.warehouse.add(DEAD_LETTERS, marks, job.run_id)
         print(f"replayed {len(packets):,} dead letters: {len(passed):,} passed, {len(packets) - len(passed):,} failed again")
     return status
 

@@ -6,16 +6,11 @@ from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
-from google.cloud import bigquery
 
 from alerts.json_text import to_json
-from alerts.rows import json_rows
 from pipelines.job import Job
 from pipelines.summary import Summary
 from schemas.tables import RUNS
-from transforms.files import create_file, rename
-from transforms.write_tables import dataset_of
-from warehouses.folder.parquet_files import TEMPORARY, open_parquet
 
 
 def write_run(job: Job, summary: Summary, failed: bool) -> None:
@@ -36,18 +31,4 @@ def write_run(job: Job, summary: Summary, failed: bool) -> None:
         "counts": to_json(summary.details),
     }
     rows = pa.RecordBatch.from_pylist([row], schema=RUNS.arrow_schema)
-    if job.folder is None:
-        insert_run(*dataset_of(job.warehouse), rows)
-        return
-    temporary = f"{job.folder}/{TEMPORARY}/{job.run_id}.parquet"
-    with create_file(temporary) as file, open_parquet(file, RUNS.arrow_schema) as writer:
-        writer.write_batch(rows)
-    rename([(temporary, f"{job.folder}/runs/{job.run_id}.parquet")])
-
-
-def insert_run(project: str, dataset: str, rows: pa.RecordBatch) -> None:
-    """Add a row to the ``runs`` table of a BigQuery dataset. Raises ``RuntimeError`` where BigQuery refuses it."""
-    with bigquery.Client(project=project) as client:
-        errors = client.insert_rows_json(f"{project}.{dataset}.{RUNS.name}", json_rows(rows))
-    if errors:
-        raise RuntimeError(f"BigQuery refuses the row for the runs table: {errors}")
+    job.warehouse.add(RUNS, rows, job.run_id)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+import warehouses
 from alerts.avro.layout import Projection
 from alerts.surveys import SURVEYS, Survey
 from pipelines.flags import BrokerOptions
 from pipelines.options import OptionsError
-from transforms.elements import Unit
-from transforms.files import absolute
 from transforms.table_rows import tables_of_alerts
 from transforms.write_bigquery import REQUEST_ROWS
-from transforms.write_tables import BIGQUERY, SinkSettings, dataset_of
-from warehouses.folder.parquet_files import TEMPORARY
-from warehouses.reachable import check_reachable
+from transforms.write_tables import SinkSettings
+from warehouses import QueryError, Warehouse
+from warehouses.units import Unit
 
 
 def sink_settings(
@@ -28,12 +23,11 @@ def sink_settings(
     broker = options.view_as(BrokerOptions)
     if broker.load_every_secs <= 0:
         raise OptionsError(f"--load_every_secs is {broker.load_every_secs:g}; give a number of seconds above 0")
-    in_bigquery = broker.warehouse.startswith(BIGQUERY)
-    warehouse = broker.warehouse if in_bigquery else absolute(broker.warehouse).rstrip("/")
+    place = _place(broker.warehouse)
     surveys = (named.name,) if named else tuple(SURVEYS)
     return SinkSettings(
-        warehouse,
-        _method(options, warehouse, stream) if in_bigquery else _folder(broker, warehouse),
+        place.uri,
+        _method(options, place, stream),
         run_id,
         tables_of_alerts(surveys, want),
         surveys,
@@ -44,31 +38,28 @@ def sink_settings(
     )
 
 
-def _method(options: PipelineOptions, warehouse: str, stream: bool) -> str:
-    """How rows go into a dataset."""
+def _place(uri: str) -> Warehouse:
+    """Where rows go, which must take them."""
     try:
-        dataset_of(warehouse)
-    except ValueError as error:
+        place = warehouses.at(uri)
+    except QueryError as error:
         raise OptionsError(f"--warehouse {error}") from error
-    method: str = options.view_as(BrokerOptions).write_method or ("streaming_inserts" if stream else "file_loads")
+    try:
+        place.check_writable()
+    except Exception as error:  # what the service's client raises
+        raise OptionsError(f"--warehouse {place.uri} cannot be written to: {error}") from error
+    return place
+
+
+def _method(options: PipelineOptions, place: Warehouse, stream: bool) -> str:
+    """How rows go there."""
+    chosen: str | None = options.view_as(BrokerOptions).write_method
+    if chosen and chosen not in place.write_methods:
+        raise OptionsError(
+            f"--write_method {chosen} is not for {place.uri}, which is written by {', '.join(place.write_methods)}"
+        )
+    method = chosen or place.write_methods[-1 if stream else 0]
     temp_location = options.view_as(GoogleCloudOptions).temp_location
     if method == "file_loads" and not str(temp_location).startswith("gs://"):
         raise OptionsError("--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load")
     return method
-
-
-def _folder(broker: BrokerOptions, warehouse: str) -> str:
-    """How rows go into a folder, which must take them."""
-    if broker.write_method:
-        raise OptionsError(f"--write_method is for BigQuery; {warehouse} is a folder")
-    try:
-        if "://" in warehouse:
-            check_reachable(warehouse)
-            FileSystems.exists(f"{warehouse}/{TEMPORARY}")
-        else:
-            Path(warehouse).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=warehouse):
-                pass
-    except Exception as error:  # Beam's filesystems raise what the service's client raises
-        raise OptionsError(f"--warehouse {warehouse} cannot be written to: {error}") from error
-    return "parquet"

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from alerts.avro.wire_schemas import check_registry
 from pipelines.flags import BrokerOptions
 from pipelines.options import OptionsError
-from transforms.elements import Unit
 from transforms.ends import Source
 from transforms.files import FoundFile, find_inputs
 from transforms.read import BATCH_PACKETS, ReadPackets, plan_units
 from transforms.read_pubsub import ReadMessages
 from warehouses.reachable import check_reachable
+from warehouses.units import Unit
 
 _PLACES = ("input", "subscription", "topic")
 """The flags that say what to read."""

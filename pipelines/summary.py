@@ -12,8 +12,7 @@ from typing import Any
 
 from pipelines.job import Job
 from transforms import metrics
-from transforms.write_tables import dataset_of
-from warehouses.counts import SurveyCounts, count_bigquery, count_folder
+from warehouses.counts import SurveyCounts
 
 
 @dataclass(frozen=True)
@@ -115,11 +114,9 @@ class Summary:
 
 def count(job: Job, totals: metrics.Totals) -> Summary:
     """The summary of a run that has ended, from its metrics and from the tables it wrote."""
-    if job.folder is None:
-        counts = count_bigquery(*dataset_of(job.warehouse), job.run_id, job.sink.surveys)
-    else:
+    with job.warehouse as written:
         # Of a run that read only some of its inputs, rows of earlier runs stand in the others rightly.
-        counts = count_folder(job.folder, job.run_id, job.sink.units if job.sink.reads_all else ())
+        counts = written.counts(job.run_id, job.sink.units if job.sink.reads_all else ())
     return Summary(
         run_id=job.run_id,
         started_at=job.started_at,

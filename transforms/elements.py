@@ -9,7 +9,7 @@ import pyarrow as pa
 from alerts.avro.inputs import TarSlice
 from alerts.avro.packets import Packet
 from alerts.errors import DeadLetter
-from warehouses.units import STREAM, Unit
+from warehouses.units import Unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,5 @@ class Sink(Protocol):
         Dataflow finds the steps of a job that it updates by their names, so these stay.
         """
 
-    def prepare(self) -> None:
-        """Make what must be there before anything is written."""
-
     def expand(self, inputs: dict[str, beam.PCollection[TableBatch]]) -> beam.PCollection[Any]:
         """Write rows that come from steps of these names; what it gives has come when they are written."""

@@ -19,8 +19,9 @@ from alerts.errors import DeadLetter
 from alerts.surveys import survey
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS
 from transforms import coders  # noqa: F401 - those of the batches
-from transforms.elements import STREAM, AlertBatch, MatchBatch, TableBatch, UnitLetter
+from transforms.elements import AlertBatch, MatchBatch, TableBatch, UnitLetter
 from transforms.notes import name_run, note
+from warehouses.units import STREAM
 
 _LETTERS_AT_ONCE = 256
 _PAYLOAD_BYTES_AT_ONCE = 16 * 2**20

@@ -11,7 +11,6 @@ import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.pvalue import TaggedOutput
-from google.cloud import bigquery
 
 from alerts.errors import DeadLetter
 from alerts.limits import MAX_PAYLOAD_BYTES
@@ -19,10 +18,10 @@ from alerts.rows import json_rows
 from alerts.surveys import SURVEYS
 from alerts.tables import table_named
 from transforms import metrics
-from transforms.elements import STREAM, TableBatch, UnitLetter
+from transforms.elements import TableBatch, UnitLetter
 from transforms.load_files import FileLoads
 from transforms.table_rows import LetterRows
-from warehouses.bigquery.tables import prepare
+from warehouses.units import STREAM
 
 # BigQuery takes requests of 10 MB and 50,000 rows; Beam's estimate of a row's size is on the safe side.
 _REQUEST_BYTES = 9_000_000
@@ -53,8 +52,8 @@ class WriteBigQuery(beam.PTransform):
 
     row_steps: ClassVar[Mapping[str, str]] = {"alerts": "AlertRows", "letters": "LetterRows", "matches": "MatchRows"}
 
-    project: str
-    dataset: str
+    warehouse: str
+    """``bigquery://PROJECT/DATASET``"""
     run_id: str
     method: str
     tables: tuple[str, ...]
@@ -62,11 +61,6 @@ class WriteBigQuery(beam.PTransform):
     load_every_secs: float | None = None
     surveys: tuple[str, ...] = tuple(SURVEYS)
     rows_per_request: int = REQUEST_ROWS
-
-    def prepare(self) -> None:
-        """Make the dataset's tables and views before anything is written."""
-        with bigquery.Client(project=self.project) as client:
-            prepare(client, self.dataset, self.surveys)
 
     def expand(self, inputs: dict[str, beam.PCollection[TableBatch]]) -> beam.PCollection[Any]:
         """Rows by the method that was chosen; what it gives has come when they are written."""
@@ -102,7 +96,8 @@ class WriteBigQuery(beam.PTransform):
 
     def table(self, name: str) -> str:
         """The full name of a table."""
-        return f"{self.project}:{self.dataset}.{name}"
+        project, dataset = self.warehouse.removeprefix("bigquery://").split("/")
+        return f"{project}:{dataset}.{name}"
 
     def rows_of(self, batch: TableBatch) -> Iterator[TableRow]:
         """The rows of a batch as insertAll takes them."""

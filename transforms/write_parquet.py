@@ -15,11 +15,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 from alerts.tables import table_named
 from schemas import Table
 from transforms import metrics
-from transforms.elements import TableBatch, Unit, WrittenFile
+from transforms.elements import TableBatch
 from transforms.notes import name_run
 from transforms.together import AtTheEnd
 from warehouses.folder.commit import commit
 from warehouses.folder.parquet_files import UnitWriter
+from warehouses.units import Unit, WrittenFile
 
 
 @dataclass
@@ -39,9 +40,6 @@ class WriteParquet(beam.PTransform):
     """When files are put in place: gathers them to lists."""
     reads_all: bool = True
     """Whether every unit is read; else only those are replaced of which something was written."""
-
-    def prepare(self) -> None:
-        """Nothing: folders are made as they are needed."""
 
     def expand(self, inputs: dict[str, beam.PCollection[TableBatch]]) -> beam.PCollection[int]:
         """``inputs``: rows of alerts and their cutouts together, in the same order; all else under any other names."""

@@ -10,14 +10,13 @@ import apache_beam as beam
 
 from alerts.avro.layout import EVERYTHING, Projection
 from schemas.tables import CROSSMATCHES
-from transforms.elements import TableBatch, Unit
+from transforms.elements import TableBatch
 from transforms.ends import Sink
 from transforms.table_rows import LetterRows, alert_rows, match_rows
 from transforms.together import AtTheEnd, EverySecs
 from transforms.write_bigquery import REQUEST_ROWS, WriteBigQuery
 from transforms.write_parquet import WriteParquet
-
-BIGQUERY = "bigquery://"
+from warehouses.units import Unit
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def _parquet(settings: SinkSettings) -> Sink:
 
 def _bigquery(settings: SinkSettings) -> Sink:
     return WriteBigQuery(
-        *dataset_of(settings.warehouse),
+        settings.warehouse,
         settings.run_id,
         settings.method,
         settings.tables,
@@ -71,14 +70,6 @@ def _bigquery(settings: SinkSettings) -> Sink:
         settings.surveys,
         settings.rows_per_request,
     )
-
-
-def dataset_of(warehouse: str) -> tuple[str, str]:
-    """Project and dataset of ``bigquery://PROJECT/DATASET``. Raises ``ValueError``."""
-    parts = warehouse.removeprefix(BIGQUERY).split("/")
-    if len(parts) != 2 or not all(parts):
-        raise ValueError(f"{warehouse} is not of the form bigquery://PROJECT/DATASET")
-    return parts[0], parts[1]
 
 
 _SINKS: dict[str, Callable[[SinkSettings], Sink]] = {

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from broker.warehouse import QueryError
 from sqlalchemy import select
 
 from broker import warehouse as warehouses
@@ -17,6 +16,7 @@ from broker.info import info
 from broker.orm import Session, ZTFAlert, ZTFAlertRow
 from broker.pictures import plot_light_curve, plot_stamps
 from broker.pictures.packets import packet_of
+from broker.warehouse import QueryError
 from tests.nights import run, simulated, truth
 from warehouses.result import Result
 

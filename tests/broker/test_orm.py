@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from broker.warehouse import QueryError
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 
@@ -44,6 +43,7 @@ from broker.orm import (
     ZTFAlertRow,
     ZTFCutouts,
 )
+from broker.warehouse import QueryError
 from schemas import Column
 from schemas.tables import CROSSMATCHES
 from tests.compare import assert_row_equals_record

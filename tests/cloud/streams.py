@@ -89,7 +89,7 @@ def run_until(
     for flags, subscription in zip(runs, topic.subscriptions, strict=True):
         options = parse(["--subscription", subscription, *flags])
         job = Job.from_options(options)
-        job.write.prepare()
+        job.warehouse.prepare(job.sink.surveys)
         jobs.append(job)
         results.append(ingest.start(job, options))
     deadline = time.monotonic() + timeout_secs

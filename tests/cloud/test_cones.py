@@ -7,11 +7,11 @@ import json
 
 import numpy as np
 import pyarrow as pa
-from broker.warehouse import ranges_sql
 
 from alerts.json_text import to_json
 from alerts.positions import cone_ranges, separation_arcsec
 from broker import warehouse
+from broker.warehouse import ranges_sql
 from tests.emulators.cloud import Cloud
 from tests.warehouses.test_cones import check_cones, placed_alerts, some_cones
 from warehouses.bigquery.tables import prepare

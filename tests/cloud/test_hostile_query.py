@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from broker.warehouse import QueryError
 
 from broker import warehouse
+from broker.warehouse import QueryError
 from tests.emulators.cloud import Cloud
 from warehouses.bigquery.tables import prepare
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from broker.warehouse import QueryError
 from google.cloud import bigquery
 from sqlalchemy import func, select
 from sqlalchemy.orm import aliased, joinedload, selectinload
@@ -20,6 +19,7 @@ from sqlalchemy.orm import aliased, joinedload, selectinload
 from alerts.rows import json_rows
 from broker import orm
 from broker.orm import CrossMatch, DeadLetter, LSSTAlert, ReadOnly, Run, Session, ZTFAlert, ZTFAlertRow, ZTFCutouts
+from broker.warehouse import QueryError
 from schemas.tables import CROSSMATCHES
 from tests.broker.test_orm import DOCS, answers, columns_of, in_objects, parsed, plain, put, real_packets, snippets
 from tests.conftest import RealData

@@ -12,7 +12,6 @@ import time_machine
 from broker import cli
 from schemas import known_schemas
 from tests.nights import ask, rows, run, simulated, truth
-from warehouses import letters
 
 _NEWEST_ID = 1099
 
@@ -82,7 +81,7 @@ def test_replayed_rows_go_when_their_input_is_ingested_again(
     assert run(warehouse, night) == 0
     # A replay that dies before it has marked the letters, and again.
     with monkeypatch.context() as dying:
-        dying.setattr(letters._LocalLetters, "add", lambda *_: 1 / 0)
+        dying.setattr("pipelines.replay._marks", lambda *_: 1 / 0)
         assert replay(warehouse, *supplied) == 1
     assert replay(warehouse, *supplied) == 0
     for again in (False, True):
@@ -175,7 +174,7 @@ def test_a_replay_that_died_before_its_marks_is_replaced_by_one_of_more_letters(
     assert run(whole, night, flags=supplied) == 0
     assert run(warehouse, night) == 0
     with monkeypatch.context() as dying:
-        dying.setattr(letters._LocalLetters, "add", lambda *_: 1 / 0)
+        dying.setattr("pipelines.replay._marks", lambda *_: 1 / 0)
         assert replay(warehouse, *supplied, "--max_letters", "11") == 1
     assert 0 < ask(warehouse, "SELECT count(*) FROM lsst_alerts")[0][0] < 30
     assert replay(warehouse, *supplied) == 0

@@ -10,7 +10,6 @@ import apache_beam as beam
 import pytest
 from mypy import api
 
-from transforms.elements import Unit
 from transforms.ends import Sink, Source
 from transforms.read import ReadPackets
 from transforms.read_letters import ReadLetters
@@ -18,6 +17,7 @@ from transforms.read_pubsub import ReadMessages
 from transforms.write_bigquery import WriteBigQuery
 from transforms.write_parquet import WriteParquet
 from transforms.write_tables import SinkSettings, sink_of
+from warehouses.units import Unit
 
 ROOT = Path(__file__).parents[2]
 USES = """

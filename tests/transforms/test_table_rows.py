@@ -16,8 +16,9 @@ from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter
 from schemas.tables import CROSSMATCHES
 from tests.alerts.making import container, ztf_record
-from transforms.elements import STREAM, AlertBatch, MatchBatch, TableBatch, UnitLetter
+from transforms.elements import AlertBatch, MatchBatch, TableBatch, UnitLetter
 from transforms.table_rows import LetterRows, alert_rows, match_rows, tables_of_alerts
+from warehouses.units import STREAM
 
 
 @pytest.fixture(scope="module")

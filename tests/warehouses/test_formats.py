@@ -17,10 +17,10 @@ import pytest
 from astropy.io.votable import parse
 from astropy.table import Table
 from astropy.time import Time
-from broker.warehouse import QueryError
-from broker.warehouse import open as opened_at
 
 from broker import cli
+from broker.warehouse import QueryError
+from broker.warehouse import open as opened_at
 from tests.nights import run, simulated
 from warehouses.formats import FORMATS, form_of, write
 from warehouses.result import Result

@@ -12,13 +12,13 @@ from typing import Any
 import fastavro
 import pyarrow.parquet as pq
 import pytest
-from broker.warehouse import QueryError
 from sqlalchemy import select
 
 from broker import warehouse as warehouses
 from broker.info import info, text
 from broker.orm import Session, ZTFAlert, ZTFAlertRow
 from broker.pictures.packets import packet_of_alert
+from broker.warehouse import QueryError
 from tests.nights import run, simulated
 
 

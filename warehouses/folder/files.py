@@ -14,7 +14,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError
 
 if TYPE_CHECKING:
-    from gcsfs.core import GCSFileSystem
+    from google.auth.credentials import Credentials
+
+    from warehouses.folder.bucket import BucketFiles, ListedFiles
 
 _BUCKET = "gs://"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -33,23 +35,32 @@ def is_remote(folder: str) -> bool:
     return folder.startswith(_BUCKET)
 
 
-def bucket_files() -> GCSFileSystem:
+def bucket_files() -> BucketFiles:
     """Cloud Storage as this machine's account sees it, or as everybody does where there is none; one for a process."""
     return _bucket_files(os.environ.get("STORAGE_EMULATOR_HOST"), os.getpid())
 
 
 @functools.lru_cache(maxsize=4)
-def _bucket_files(host: str | None, process: int) -> GCSFileSystem:
-    # Not gcsfs.GCSFileSystem: that one asks an API of its own, over gRPC, which kind of bucket it has before it.
-    from gcsfs.core import GCSFileSystem  # noqa: PLC0415 - half a second, and only where there is a bucket
+def _bucket_files(host: str | None, process: int) -> BucketFiles:
+    from warehouses.folder.bucket import BucketFiles  # noqa: PLC0415 - half a second, and only where there is a bucket
 
+    # Other processes write there too: what was listed a second ago says nothing.
+    return BucketFiles(token=_token(), use_listings_cache=False, skip_instance_cache=True)
+
+
+def listed_files(folder: str) -> ListedFiles:
+    """The files of a bucket's folder as they are now, for somebody who reads."""
+    from warehouses.folder.bucket import ListedFiles  # noqa: PLC0415
+
+    return ListedFiles(folder, token=_token())
+
+
+def _token() -> Credentials | str:
     try:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
     except DefaultCredentialsError:
-        credentials = None
-    token = "anon" if credentials is None or isinstance(credentials, AnonymousCredentials) else credentials
-    # Other processes write there too: what was listed a second ago says nothing.
-    return GCSFileSystem(token=token, use_listings_cache=False, skip_instance_cache=True)
+        return "anon"
+    return "anon" if isinstance(credentials, AnonymousCredentials) else credentials
 
 
 def open_file(uri: str) -> BinaryIO:

@@ -14,7 +14,7 @@ from alerts.surveys import SURVEYS
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
 from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
-from warehouses.folder.files import bucket_files, files_below, is_remote
+from warehouses.folder.files import files_below, is_remote, listed_files
 from warehouses.folder.parquet_files import partition_column
 
 _NULLABLE_SINCE = {"cutouts": {"packet_digest": "BLOB"}}
@@ -64,7 +64,7 @@ def _keep_within(connection: duckdb.DuckDBPyConnection, warehouse: str) -> None:
     On the network they reach nothing but the bucket.
     """
     if is_remote(warehouse):
-        connection.register_filesystem(bucket_files())
+        connection.register_filesystem(listed_files(warehouse))
     # DuckDB compares a pattern as it is written.
     allowed = ", ".join(_quoted(f"{place}/") for place in dict.fromkeys((warehouse, _as_pattern(warehouse))))
     connection.execute(f"SET allowed_directories = [{allowed}]")
