@@ -38,6 +38,7 @@ CANNOT = {
 """Commands and blocks that run nowhere here, by page and first line, and why."""
 NO_PROGRAMS = {
     ("README.md", "ReadPackets"): "a drawing",
+    ("docs/architecture.md", "broker "): "what tests/test_imports.py draws, and compares",
     ("docs/dataflow.md", "ZTF, archive, file_loads"): "what deploy.costs prints: tests/deploy/test_costs.py",
     ("docs/operations.md", "sum by (job_id)"): "PromQL of Cloud Monitoring, which has no parser here",
     ("docs/operations.md", 'resource.type="dataflow_step"'): "the language of Cloud Logging, which has no parser here",

@@ -1,5 +1,6 @@
 """The exact cache against asking every time, and against the naive reuse that it replaces."""
 
+import gc
 import time
 
 import numpy as np
@@ -171,6 +172,7 @@ def test_memory_is_let_go_of_whole_answers_at_a_time(field):
     """One hot object in each batch must not keep all batches alive."""
     cache = AnchorCache(DELTA, keep_secs=1000, max_objects=10_000, max_sources=20_000)
     rng = np.random.default_rng(1)
+    gc.collect()  # what tests before this one have left would be let go of meanwhile
     before = pa.total_allocated_bytes()
     sizes = []
     for batch in range(20):
