@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import io
+import contextlib
+import os
 import sys
+import uuid
 
 from broker import cones, warehouse
 from pipelines.status import DONE, WRONG_OPTIONS
+from warehouses.answers import Answer
 from warehouses.formats import BINARY, FORMATS, form_of, write
 from warehouses.places import FORMS
 from warehouses.result import Result
@@ -48,10 +51,10 @@ def main(arguments: argparse.Namespace) -> int:
             raise warehouse.QueryError(f"{form} is no text for a terminal; give --out FILE, or send it on with > FILE")
         with warehouse.open(arguments.warehouse) as opened:
             answer, nothing = _ask(opened, arguments)
-            if nothing is None or len(answer):
-                _show(answer, form, arguments.out)
-            else:
+            if nothing is not None and isinstance(answer, Result) and not len(answer):
                 _say(nothing, answer, form, arguments.out)
+            else:
+                _show(answer, form, arguments.out)
     except BrokenPipeError:
         raise
     except (warehouse.QueryError, OSError) as error:
@@ -60,13 +63,13 @@ def main(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> tuple[Result, str | None]:
+def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> tuple[Result | Answer, str | None]:
     """The answer, and what it means when it has no rows; None where only the asker knows."""
     asked = [arguments.sql, arguments.cone, arguments.object]
     if sum(one is not None for one in asked) != 1:
         raise warehouse.QueryError(f"give one of SQL, --cone and --object; the tables are {', '.join(opened.tables)}")
     if arguments.sql is not None:
-        return opened.query(arguments.sql), None
+        return opened.read(arguments.sql).apart(), None
     if arguments.object is not None:
         return opened.alerts_of(arguments.object), f"no alert of object {arguments.object} in {arguments.warehouse}"
     places = cones.cones(arguments.cone)
@@ -82,13 +85,21 @@ def _say(nothing: str, answer: Result, form: str, out: str | None) -> None:
     print(f"broker query: {nothing}", file=sys.stderr)
 
 
-def _show(answer: Result, form: str, out: str | None) -> None:
+def _show(answer: Result | Answer, form: str, out: str | None) -> None:
     if out is None:
         write(answer, form, sys.stdout.buffer)
         sys.stdout.flush()
         return
-    # A file that is there stays as it is where the answer does not fit its form.
-    made = io.BytesIO()
-    write(answer, form, made)
-    with open(out, "wb") as file:
-        file.write(made.getbuffer())
+    if os.path.exists(out) and not os.path.isfile(out):  # a pipe, a device
+        with open(out, "wb") as file:
+            write(answer, form, file)
+        return
+    # A file that is there stays as it is where the answer does not fit its form, or breaks off.
+    beside = f"{out}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        with open(beside, "wb") as file:
+            write(answer, form, file)
+        os.replace(beside, out)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)

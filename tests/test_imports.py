@@ -16,6 +16,7 @@ FLOORS = [("broker",), ("audit",), ("pipelines",), ("transforms",), ("warehouses
 GUESTS = {"simulation": ("alerts", "schemas")}
 """Rooms beside the floors, and what they import; of the floors only the face, the command line, calls them."""
 HOUSE = [*(room for floor in FLOORS for room in floor), *GUESTS]
+FACADES = ["broker/warehouse.py"]
 WITHOUT_CLOUD = ["alerts", "schemas", "simulation"]
 
 
@@ -91,6 +92,10 @@ def test_the_science_is_free_of_beam_and_of_the_cloud(package):
     assert [fault for file in modules(package) for fault in faults(file, ["apache_beam", "google.cloud"])] == []
 
 
+def test_warehouses_are_free_of_beam():
+    assert [fault for file in modules("warehouses") for fault in faults(file, ["apache_beam"])] == []
+
+
 def test_the_science_can_be_used_without_loading_beam_or_the_cloud():
     code = "import sys, alerts.avro.decode, alerts.avro.inputs, alerts.dead_letters; print(*sys.modules)"
     python = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -118,6 +123,59 @@ def test_the_walk_finds_imports_in_all_their_forms(tmp_path, line, found):
     file = tmp_path / "alerts" / "module.py"
     file.write_text(line)
     assert bool(faults(file, ["broker"], tmp_path)) == found
+
+
+KINDS = {
+    "transforms/write_parquet.py": "the sink of a folder",
+    "transforms/write_bigquery.py": "the sinks of BigQuery",
+}
+"""Who outside ``warehouses/`` knows its kinds: the sinks that ``transforms/write_tables.py`` names."""
+
+
+def kinds_known(file: Path) -> list[str]:
+    """What in a module tells one kind of warehouse from another: its classes and modules, its SQL, the begin of its URI."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    found = [f"imports {name}" for _, name in imports(file) if name.startswith(("warehouses.folder", "warehouses.bigquery"))]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "dialect":
+            found.append("asks for the dialect")
+        if isinstance(node, ast.Name) and node.id in ("FolderWarehouse", "BigQueryWarehouse"):
+            found.append(f"names {node.id}")
+        # Help and examples may show a URI; a bare beginning of one is there to be compared.
+        if isinstance(node, ast.Constant) and node.value == "bigquery://" and id(node) not in said:
+            found.append("compares URIs")
+    return found
+
+
+def test_nobody_outside_the_room_asks_what_kind_a_warehouse_is():
+    asking = {}
+    for room in set(HOUSE) - {"warehouses"}:
+        for file in modules(room):
+            if found := kinds_known(file):
+                asking[str(file.relative_to(ROOT))] = found
+    assert asking.keys() == KINDS.keys(), asking
+
+
+@pytest.mark.parametrize("name", FACADES)
+def test_a_facade_holds_no_logic(name):
+    """A docstring, imports and ``__all__``: nothing that could be wrong."""
+    body = ast.parse((ROOT / name).read_text(encoding="utf-8")).body
+    kinds = [type(node).__name__ for node in body]
+    assert kinds[0] == "Expr"
+    assert set(kinds[1:]) <= {"ImportFrom", "Import", "Assign"}
+    names = [
+        target.id for node in body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)
+    ]
+    assert names == ["__all__"]
+
+
+def test_rooms_are_found_from_a_folder_that_holds_a_warehouse(tmp_path):
+    """The data's default folder is ./warehouse: a room of that name would be hidden by it."""
+    (tmp_path / "warehouse" / "ztf_alerts").mkdir(parents=True)
+    code = "; ".join(["import importlib", *(f"importlib.import_module({room!r})" for room in HOUSE), "print('all')"])
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.stdout == "all\n", ran.stderr
 
 
 if __name__ == "__main__":

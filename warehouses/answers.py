@@ -17,12 +17,28 @@ class Answer:
         """The columns, as they were asked for: two may have one name (see ``apart``)."""
         self._batches = batches
 
+    @classmethod
+    def of(cls, table: pa.Table) -> Answer:
+        """One that is there already."""
+        return cls(table.schema, iter(table.to_batches()))
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self._batches
 
     def read(self) -> pa.Table:
         """All rows."""
         return pa.Table.from_batches(self, schema=self.schema)
+
+    def head(self, number: int) -> tuple[pa.Table, int]:
+        """The first so many rows, and how many more there are."""
+        first: list[pa.RecordBatch] = []
+        more = 0
+        for batch in self:
+            wanted = max(0, number - sum(one.num_rows for one in first))
+            if wanted:
+                first.append(batch.slice(0, wanted))
+            more += max(0, batch.num_rows - wanted)
+        return pa.Table.from_batches(first, schema=self.schema), more
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """The rows as Python has them."""

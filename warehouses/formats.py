@@ -26,6 +26,7 @@ import pyarrow.types as kinds
 
 from alerts.json_text import to_json
 from alerts.surveys import SURVEYS
+from warehouses.answers import Answer
 from warehouses.errors import QueryError
 from warehouses.plain_columns import flat_columns, iso, plain_columns
 from warehouses.result import Result, is_nested
@@ -49,7 +50,7 @@ _ENDINGS = {
 }
 _SHOWN_ROWS = 40
 _SHOWN_CHARACTERS = 120
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE = 256
 _LEAST_INT64 = -(2**63)
 
 
@@ -61,12 +62,25 @@ def form_of(name: str) -> str:
     return _ENDINGS[ending]
 
 
-def write(answer: Result, form: str, file: BinaryIO) -> None:
-    """Write all rows in one of ``FORMATS``. Raises ``QueryError`` where the form cannot hold a column."""
+def write(answer: Result | Answer, form: str, file: BinaryIO) -> None:
+    """Write all rows in one of ``FORMATS``, text and Parquet as they come.
+
+    Raises ``QueryError`` where the form cannot hold a column.
+    """
+    rows = answer if isinstance(answer, Answer) else Answer.of(answer.table)
     if form in _FLAT:
-        _refuse_nested(answer, form)
+        _refuse_nested(rows.schema, form)
     try:
-        _write(Result(plain_columns(answer.table)), form, file)
+        if form in _FLAT:
+            {"fits": _write_fits, "votable": _write_votable, "ecsv": _write_ecsv}[form](Result(plain_columns(rows.read())), file)
+        else:
+            {
+                "table": _write_table,
+                "csv": _write_csv,
+                "json": _write_json,
+                "jsonl": _write_json_lines,
+                "parquet": _write_parquet,
+            }[form](_settled(rows), file)
     except QueryError:
         raise
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
@@ -75,30 +89,17 @@ def write(answer: Result, form: str, file: BinaryIO) -> None:
         ) from error
 
 
-def _write(answer: Result, form: str, file: BinaryIO) -> None:
-    {
-        "table": _write_table,
-        "csv": _write_csv,
-        "json": _write_json,
-        "jsonl": _write_json_lines,
-        "parquet": _write_parquet,
-        "fits": _write_fits,
-        "votable": _write_votable,
-        "ecsv": _write_ecsv,
-    }[form](answer, file)
-
-
-def time_notes(table: pa.Table) -> dict[str, str]:
+def time_notes(schema: pa.Schema) -> dict[str, str]:
     """What the times of an answer are, for its metadata: scale, place, and the moment of the exposure by survey."""
-    names = [one.name for one in table.schema if kinds.is_timestamp(one.type) or one.name in ("mjd_utc", "jd_utc")]
+    names = [one.name for one in schema if kinds.is_timestamp(one.type) or one.name in ("mjd_utc", "jd_utc")]
     if not names:
         return {}
     moments = ", ".join(f"{one.time_reference} of the exposure for {name}" for name, one in SURVEYS.items() if one.time_reference)
     return {"TIMESYS": "UTC", "TREFPOS": "TOPOCENTER", "TIMEREF": f"observed_at, mjd_utc, jd_utc: {moments}"}
 
 
-def _refuse_nested(answer: Result, form: str) -> None:
-    nested = [one.name for one in answer.table.schema if is_nested(one.type)]
+def _refuse_nested(schema: pa.Schema, form: str) -> None:
+    nested = [one.name for one in schema if is_nested(one.type)]
     if nested:
         raise QueryError(
             f"{form} has flat columns, and {', '.join(nested)} {'is' if len(nested) == 1 else 'are'} nested; name fields of it "
@@ -109,14 +110,15 @@ def _refuse_nested(answer: Result, form: str) -> None:
 # ------------------------------------------------------------------------------------------------------------------- text
 
 
-def _write_table(answer: Result, file: BinaryIO) -> None:
-    table = answer.table
-    rows = [[_shown(value) for value in row.values()] for row in table.slice(0, _SHOWN_ROWS).to_pylist()]
+def _write_table(answer: Answer, file: BinaryIO) -> None:
+    head, more = answer.head(_SHOWN_ROWS)
+    table = plain_columns(head)
+    rows = [[_shown(value) for value in row.values()] for row in table.to_pylist()]
     widths = [max(map(len, column)) for column in zip(table.column_names, *rows, strict=True)]
     for line in [table.column_names, ["-" * width for width in widths], *rows]:
         file.write(("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n").encode())
-    if table.num_rows > _SHOWN_ROWS:
-        file.write(f"({table.num_rows - _SHOWN_ROWS:,} more rows; --format csv shows all)\n".encode())
+    if more:
+        file.write(f"({more:,} more rows; --format csv shows all)\n".encode())
 
 
 def _shown(value: object) -> str:
@@ -133,11 +135,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
 
 
-def _write_csv(answer: Result, file: BinaryIO) -> None:
+def _write_csv(answer: Answer, file: BinaryIO) -> None:
     """By Arrow, which leaves NULL out and writes "" for a text that is empty; what it has no form for as text."""
-    schema = pa.schema([pa.field(one.name, _csv_type(one.type)) for one in answer.table.schema])
+    schema = pa.schema([pa.field(one.name, _csv_type(one.type)) for one in answer.schema])
     with pa.csv.CSVWriter(file, schema, write_options=pa.csv.WriteOptions(quoting_style="needed")) as writer:
-        for batch in _batches(answer):
+        for batch in _in_pieces(answer):
             columns = [_csv_column(column, kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
@@ -156,7 +158,7 @@ def _csv_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
-def _write_json(answer: Result, file: BinaryIO) -> None:
+def _write_json(answer: Answer, file: BinaryIO) -> None:
     before = b"["
     for line in _json_lines(answer):
         file.write(before + line)
@@ -164,28 +166,45 @@ def _write_json(answer: Result, file: BinaryIO) -> None:
     file.write((b"[" if before == b"[" else b"") + b"]\n")
 
 
-def _write_json_lines(answer: Result, file: BinaryIO) -> None:
+def _write_json_lines(answer: Answer, file: BinaryIO) -> None:
     for line in _json_lines(answer):
         file.write(line + b"\n")
 
 
-def _json_lines(answer: Result) -> Iterator[bytes]:
-    for batch in _batches(answer):
-        for row in batch.to_pylist():
+def _json_lines(answer: Answer) -> Iterator[bytes]:
+    for batch in _in_pieces(answer):
+        for row in plain_columns(pa.Table.from_batches([batch])).to_pylist():
             yield to_json(row).encode()
 
 
-def _batches(answer: Result) -> Iterator[pa.RecordBatch]:
+def _in_pieces(answer: Answer) -> Iterator[pa.RecordBatch]:
     """Some rows at a time: as Python objects they take twenty times their room."""
-    yield from answer.table.to_batches(max_chunksize=_ROWS_AT_ONCE)
+    for batch in answer:
+        for begin in range(0, batch.num_rows, _ROWS_AT_ONCE):
+            yield batch.slice(begin, _ROWS_AT_ONCE)
+
+
+def _settled(answer: Answer) -> Answer:
+    """The same as it comes, or read whole where all values must be seen to tell how a column is written."""
+    if any(map(_depends_on_values, answer.schema.types)):
+        return Answer.of(plain_columns(answer.read()))
+    return answer
+
+
+def _depends_on_values(kind: pa.DataType) -> bool:
+    """Whether ``plain_columns`` makes numbers or text of these; days and microseconds of any year text and Parquet have."""
+    times = kinds.is_timestamp(kind) and kind.unit == "ns"
+    return bool(times or kinds.is_decimal(kind) or kinds.is_interval(kind) or kinds.is_dictionary(kind))
 
 
 # ------------------------------------------------------------------------------------------------------ tables of the field
 
 
-def _write_parquet(answer: Result, file: BinaryIO) -> None:
-    notes = {name.encode(): value.encode() for name, value in time_notes(answer.table).items()}
-    pq.write_table(answer.table.replace_schema_metadata({**(answer.table.schema.metadata or {}), **notes}), file)
+def _write_parquet(answer: Answer, file: BinaryIO) -> None:
+    notes = {name.encode(): value.encode() for name, value in time_notes(answer.schema).items()}
+    with pq.ParquetWriter(file, answer.schema.with_metadata({**(answer.schema.metadata or {}), **notes})) as writer:
+        for batch in answer:
+            writer.write_batch(batch)
 
 
 def _flat_table(answer: Result) -> Any:
@@ -196,7 +215,7 @@ def _flat_table(answer: Result) -> Any:
     ]
     fields = [field.with_type(column.type) for field, column in zip(table.schema, columns, strict=True)]
     made = Result(pa.table(columns, schema=pa.schema(fields))).to_astropy(times=False)
-    made.meta.update({**time_notes(table), "CREATOR": f"pitt-broker {metadata.version('pitt-broker')}"})
+    made.meta.update({**time_notes(table.schema), "CREATOR": f"pitt-broker {metadata.version('pitt-broker')}"})
     return made
 
 

@@ -34,7 +34,8 @@ _SHOWN = (
     "schema_version, source, published_at, ingested_at"
 )
 MAX_RADIUS_ARCSEC = 180 * 3600.0
-ROWS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 1024
+"""Rows of an answer at a time: of the largest alerts, with history and stamps, some hundred megabytes."""
 
 
 class Warehouse(abc.ABC):

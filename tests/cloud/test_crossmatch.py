@@ -94,7 +94,8 @@ def test_a_stream_with_a_catalog_that_hangs_has_its_alerts_at_once(
         try:
             with warehouse.open(place) as opened:
                 alerts, matches = (
-                    opened.query(f"SELECT COUNT(*) AS n FROM {table}").to_pylist()[0]["n"] for table in ("ztf_alerts", "crossmatches")
+                    opened.query(f"SELECT COUNT(*) AS n FROM {table}").to_pylist()[0]["n"]
+                    for table in ("ztf_alerts", "crossmatches")
                 )
                 complete = alerts == 60
                 if complete and server.calls:

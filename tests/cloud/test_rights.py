@@ -33,6 +33,8 @@ METHODS = {
     "storage.objects.list": r"GET /storage/v1/b/[^/]+/o$",
     "storage.objects.get": r"GET /(download/)?storage/v1/b/[^/]+/o/.+$",
     # A resumable upload: begun by POST, its parts by PUT.
+    "storage.objects.delete": r"DELETE /storage/v1/b/[^/]+/o/[^/]+$",
+    "storage.objects.rewrite": r"POST /storage/v1/b/[^/]+/o/[^/]+/rewriteTo/b/[^/]+/o/[^/]+$",
     "storage.objects.insert": r"(POST|PUT) /upload/storage/v1/b/[^/]+/o$",
     # Copies and deletions of many objects; what is in it the proxy does not see.
     "storage.batch": r"POST /batch/storage/v1$",
@@ -55,7 +57,8 @@ PERMISSIONS = {
     "storage.objects.list": {"storage.objects.list"},
     "storage.objects.get": {"storage.objects.get"},
     "storage.objects.insert": {"storage.objects.create"},
-    "storage.batch": {"storage.objects.create", "storage.objects.get", "storage.objects.delete"},
+    "storage.objects.delete": {"storage.objects.delete"},
+    "storage.objects.rewrite": {"storage.objects.create", "storage.objects.get"},
 }
 """What each needs; own jobs may be asked for by who made them."""
 NEEDED_WITHOUT_A_CALL = {"ingest by file_loads": {"storage.objects.get"}}

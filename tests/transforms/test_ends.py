@@ -24,8 +24,7 @@ USES = """
 from pipelines.job import Job
 
 def use(job: Job) -> None:
-    job.write.prepare()
-    job.write_matches.prepare()
+    job.write_matches.row_steps
     "Read" >> job.read
     job.write.row_steps["alerts"]
 """
@@ -34,7 +33,7 @@ MISUSES = {
     "job.write.project": '"Sink" has no attribute "project"',
     "job.write_matches.units": '"Sink" has no attribute "units"',
     "job.read.packets": '"Source" has no attribute "packets"',
-    "job.write.prepare('now')": 'Too many arguments for "prepare" of "Sink"',
+    "job.write.expand()": 'Missing positional argument "inputs" in call to "expand" of "Sink"',
 }
 
 
@@ -81,12 +80,11 @@ def test_a_write_method_names_its_sink() -> None:
     for method in ("file_loads", "streaming_inserts"):
         dataset = sink_of(settings(method, "bigquery://p/d"))
         assert isinstance(dataset, WriteBigQuery)
-        assert (dataset.project, dataset.dataset, dataset.method) == ("p", "d", method)
+        assert (dataset.warehouse, dataset.method) == ("bigquery://p/d", method)
+        assert dataset.table("runs") == "p:d.runs"
         assert dataset.tables == ("ztf_alerts", "dead_letters")
     with pytest.raises(ValueError, match=r"no write method 'orc'; known are parquet, file_loads, streaming_inserts"):
         sink_of(settings("orc", "/w"))
-    with pytest.raises(ValueError, match=r"bigquery://p is not of the form bigquery://PROJECT/DATASET"):
-        sink_of(settings("file_loads", "bigquery://p"))
 
 
 def test_matches_replace_nothing() -> None:

@@ -113,7 +113,7 @@ def test_load_files_hold_empty_arrays_for_a_history_that_is_left_out(stamps):
     times = dict.fromkeys(["ingested_at"])
     assert [one | times for one in alerts] == [one | {name: [] for name in HISTORY} | times for one in whole]
     # A row of insertAll says nothing of them, which means the same.
-    rows = list(WriteBigQuery("p", "d", "run", "streaming_inserts", tables_of_alerts(["ztf"], want)).rows_of(found[0]))
+    rows = list(WriteBigQuery("bigquery://p/d", "run", "streaming_inserts", tables_of_alerts(["ztf"], want)).rows_of(found[0]))
     assert {row.table for row in rows} == {"p:d.ztf_alerts"}
     assert all(not {*HISTORY} & {*row} for row in rows)
 
