@@ -66,9 +66,13 @@ def alerts_table(survey: str, schemas: Iterable[AvroSchema], stamps: Collection[
     )
 
 
+_FILE_NAME = "filename"
+"""What DuckDB calls the file that a row stands in, when it is asked for it: no column of a table has this name."""
+
+
 def _apart_from_ours(packet: tuple[Column, ...]) -> tuple[Column, ...]:
     """The packet's columns, renamed where ours have the name: those of the envelope, and stamps that go along with a row."""
-    ours = {column.name for column in ENVELOPE} | set(CUTOUTS)
+    ours = {column.name for column in ENVELOPE} | set(CUTOUTS) | {_FILE_NAME}
     taken = ours | {column.name.casefold() for column in packet}
     columns = []
     for column in packet:

@@ -19,8 +19,8 @@ from warehouses.folder.parquet_files import partition_column
 
 _NULLABLE_SINCE = {"cutouts": {"packet_digest": "BLOB"}}
 """By the last word of a table's name, the columns that it got after its first version, and their types in DuckDB."""
-_FILE = "_file"
-"""DuckDB's column with a row's file, under a name that no table of ours has."""
+_FILE = "filename"
+"""DuckDB's column with a row's file. Only under its own name DuckDB leaves files out by it."""
 
 
 def vocabulary() -> Iterator[Table]:
@@ -90,7 +90,7 @@ def _rows_sql(connection: duckdb.DuckDBPyConnection, warehouse: str, name: str, 
     one file. It reads only the files of the nights asked for all the same.
     """
     below = _quoted(f"{_as_pattern(warehouse)}/{_as_pattern(name)}/**/*.parquet")
-    files = f"read_parquet({below}, hive_partitioning = false, union_by_name = true, filename = '{_FILE}')"
+    files = f"read_parquet({below}, hive_partitioning = false, union_by_name = true, filename = true)"
     key = partition_column(table) if table is not None and table.partition_by else "night"
     columns = f"* EXCLUDE ({_FILE})"
     if table is None or key in table.by_name:
