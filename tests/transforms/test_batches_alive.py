@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,20 @@ from pipelines import ingest, sources
 from tests.nights import simulated
 from transforms import decode as step
 
-_BATCH_PACKETS = 40
+_BATCH_PACKETS = 20
 
 
-def test_no_more_than_two_decoded_batches_live_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = 6
+def test_no_more_than_two_decoded_batches_of_a_thread_live_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = 12
     night = simulated(tmp_path / "night", "--alerts", str(batches * _BATCH_PACKETS), "--seed", "3")
     monkeypatch.setattr(sources, "BATCH_PACKETS", _BATCH_PACKETS)
     alive: set[int] = set()
     most: list[int] = []
+    threads: set[int] = set()
     decode = step.decode
 
     def watched(*given: Any, **options: Any) -> Any:
+        threads.add(threading.get_ident())
         decoded = decode(*given, **options)
         for rows in decoded.rows.values():
             number = len(most)
@@ -41,4 +44,5 @@ def test_no_more_than_two_decoded_batches_live_at_a_time(tmp_path: Path, monkeyp
     finally:
         gc.enable()
     assert len(most) == batches
-    assert max(most) <= 2
+    # Beam's worker does a bundle on a thread, and may have begun the next one on another.
+    assert max(most) <= 2 * len(threads) < batches
