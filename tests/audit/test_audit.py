@@ -596,7 +596,7 @@ def test_ids_that_are_none(
         (["--input", "{archive}", "--crossmatch", "wizier"], "'wizier' names no catalog"),
         (["--input", "{archive}", "--show", "-1"], "--show is -1"),
         (["--input", "{archive}", "--warehouse", "/nowhere"], "/nowhere holds no tables"),
-        (["--input", "{archive}", "--warehouse", "gs://bucket/folder"], "not on this machine"),
+        (["--input", "{archive}", "--warehouse", "s3://bucket/folder"], "no place for a warehouse"),
         (["--input", "{archive}", "--warehouse", "bigquery://project"], "not of the form bigquery://PROJECT/DATASET"),
     ],
 )

@@ -63,6 +63,12 @@ def test_runs_into_bigquery_without_credentials(night: Path, broker: Callable[..
         assert "there are no Google credentials here" in said
 
 
+def test_a_bucket_that_is_asked_and_does_not_answer(broker: Callable[..., tuple[int, str]]) -> None:
+    status, said = broker("query", "SELECT 1", "--warehouse", "gs://no-such-bucket/w", **SERVERS)
+    assert (status, said.count("\n")) == (2, 1), said
+    assert "gs://no-such-bucket does not answer within 10 s" in said
+
+
 @pytest.mark.parametrize("flag", ["--input", "--warehouse"])
 def test_a_bucket_whose_service_does_not_answer(
     flag: str, night: Path, tmp_path: Path, broker: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch

@@ -121,6 +121,7 @@ class Account:
                 ingest.run(["--input", str(self.night), "--warehouse", folder, "--survey", "ztf"])
                 + ingest.run(["--input", str(self.night), "--warehouse", folder, "--survey", "ztf"])
             ),
+            "query, info on gs://": lambda: cli.main(["query", "--warehouse", folder, *out, "SELECT COUNT(*) FROM ztf_alerts"]),
             "query, info": lambda: cli.main(["query", *place, *out, "SELECT COUNT(*) FROM ztf_alerts"]),
             "audit": lambda: cli.main(["audit", "--input", str(self.night), *place]),
             "replay": lambda: replay.run([*place, *self.inserts]),

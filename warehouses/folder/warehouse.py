@@ -23,7 +23,7 @@ from warehouses.folder import claims, files
 from warehouses.folder.commit import commit, unit_of
 from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, open_parquet
 from warehouses.folder.views import connect, tables_with_files
-from warehouses.reachable import check_reachable
+from warehouses.reachable import Unreachable, check_reachable
 from warehouses.sql import ONE_SELECT, pointed_at
 from warehouses.units import STREAM
 from warehouses.warehouse import ROWS_AT_ONCE, Warehouse, check_unicode, known_surveys
@@ -64,10 +64,20 @@ class FolderWarehouse(Warehouse):
 
     @functools.cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        try:
+        with self._reading():
             return connect(self.uri)
-        except (FileNotFoundError, duckdb.Error) as error:
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What the disk or the bucket says, as a sentence."""
+        try:
+            # Whoever does not answer at once is not there.
+            check_reachable(self.uri)
+            yield
+        except (FileNotFoundError, Unreachable, duckdb.Error) as error:
             raise QueryError(str(error)) from error
+        except OSError as error:
+            raise QueryError(f"{self.uri} cannot be read: {error}") from error
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Cursors read independently: of two threads on one connection either might get the other's rows."""
@@ -77,7 +87,8 @@ class FolderWarehouse(Warehouse):
 
     def holds_tables(self) -> bool:
         """See ``Warehouse``."""
-        return bool(tables_with_files(self.uri))
+        with self._reading():
+            return bool(tables_with_files(self.uri))
 
     @functools.cached_property
     def tables(self) -> list[str]:
