@@ -14,7 +14,7 @@ from tests.nights import ask, run, simulated
 from transforms.elements import TableBatch
 from transforms.files import create_file
 from transforms.load_files import _WriteFiles
-from transforms.parquet_files import UnitWriter
+from warehouses.folder.parquet_files import UnitWriter
 
 STAMPS = Table("t", (Column("night", "DATE"), Column("payload", "BYTES")), partition_by="night")
 
