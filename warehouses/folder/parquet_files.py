@@ -123,6 +123,8 @@ class _PartFile:
         return WrittenFile(self._place.unit, self._place.temporary, self._place.final, self.rows)
 
     def abort(self) -> None:
+        # What is not whole gets no end, by which it would seem to be: Arrow would write one when it lets go of the writer.
+        self._writer.is_open = False
         self._file.close()
 
 
