@@ -30,6 +30,7 @@ from broker.archive import part, remote
 from tests.broker.archive_server import ArchiveServer, Fault, pack, simulated_members
 from tests.conftest import RealData
 from tests.disk import TOO_LARGE, files_of_at_most
+from tests.ready import Program
 
 OLDEST, MIDDLE, NEWEST = (f"ztf_public_202609{day}.tar.gz" for day in (15, 16, 17))
 NAMES = [OLDEST, MIDDLE, NEWEST]
@@ -420,15 +421,11 @@ def test_a_disk_that_takes_no_more_is_an_error_and_what_came_is_gone_on_with(
 PROGRAM = "from broker import ztf_archive as z; z.download_data(progress=False)"
 
 
-# A child inherits that SIGINT is ignored, as it is for what a script starts in the background.
-HEEDS_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+def started(program: str = PROGRAM) -> Program:
+    return Program(program)
 
 
-def started(program: str = PROGRAM) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", HEEDS_SIGINT + program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def until(server: ArchiveServer, sent_bytes: int, *processes: subprocess.Popen[bytes]) -> None:
+def until(server: ArchiveServer, sent_bytes: int, *processes: Program) -> None:
     """Wait until so much of the newest night went out."""
 
     def is_so() -> bool:
