@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from transforms import locks
-from transforms.locks import locked
+from warehouses.folder import locks
+from warehouses.folder.locks import locked
 
 
 def test_of_two_one_holds_it(tmp_path: Path) -> None:
