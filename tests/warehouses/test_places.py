@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import warehouses
 from alerts.surveys import SURVEYS
 from tests.nights import run, simulated
 from warehouses import QueryError
+from warehouses.formats import write
 
 
 @pytest.mark.parametrize(
@@ -118,3 +120,17 @@ def test_an_answer_may_be_larger_than_an_array_of_arrow(clean: Path) -> None:
             size += batch.column(0).nbytes
     assert number == 2200
     assert size > 2**31
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv"])
+def test_text_takes_no_more_memory_for_more_rows(clean: Path, form: str) -> None:
+    """Rows of some size, with a history, as Python objects and as bytes: eight times as many, and no more at once."""
+    most = []
+    with warehouses.open(str(clean)) as opened, Path(os.devnull).open("wb") as nowhere:
+        for count in (300, 2400):
+            sql = f"SELECT i, [{{'jd': i + x / 100, 'mag': 18.5}} FOR x IN range(20)] AS history FROM range({count}) AS r(i)"
+            tracemalloc.start()
+            write(opened.read(sql), form, nowhere)
+            most.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert most[1] < 1.5 * most[0]
