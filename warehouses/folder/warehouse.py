@@ -175,7 +175,6 @@ class FolderWarehouse(Warehouse):
         """See ``Warehouse``."""
         if files.is_remote(self.uri):
             check_reachable(self.uri)
-            files.exists(f"{self.uri}/x")
             return
         Path(self.uri).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.uri):
