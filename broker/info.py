@@ -53,8 +53,8 @@ def info(opened: Warehouse, alert: Any) -> list[dict[str, Any]]:
     number, survey_named, *_ = alert_key(alert)
     return [
         one
-        for survey in ([survey_named] if survey_named else SURVEYS)
-        if f"{survey}_alerts" in opened.tables and (one := _of_survey(opened, survey, number)) is not None
+        for survey in (facts.name for facts in opened.surveys)
+        if survey_named in (None, survey) and (one := _of_survey(opened, survey, number)) is not None
     ]
 
 

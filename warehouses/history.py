@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from alerts.light_curve import Entry, curve_of, facts_of
-from alerts.surveys import SURVEYS, Survey
+from alerts.surveys import Survey
 from alerts.surveys.photometry import Series
 from schemas.views import unique_alerts_sql
 from warehouses.errors import QueryError
@@ -94,7 +94,7 @@ def _these(alerts: Sequence[dict[str, Any]]) -> str:
 
 def surveys_in(warehouse: Warehouse, named: str | None) -> list[Survey]:
     """The surveys whose alerts a warehouse holds, or the one named. Raises ``QueryError``."""
-    found = [one for name, one in SURVEYS.items() if f"{name}_alerts" in warehouse.tables]
+    found = warehouse.surveys
     chosen = [one for one in found if named in (None, one.name)]
     if not chosen:
         held = f"it holds those of {', '.join(one.name for one in found)}" if found else "it holds none"

@@ -370,7 +370,7 @@ def test_a_ban_stops_the_other_processes_too(archive: Path, server: CatalogServe
     assert [call for call in server.calls if call.begun_secs > first_refused + 0.5] == []
 
 
-@pytest.mark.parametrize("warehouse", ["nowhere", "gs://bucket/folder"])
+@pytest.mark.parametrize("warehouse", ["nowhere", "s3://bucket/folder"])
 def test_a_rematch_of_nothing_is_refused(tmp_path: Path, warehouse: str, capsys: pytest.CaptureFixture[str]) -> None:
     place = warehouse if "://" in warehouse else str(tmp_path / warehouse)
     assert rematch.run(["--warehouse", place]) == status.WRONG_OPTIONS
