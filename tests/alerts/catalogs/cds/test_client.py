@@ -231,8 +231,13 @@ def test_no_failure_is_taken_for_an_answer(server, fault, error, says, calls, mo
     monkeypatch.setattr(gate, "FIRST_PAUSE_SECS", 0.01)
     server.fail(fault)
     counts = Counter()
+    # Only what never answers is to be waited for so shortly: a busy machine takes as long for the others.
+    deadline_secs = 0.4 if "within 0.4 s" in says else 30
     with pytest.raises(error, match=says) as caught:
-        near(catalog(server, counts=counts, deadline_secs=0.4), [(279.23473479, 38.78368896), (101.28715533, -16.71611586)])
+        near(
+            catalog(server, counts=counts, deadline_secs=deadline_secs),
+            [(279.23473479, 38.78368896), (101.28715533, -16.71611586)],
+        )
     assert str(caught.value).count("\n") == 0
     assert len(server.calls) == counts["calls"] == calls
     server.heal()
