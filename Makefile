@@ -7,6 +7,7 @@
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
 # make notebook   docs/notebook.ipynb of docs/notebook.md, with what its cells show
+# make constraints   constraints.txt anew: what pip installs today (CONTRIBUTING.md)
 # make audit-dependencies   known vulnerabilities of what constraints.txt pins
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,7 +18,7 @@ FAULTS_PAGE ?=
 COVERAGE_FAIL_UNDER ?= 90
 COVERED := alerts warehouses transforms pipelines audit
 
-.PHONY: demo cloud-demo notebook test coverage test-faults fuzz check audit-dependencies bench format clean
+.PHONY: demo cloud-demo notebook test coverage test-faults fuzz check constraints audit-dependencies bench format clean
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -75,6 +76,10 @@ check: .venv/installed
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.bench $(BENCH)
+
+constraints:
+	@echo "== installing all extras anew in an environment of its own (some minutes)"
+	$(PYTHON) -m deploy.renew_constraints
 
 audit-dependencies: .venv/installed
 	@echo "== known vulnerabilities"

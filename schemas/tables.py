@@ -1,4 +1,4 @@
-"""The tables of the warehouse, as ``design.md`` names them."""
+"""The tables of the warehouse; ``docs/tables.md`` is made of them."""
 
 from __future__ import annotations
 

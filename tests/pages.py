@@ -27,8 +27,12 @@ class Block:
 
 
 def pages() -> list[str]:
-    """README and the docs, by their paths in the project."""
-    return ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
+    """README, CONTRIBUTING and the docs, by their paths in the project."""
+    return [
+        "README.md",
+        "CONTRIBUTING.md",
+        *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))),
+    ]
 
 
 def blocks(page: str, language: str | None = None) -> list[Block]:

@@ -86,6 +86,12 @@ def test_the_checkout_is_out_of_reach(clean: Path, tmp_path: Path) -> None:
     assert all(Path(one).is_relative_to(clean) for one in found)
 
 
+def test_the_wheel_holds_the_rooms_and_nothing_else(clean: Path) -> None:
+    [record] = clean.glob("lib/python*/site-packages/pitt_broker-*.dist-info/RECORD")
+    tops = {line.partition("/")[0] for line in record.read_text().splitlines() if not line.startswith("../")}
+    assert tops == {*PACKAGES, record.parent.name}
+
+
 def test_a_night_is_ingested_by_workers_in_other_processes(clean: Path, tmp_path: Path) -> None:
     broker = str(clean / "bin" / "broker")
     made = ["--alerts", "100", "--duplicates", "10", "--damaged", "5", "--archive", "tar"]
