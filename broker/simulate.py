@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from simulation import ARCHIVES, Night, SimulatedPacket, simulate_packets, write_night
-from simulation.night import DEFAULT_NIGHT, SURVEYS, Truth
+from simulation.night import DEFAULT_NIGHT, SURVEYS
 from simulation.packing import CONTAINER, WIRE
 
-__all__ = ["Night", "SimulatedPacket", "Truth", "add_arguments", "main", "run", "simulate_packets", "write_night"]
+__all__ = ["Night", "SimulatedPacket", "add_arguments", "main", "run", "simulate_packets", "write_night"]
 
 _EXAMPLES = """examples:
   broker simulate --alerts 1000 --out night

@@ -88,7 +88,9 @@ def get_xmatches(
         some = slice(begin, begin + MAX_POSITIONS)
         epochs = None if epoch_jyear is None else np.full(len(ra_deg[some]), epoch_jyear)
         found = _searched(catalog, ra_deg[some], dec_deg[some], spec.radius_arcsec, epochs)
-        answer = within(found, catalog.layout, ra_deg[some], dec_deg[some], radius_arcsec=spec.radius_arcsec, epoch_jyear=epochs)
+        answer = within(
+            found, catalog.source_columns, ra_deg[some], dec_deg[some], radius_arcsec=spec.radius_arcsec, epoch_jyear=epochs
+        )
         sources = _sources(answer, spec.name)
         for name in set(sources.colnames) & set(asked.colnames):
             sources.rename_column(name, f"{name}_2")

@@ -59,7 +59,7 @@ class Asker:
         epoch = epochs_jyear(positions) if self._observed else None
         try:
             found = self._candidates(positions, ra, dec, epoch, count)
-            answer = within(found, self._catalog.layout, ra, dec, radius_arcsec=spec.radius_arcsec, epoch_jyear=epoch)
+            answer = within(found, self._catalog.source_columns, ra, dec, radius_arcsec=spec.radius_arcsec, epoch_jyear=epoch)
             rows = answered(positions, question, answer)
         except (CatalogError, BadCatalog) as error:
             rows = failed(positions, question, str(error))
@@ -101,9 +101,9 @@ def delta_arcsec(spec: CatalogSpec, catalog: Catalog, wanted_arcsec: float) -> f
     Not at all where the catalog's columns do not tell us where its sources stand; and no question is beyond what a
     service takes.
     """
-    if catalog.layout.ra is None:
+    if catalog.source_columns.ra is None:
         return 0.0
-    room = MAX_RADIUS_ARCSEC - spec.radius_arcsec - (PROPER_MOTION_REACH_ARCSEC if catalog.layout.moves else 0.0) - 1.0
+    room = MAX_RADIUS_ARCSEC - spec.radius_arcsec - (PROPER_MOTION_REACH_ARCSEC if catalog.source_columns.moves else 0.0) - 1.0
     return max(0.0, min(wanted_arcsec, room))
 
 

@@ -74,7 +74,7 @@ class Catalog(Protocol):
     """Something that knows sources on the sky. Used by several threads at once."""
 
     @property
-    def layout(self) -> Layout:
+    def source_columns(self) -> Layout:
         """Which columns hold what."""
 
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:

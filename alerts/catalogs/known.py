@@ -21,7 +21,7 @@ DAY_SECS = 86400.0
 class Known:
     """What we know of a catalog before we ask."""
 
-    layout: Layout
+    source_columns: Layout
     columns: Mapping[str, pa.DataType]
     """The columns asked for (``cols2``), and their types."""
     canary: tuple[float, float] | None = None

@@ -40,19 +40,25 @@ class Answer:
 
 
 def within(
-    found: Candidates, layout: Layout, ra_deg: Floats, dec_deg: Floats, *, radius_arcsec: float, epoch_jyear: Floats | None
+    found: Candidates,
+    source_columns: Layout,
+    ra_deg: Floats,
+    dec_deg: Floats,
+    *,
+    radius_arcsec: float,
+    epoch_jyear: Floats | None,
 ) -> Answer:
     """The candidates within the radius of the positions (ICRS, degrees).
 
     With ``epoch_jyear``, one per position, sources with a proper motion are taken where they stand then; without, where
     the catalog itself matches them.
     """
-    ra, dec, epoch = places(found, layout, None if epoch_jyear is None else epoch_jyear[found.position])
+    ra, dec, epoch = places(found, source_columns, None if epoch_jyear is None else epoch_jyear[found.position])
     separation = separations(ra_deg[found.position], dec_deg[found.position], ra, dec)
     if found.separation_arcsec is not None:
         # What has no position that we know of is where the catalog says.
         separation = np.where(np.isnan(separation), found.separation_arcsec, separation)
-    ids = source_ids(found.sources, layout)
+    ids = source_ids(found.sources, source_columns)
     near = np.flatnonzero(separation <= radius_arcsec)
     # Sources at one place (two entries of one star) come in the order of their ids, from wherever they came.
     rank = pc.rank(ids, sort_keys="ascending", tiebreaker="first").to_numpy()
@@ -69,21 +75,21 @@ def separations(ra1_deg: Floats, dec1_deg: Floats, ra2_deg: Floats, dec2_deg: Fl
     return np.asarray(np.degrees(angles) * 3600, dtype=np.float64)
 
 
-def places(found: Candidates, layout: Layout, epoch_jyear: Floats | None) -> tuple[Floats, Floats, Floats]:
+def places(found: Candidates, source_columns: Layout, epoch_jyear: Floats | None) -> tuple[Floats, Floats, Floats]:
     """Right ascension and declination of each pair's source, and the epoch at which it stands there (NaN: not known)."""
     count = len(found.position)
-    if layout.ra is None or layout.dec is None:
+    if source_columns.ra is None or source_columns.dec is None:
         return np.full(count, np.nan), np.full(count, np.nan), np.full(count, np.nan)
-    ra, dec = floats(found.sources, layout.ra), floats(found.sources, layout.dec)
-    own = np.full(count, np.nan if layout.position_epoch_jyear is None else layout.position_epoch_jyear)
-    if layout.pmra is None or layout.pmdec is None or layout.position_epoch_jyear is None:
+    ra, dec = floats(found.sources, source_columns.ra), floats(found.sources, source_columns.dec)
+    own = np.full(count, np.nan if source_columns.position_epoch_jyear is None else source_columns.position_epoch_jyear)
+    if source_columns.pmra is None or source_columns.pmdec is None or source_columns.position_epoch_jyear is None:
         return ra, dec, own
     if epoch_jyear is None:
-        if layout.match_epoch_jyear is None:
+        if source_columns.match_epoch_jyear is None:
             return ra, dec, own
-        epoch_jyear = np.full(count, layout.match_epoch_jyear)
-    pmra, pmdec = floats(found.sources, layout.pmra), floats(found.sources, layout.pmdec)
-    ra, dec = move(ra, dec, pmra, pmdec, from_jyear=layout.position_epoch_jyear, to_jyear=epoch_jyear)
+        epoch_jyear = np.full(count, source_columns.match_epoch_jyear)
+    pmra, pmdec = floats(found.sources, source_columns.pmra), floats(found.sources, source_columns.pmdec)
+    ra, dec = move(ra, dec, pmra, pmdec, from_jyear=source_columns.position_epoch_jyear, to_jyear=epoch_jyear)
     return ra, dec, np.where(np.isfinite(pmra) & np.isfinite(pmdec), epoch_jyear, own)
 
 
@@ -93,8 +99,8 @@ def floats(sources: pa.RecordBatch, name: str) -> Floats:
     return np.asarray(pc.fill_null(pc.cast(column, pa.float64()), float("nan")).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def source_ids(sources: pa.RecordBatch, layout: Layout) -> pa.Array:
+def source_ids(sources: pa.RecordBatch, source_columns: Layout) -> pa.Array:
     """The sources' ids as text; null where no column is known to hold them."""
-    if layout.source_id is None:
+    if source_columns.source_id is None:
         return pa.nulls(sources.num_rows, pa.string())
-    return pc.cast(sources.column(layout.source_id), pa.string())
+    return pc.cast(sources.column(source_columns.source_id), pa.string())

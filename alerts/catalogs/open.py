@@ -102,8 +102,8 @@ class _File:
         self._warned = False
 
     @property
-    def layout(self) -> Layout:
-        return self._open().layout
+    def source_columns(self) -> Layout:
+        return self._open().source_columns
 
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
         return self._open().search(ra_deg, dec_deg, radius_arcsec, epoch_jyear)

@@ -82,10 +82,10 @@ def read_answer(
     return Candidates(position, batch, np.asarray(distance.to_numpy(), dtype=np.float64))
 
 
-def read_columns(body: bytes, catalog: str, layout: Layout) -> dict[str, pa.DataType]:
+def read_columns(body: bytes, catalog: str, source_columns: Layout) -> dict[str, pa.DataType]:
     """The columns that a VOTable declares for a catalog, and their types.
 
-    Raises ``Unavailable`` when it is no such table, or lacks columns that ``layout`` names.
+    Raises ``Unavailable`` when it is no such table, or lacks columns that ``source_columns`` names.
     """
     try:
         fields = _fields(body)
@@ -99,14 +99,20 @@ def read_columns(body: bytes, catalog: str, layout: Layout) -> dict[str, pa.Data
     if too_much or list(found)[:2] != [_DISTANCE, INDEX] or len(found) != len(fields):
         raise Unavailable(f"{catalog}: the service does not say which columns it has: {_shown(body)}")
     del found[_DISTANCE], found[INDEX]
-    named = [name for name in (layout.ra, layout.dec, layout.source_id, layout.pmra, layout.pmdec) if name]
+    named = [
+        name
+        for name in (source_columns.ra, source_columns.dec, source_columns.source_id, source_columns.pmra, source_columns.pmdec)
+        if name
+    ]
     if missing := [name for name in named if name not in found]:
         raise BadColumns(f"{catalog} has no column {', '.join(missing)}; it has {', '.join(found)}")
-    for name in (layout.ra, layout.dec, layout.pmra, layout.pmdec):
+    for name in (source_columns.ra, source_columns.dec, source_columns.pmra, source_columns.pmdec):
         if name and found[name] == pa.string():
             raise BadColumns(f"{catalog} has text in column {name}; name one that holds degrees or mas/yr as numbers")
-    if layout.source_id and found[layout.source_id] == pa.float64():
-        raise BadColumns(f"{catalog} has floating-point numbers in column {layout.source_id}, which are no ids; name another")
+    if source_columns.source_id and found[source_columns.source_id] == pa.float64():
+        raise BadColumns(
+            f"{catalog} has floating-point numbers in column {source_columns.source_id}, which are no ids; name another"
+        )
     return found
 
 

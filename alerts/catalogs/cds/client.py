@@ -80,9 +80,9 @@ class CdsCatalog:
         self._lock = threading.Lock()
 
     @property
-    def layout(self) -> Layout:
+    def source_columns(self) -> Layout:
         """Which columns hold what, as declared."""
-        return self._known.layout
+        return self._known.source_columns
 
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
         """All sources near the positions (ICRS; up to ``MAX_POSITIONS`` are one call). Raises ``CatalogError``."""
@@ -100,9 +100,9 @@ class CdsCatalog:
 
     def reach_arcsec(self, radius_arcsec: float, moving: bool) -> float:
         """The radius that is asked for, so that all within ``radius_arcsec`` come, and those that move there."""
-        if self.layout.ra is None:
+        if self.source_columns.ra is None:
             return radius_arcsec
-        widened = radius_arcsec + _MARGIN_ARCSEC + (PROPER_MOTION_REACH_ARCSEC if moving and self.layout.moves else 0)
+        widened = radius_arcsec + _MARGIN_ARCSEC + (PROPER_MOTION_REACH_ARCSEC if moving and self.source_columns.moves else 0)
         return min(widened, MAX_RADIUS_ARCSEC)
 
     def _ask(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, columns: Mapping[str, pa.DataType]) -> Candidates:
@@ -157,9 +157,9 @@ class CdsCatalog:
             return
         if not (given <= radius_arcsec + _UNIT_ANGLE_ERROR).all():
             raise Unavailable(f"{self.name} gives a source {np.max(given):g} arcsec away where {radius_arcsec:g} was asked for")
-        if self.layout.ra is None:
+        if self.source_columns.ra is None:
             return
-        ra, dec, _ = places(found, self.layout, None)
+        ra, dec, _ = places(found, self.source_columns, None)
         own = separations(ra_deg[found.position], dec_deg[found.position], ra, dec)
         # How a service moves stars may differ from ours in the last per cent.
         tolerance = _TOLERANCE_ARCSEC + 0.01 * self._moved_arcsec(found, ra, dec)
@@ -173,9 +173,9 @@ class CdsCatalog:
             )
 
     def _moved_arcsec(self, found: Candidates, ra: Floats, dec: Floats) -> Floats:
-        if self.layout.ra is None or self.layout.dec is None:
+        if self.source_columns.ra is None or self.source_columns.dec is None:
             return np.zeros(len(ra))
-        listed = (pc.cast(found.sources.column(name), pa.float64()) for name in (self.layout.ra, self.layout.dec))
+        listed = (pc.cast(found.sources.column(name), pa.float64()) for name in (self.source_columns.ra, self.source_columns.dec))
         ra0, dec0 = (np.asarray(one.to_numpy(zero_copy_only=False), dtype=np.float64) for one in listed)
         return separations(ra0, dec0, ra, dec)
 
@@ -183,7 +183,7 @@ class CdsCatalog:
         """The columns; of a catalog that we do not know the service itself is asked, once: a VOTable declares them."""
 
         def read(body: bytes) -> dict[str, pa.DataType]:
-            return read_columns(body, self.name, self.layout)
+            return read_columns(body, self.name, self.source_columns)
 
         with self._lock:
             if not self._columns:
@@ -263,11 +263,11 @@ def declared(spec: CatalogSpec) -> Known:
         given["match_epoch_jyear"] = 2000.0 if match_epoch is None else match_epoch
     if not given:
         return replace(known, canary=canary)
-    layout = replace(known.layout, **given)
-    if layout.pmra and layout.position_epoch_jyear is None:
+    source_columns = replace(known.source_columns, **given)
+    if source_columns.pmra and source_columns.position_epoch_jyear is None:
         raise BadCatalog(f"{spec.name} has proper motions but no epoch; say when its positions hold: epoch=2016.0")
     # Other columns than those of our list: the service will declare them.
-    return replace(known, layout=layout, columns={}, canary=canary)
+    return replace(known, source_columns=source_columns, columns={}, canary=canary)
 
 
 def _message(body: bytes) -> str:

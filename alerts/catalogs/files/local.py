@@ -50,16 +50,18 @@ class _Tier:
 class LocalCatalog:
     """A catalog read from a file; see ``Catalog``."""
 
-    def __init__(self, sources: pa.RecordBatch, layout: Layout) -> None:
+    def __init__(self, sources: pa.RecordBatch, source_columns: Layout) -> None:
         """``sources``: ICRS positions in degrees; those without one on the sky are left out, and counted in ``left_out``."""
-        good = on_the_sky(*_positions(sources, layout))
+        good = on_the_sky(*_positions(sources, source_columns))
         self.left_out = int(np.count_nonzero(~good))
-        self._sources, self._layout = sources.filter(pa.array(good)) if self.left_out else sources, layout
-        ra, dec = _positions(self._sources, layout)
-        self._tiers = self._divided(ra, dec) if layout.moves else [_Tier(SkyIndex(ra, dec), 0.0)]
+        self._sources, self._source_columns = sources.filter(pa.array(good)) if self.left_out else sources, source_columns
+        ra, dec = _positions(self._sources, source_columns)
+        self._tiers = self._divided(ra, dec) if source_columns.moves else [_Tier(SkyIndex(ra, dec), 0.0)]
 
     def _divided(self, ra_deg: Floats, dec_deg: Floats) -> list[_Tier]:
-        pm = np.hypot(*(floats(self._sources, cast(str, name)) for name in (self._layout.pmra, self._layout.pmdec)))
+        pm = np.hypot(
+            *(floats(self._sources, cast(str, name)) for name in (self._source_columns.pmra, self._source_columns.pmdec))
+        )
         # Without a proper motion a source stays where it is; a filler such as 1e20 must not make us search all of the sky.
         pm = np.minimum(np.where(np.isfinite(pm), pm, 0.0), _FASTEST_MAS_YR)
         fast = pm > SLOW_MAS_YR
@@ -71,9 +73,9 @@ class LocalCatalog:
         return int(self._sources.num_rows)
 
     @property
-    def layout(self) -> Layout:
+    def source_columns(self) -> Layout:
         """Which columns hold what."""
-        return self._layout
+        return self._source_columns
 
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
         """The sources within the radius of the positions (ICRS).
@@ -83,9 +85,9 @@ class LocalCatalog:
         """
         radius = np.full(len(ra_deg), radius_arcsec)
         years = np.zeros(len(ra_deg))
-        if epoch_jyear is not None and self._layout.moves and self._layout.position_epoch_jyear is not None:
+        if epoch_jyear is not None and self._source_columns.moves and self._source_columns.position_epoch_jyear is not None:
             # Of an alert whose time is not known (NaN) sources are where they are.
-            years = np.fmax(np.abs(epoch_jyear - self._layout.position_epoch_jyear), 0.0)
+            years = np.fmax(np.abs(epoch_jyear - self._source_columns.position_epoch_jyear), 0.0)
         spare = np.where(years > 0, _SPARE_ARCSEC, 0.0)
         positions, rows = [], []
         for tier in self._tiers:
@@ -95,11 +97,13 @@ class LocalCatalog:
         return Candidates(np.concatenate(positions), self._sources.take(pa.array(np.concatenate(rows))))
 
 
-def _positions(sources: pa.RecordBatch, layout: Layout) -> tuple[Floats, Floats]:
+def _positions(sources: pa.RecordBatch, source_columns: Layout) -> tuple[Floats, Floats]:
     """Right ascension and declination: the columns themselves where these are floats already, not a copy of them."""
     ra, dec = (
         column.to_numpy() if column.type == pa.float64() and not column.null_count else floats(sources, name)
-        for name, column in ((name, sources.column(name)) for name in cast(tuple[str, str], (layout.ra, layout.dec)))
+        for name, column in (
+            (name, sources.column(name)) for name in cast(tuple[str, str], (source_columns.ra, source_columns.dec))
+        )
     )
     return ra, dec
 
@@ -111,11 +115,11 @@ def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = No
     times cos dec) and gives the ``epoch`` of the positions as a Julian year. ``opener`` opens a path or URI to read bytes.
     Raises ``BadCatalog``.
     """
-    layout, positions = _checked(path, columns, opener or open_local_file)
-    numbers = [name for name in (layout.pmra, layout.pmdec) if name is not None]
-    ids = [] if layout.source_id is None else [layout.source_id]
+    source_columns, positions = _checked(path, columns, opener or open_local_file)
+    numbers = [name for name in (source_columns.pmra, source_columns.pmdec) if name is not None]
+    ids = [] if source_columns.source_id is None else [source_columns.source_id]
     read = read_table(path, opener or open_local_file, numbers=numbers, ids=ids, texts=[positions.ra, positions.dec])
-    catalog = LocalCatalog(*_in_degrees(path, read, layout, positions))
+    catalog = LocalCatalog(*_in_degrees(path, read, source_columns, positions))
     if not len(catalog):
         raise BadCatalog(
             f"none of the {catalog.left_out} sources in {path} is on the sky; columns {positions.ra!r} and "
@@ -124,7 +128,9 @@ def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = No
     return catalog
 
 
-def _in_degrees(path: str, sources: pa.RecordBatch, layout: Layout, positions: PositionColumns) -> tuple[pa.RecordBatch, Layout]:
+def _in_degrees(
+    path: str, sources: pa.RecordBatch, source_columns: Layout, positions: PositionColumns
+) -> tuple[pa.RecordBatch, Layout]:
     """The sources with columns of their ICRS degrees; those of the file, untouched, where they are that."""
     added = []
     for name, degrees in zip((positions.ra, positions.dec), arrow_positions(path, sources, positions), strict=True):
@@ -138,7 +144,7 @@ def _in_degrees(path: str, sources: pa.RecordBatch, layout: Layout, positions: P
             new = f"_{new}"
         sources = sources.append_column(new, pa.array(degrees, mask=np.isnan(degrees)))
         added.append(new)
-    return sources, replace(layout, ra=added[0], dec=added[1])
+    return sources, replace(source_columns, ra=added[0], dec=added[1])
 
 
 def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> Layout:

@@ -109,7 +109,7 @@ def test_a_failure_is_a_row_and_is_not_kept(server):
 class Odd:
     """A catalog that fails in a way that nobody has thought of."""
 
-    layout = KNOWN[ALLWISE].layout
+    source_columns = KNOWN[ALLWISE].source_columns
 
     def search(self, ra_deg, dec_deg, radius_arcsec, epoch_jyear):
         raise LookupError("unknown encoding: foo")

@@ -60,7 +60,7 @@ def near(one, places, radius_arcsec=5.0, epoch_jyear=None):
     ra, dec = (np.array(values, dtype=float) for values in zip(*places, strict=True))
     epochs = None if epoch_jyear is None else np.full(len(ra), epoch_jyear)
     found = one.search(ra, dec, radius_arcsec, epochs)
-    return within(found, one.layout, ra, dec, radius_arcsec=radius_arcsec, epoch_jyear=epochs)
+    return within(found, one.source_columns, ra, dec, radius_arcsec=radius_arcsec, epoch_jyear=epochs)
 
 
 def test_bright_stars_are_found_where_the_literature_has_them(server):
@@ -138,8 +138,8 @@ def test_too_fast_for_the_service(server):
 
 @pytest.mark.parametrize("wrong", [1991.25, 2015.5])
 def test_a_wrong_epoch_in_our_declaration_is_noticed(server, monkeypatch, wrong):
-    layout = replace(KNOWN[GAIA].layout, match_epoch_jyear=wrong)
-    monkeypatch.setitem(KNOWN, GAIA, replace(KNOWN[GAIA], layout=layout))
+    source_columns = replace(KNOWN[GAIA].source_columns, match_epoch_jyear=wrong)
+    monkeypatch.setitem(KNOWN, GAIA, replace(KNOWN[GAIA], source_columns=source_columns))
     with pytest.raises(Unavailable, match="epochs or columns we declare"):
         near(catalog(server, GAIA), [PEG_51.at_2000])
 
@@ -298,8 +298,8 @@ def test_parameters_that_mean_nothing_are_refused(name, says):
 
 
 def test_a_parameter_changes_what_is_listed_in_no_other_way():
-    layout = CdsCatalog(parse_spec(f"{GAIA}?id=DR3Name", 5.0), Service(Gate(1))).layout
-    assert layout == replace(KNOWN[GAIA].layout, source_id="DR3Name")
+    source_columns = CdsCatalog(parse_spec(f"{GAIA}?id=DR3Name", 5.0), Service(Gate(1))).source_columns
+    assert source_columns == replace(KNOWN[GAIA].source_columns, source_id="DR3Name")
 
 
 def test_with_proper_motion_the_service_matches_at_2000(server):
@@ -329,10 +329,20 @@ def test_columns_of_the_wrong_kind_are_said(named, says):
 def test_every_listed_catalog_is_whole():
     for name, known in KNOWN.items():
         assert isinstance(known, Known)
-        layout = known.layout
-        named = {one for one in (layout.ra, layout.dec, layout.source_id, layout.pmra, layout.pmdec) if one}
+        source_columns = known.source_columns
+        named = {
+            one
+            for one in (
+                source_columns.ra,
+                source_columns.dec,
+                source_columns.source_id,
+                source_columns.pmra,
+                source_columns.pmdec,
+            )
+            if one
+        }
         assert named <= set(known.columns), name
         assert INDEX not in known.columns
         assert known.canary, name
-        assert isinstance(layout, Layout)
+        assert isinstance(source_columns, Layout)
     assert set(KNOWN["simbad"].columns) == {"main_id", "otype", "ra", "dec"}

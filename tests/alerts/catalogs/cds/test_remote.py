@@ -53,7 +53,7 @@ def near(one, places, radius_arcsec=5.0, epoch_jyear=None):
     ra, dec = (np.array(values, dtype=float) for values in zip(*places, strict=True))
     epochs = None if epoch_jyear is None else np.full(len(ra), epoch_jyear)
     found = one.search(ra, dec, radius_arcsec, epochs)
-    return within(found, one.layout, ra, dec, radius_arcsec=radius_arcsec, epoch_jyear=epochs)
+    return within(found, one.source_columns, ra, dec, radius_arcsec=radius_arcsec, epoch_jyear=epochs)
 
 
 @pytest.mark.parametrize("name", list(KNOWN))

@@ -114,7 +114,7 @@ WRITERS = {".parquet": parquet_file, ".csv": csv_file, ".csv.gz": csv_file, ".fi
 @pytest.mark.parametrize("ending", WRITERS)
 def test_every_format_gives_back_what_was_written(tmp_path, ending):
     catalog = open_local(WRITERS[ending](tmp_path, ending), {})
-    assert catalog.layout == Layout(ra="RA", dec="Dec", source_id="Source")
+    assert catalog.source_columns == Layout(ra="RA", dec="Dec", source_id="Source")
     assert len(catalog) == 4
     found = catalog.search(np.array(RA), np.array(DEC), 0.001, None)
     assert found.position.tolist() == [0, 1, 2, 3]
@@ -187,7 +187,7 @@ def test_other_types_of_numbers_and_text_in_parquet(tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "other.parquet")
     catalog = open_local(str(tmp_path / "other.parquet"), {})
-    assert catalog.layout.source_id == "name"
+    assert catalog.source_columns.source_id == "name"
     found = catalog.search(np.array([20.5]), np.array([2.0]), 1.0, None)
     assert found.sources.to_pylist() == [
         {"ra": Decimal("20.5"), "dec": 2.0, "name": "b", "kind": "a text longer than twelve bytes"}
@@ -263,7 +263,7 @@ def test_positions_padded_with_zeros_and_signs_are_numbers(tmp_path):
 def test_ids_in_csv_are_never_floats(tmp_path):
     path = write_csv(tmp_path / "ids.csv", "ra,dec,name\n10,0,12.50\n20,0,1e5\n")
     catalog = open_local(path, {})
-    assert catalog.layout.source_id == "name"
+    assert catalog.source_columns.source_id == "name"
     assert [row["name"] for row in everything(catalog)] == ["12.50", "1e5"]
 
 
@@ -291,17 +291,17 @@ def test_text_beyond_two_gigabytes_is_searched_too(tmp_path, monkeypatch):
 )
 def test_usual_names_of_columns_need_not_be_said(tmp_path, columns, positions, source_id):
     path = write_csv(tmp_path / "usual.csv", ",".join(columns) + "\n1,2,3" + ",4" * (len(columns) - 3) + "\n")
-    layout = check_local(path, {})
-    assert ((layout.ra, layout.dec), layout.source_id) == (positions, source_id)
-    assert (layout.position_epoch_jyear, layout.match_epoch_jyear, layout.moves) == (None, None, False)
+    source_columns = check_local(path, {})
+    assert ((source_columns.ra, source_columns.dec), source_columns.source_id) == (positions, source_id)
+    assert (source_columns.position_epoch_jyear, source_columns.match_epoch_jyear, source_columns.moves) == (None, None, False)
 
 
 def test_what_a_person_says_of_the_columns_holds(tmp_path):
     path = write_csv(tmp_path / "said.csv", "ra,dec,lon,lat,key,pm1,pm2\n1,2,30,40,k,5,6\n")
     said = {"ra": "lon", "dec": "lat", "id": "key", "pmra": "pm1", "pmdec": "pm2", "epoch": "1991.25"}
     catalog = open_local(path, said)
-    assert catalog.layout == check_local(path, said) == Layout("lon", "lat", "key", "pm1", "pm2", 1991.25)
-    assert catalog.layout.moves
+    assert catalog.source_columns == check_local(path, said) == Layout("lon", "lat", "key", "pm1", "pm2", 1991.25)
+    assert catalog.source_columns.moves
     assert catalog.search(np.array([30.0]), np.array([40.0]), 1.0, None).sources.column("key").to_pylist() == ["k"]
 
 
@@ -507,7 +507,7 @@ def test_candidates_are_what_the_cut_keeps(tmp_path):
     catalog = open_local(str(tmp_path / "field.parquet"), {})
     positions = dice.uniform(0, 0.1, 256), dice.uniform(-0.05, 0.05, 256)
     found = catalog.search(*positions, 5.0, None)
-    answer = within(found, catalog.layout, *positions, radius_arcsec=5.0, epoch_jyear=None)
+    answer = within(found, catalog.source_columns, *positions, radius_arcsec=5.0, epoch_jyear=None)
     assert len(answer.position) == len(found.position) > 1_000
 
 
@@ -576,7 +576,7 @@ def test_stars_are_found_where_the_literature_has_them_at_other_epochs(tmp_path)
         places = [star.at_1991_25 if year == 1991.25 else star.at_2000 for star in STARS]
         ra, dec = (np.array(one) for one in zip(*places, strict=True))
         found = catalog.search(ra, dec, 1.5, np.full(len(STARS), year))
-        answer = within(found, catalog.layout, ra, dec, radius_arcsec=1.5, epoch_jyear=np.full(len(STARS), year))
+        answer = within(found, catalog.source_columns, ra, dec, radius_arcsec=1.5, epoch_jyear=np.full(len(STARS), year))
         assert answer.source_id.to_pylist() == [star.name for star in STARS]
         # Where it stood in 2016 Barnard's star is far from there.
         assert BARNARD.name not in catalog.search(ra, dec, 1.5, None).sources.column("id").to_pylist()
@@ -610,7 +610,7 @@ def test_no_star_that_comes_within_the_radius_is_missed(tmp_path, years, radius_
     near = separations(ra[position], dec[position], there[0][source], there[1][source]) <= radius_arcsec
     epoch = np.full(1000, 2016.0 + years)
     found = catalog.search(ra, dec, radius_arcsec, epoch)
-    answer = within(found, catalog.layout, ra, dec, radius_arcsec=radius_arcsec, epoch_jyear=epoch)
+    answer = within(found, catalog.source_columns, ra, dec, radius_arcsec=radius_arcsec, epoch_jyear=epoch)
     pairs = zip(answer.position.tolist(), map(int, answer.source_id.to_pylist()), strict=True)
     assert np.count_nonzero(near) > 700
     assert sorted(pairs) == list(zip(position[near].tolist(), source[near].tolist(), strict=True))
@@ -625,7 +625,7 @@ def test_each_alert_is_widened_by_its_own_years_and_slow_stars_not_by_fast_ones(
     found = catalog.search(ra, dec, 1.5, epoch)
     assert np.unique(found.position).tolist() == [1, 2]
     assert names_found(found, "id") == [["slow"], ["fast", "slow"]]
-    answer = within(found, catalog.layout, ra, dec, radius_arcsec=1.5, epoch_jyear=epoch)
+    answer = within(found, catalog.source_columns, ra, dec, radius_arcsec=1.5, epoch_jyear=epoch)
     assert sorted(zip(answer.position.tolist(), answer.source_id.to_pylist(), strict=True)) == [
         (1, "slow"),
         (2, "fast"),
@@ -656,7 +656,7 @@ def test_without_an_epoch_or_at_its_own_stars_are_where_the_file_has_them(tmp_pa
 
 def test_variable_stars_of_the_gcvs_are_found_as_fink_found_them(real_data):
     catalog = open_local(str(real_data / "catalogs/gcvs.parquet"), {})
-    assert (len(catalog), catalog.left_out, catalog.layout) == (59_099, 0, Layout("ra", "dec"))
+    assert (len(catalog), catalog.left_out, catalog.source_columns) == (59_099, 0, Layout("ra", "dec"))
     labels = pa_csv.read_csv(real_data / "catalogs/fink_xmatch_labels.csv")
     ra, dec, label = (labels.column(name).to_numpy() for name in ("ra", "dec", "gcvs"))
     found = catalog.search(ra, dec, 1.5, None)
@@ -671,7 +671,7 @@ def test_variable_stars_of_the_gcvs_are_found_as_fink_found_them(real_data):
 
 def test_a_catalog_in_hours_and_degrees_of_arc(real_data):
     catalog = open_local(str(real_data / "catalogs/3hsp.csv"), {"id": "3HSP Source name"})
-    assert (catalog.layout.ra, catalog.layout.dec, catalog.left_out) == ("ra_deg", "dec_deg", 0)
+    assert (catalog.source_columns.ra, catalog.source_columns.dec, catalog.left_out) == ("ra_deg", "dec_deg", 0)
     # 3HSPJ000116.4+293534 at 00 01 16.37 +29 35 34.0
     found = catalog.search(np.array([0.3182083333]), np.array([29.5927777778]), 0.1, None)
     assert found.sources.column("3HSP Source name").to_pylist() == ["3HSPJ000116.4+293534"]

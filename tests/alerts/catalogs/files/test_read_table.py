@@ -121,7 +121,7 @@ def test_a_votable_its_nulls_and_its_ucds(tmp_path):
         path = tmp_path / f"stars{ending}"
         path.write_bytes(gzip.compress(votable(table)) if "gz" in ending else votable(table))
         catalog = open_local(str(path), {"id": "name"})
-        assert (catalog.layout.ra, catalog.left_out) == ("a", 1)
+        assert (catalog.source_columns.ra, catalog.left_out) == ("a", 1)
         assert where(catalog) == EXPECTED
         found = read_astropy(str(path))
         assert found["n"].tolist() == [LONG_ID, 1, 2]
@@ -164,7 +164,7 @@ def test_fits_zipped_or_not_in_radians_or_of_another_equinox(tmp_path, ending):
     table.write(path, format="fits")
     catalog = open_local(path, {"id": "name"})
     assert where(catalog) == EXPECTED
-    assert (catalog.layout.ra, catalog.layout.dec) == ("ra_deg", "dec_deg")
+    assert (catalog.source_columns.ra, catalog.source_columns.dec) == ("ra_deg", "dec_deg")
     read = read_astropy(path)
     assert read["n"].tolist() == [LONG_ID, 1]
     np.testing.assert_allclose(table_positions(path, read)[0], [150.1, 10.5])
