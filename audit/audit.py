@@ -103,7 +103,9 @@ def audit(
 def _write_truth(books: Books, truth: Truth, settings: Settings, progress: Callable[[int], object]) -> int:
     """The truth into the books, that of the nights; gives the number of inputs that are no alerts."""
     if truth.scopes:
-        books.add("scopes", pa.table({"origin": [one.origin for one in truth.scopes], "uri": [one.uri for one in truth.scopes]}))
+        books.add(
+            "scopes", pa.table({"origin": [scope.origin for scope in truth.scopes], "uri": [scope.uri for scope in truth.scopes]})
+        )
     skipped = 0
     for part in truth.parts():
         for rows in part.records.rows:
@@ -131,12 +133,12 @@ def _unreadable(letters: list[DeadLetter]) -> pa.Table:
 
     return pa.table(
         {
-            "source": [one.source for one in letters],
-            "payload_md5": pa.array([md5(one.payload) for one in letters], pa.string()),
-            "stage": [one.stage for one in letters],
-            "error_type": [one.error_type for one in letters],
-            "message": [one.message for one in letters],
-            "records": pa.array([int(one.attributes.get("records_lost", 1)) for one in letters], pa.int64()),
+            "source": [letter.source for letter in letters],
+            "payload_md5": pa.array([md5(letter.payload) for letter in letters], pa.string()),
+            "stage": [letter.stage for letter in letters],
+            "error_type": [letter.error_type for letter in letters],
+            "message": [letter.message for letter in letters],
+            "records": pa.array([int(letter.attributes.get("records_lost", 1)) for letter in letters], pa.int64()),
         }
     )
 
@@ -195,7 +197,11 @@ def _open_unused_letters(books: Books, warehouse: Warehouse, rules: Rules, setti
 
 def _kept(letter: dict[str, Any], wire_schemas: WireSchemas, survey: Survey | None) -> pa.Table | None:
     """The records (``RECORDS``) in a letter's payload that can be read now."""
-    packets = [one for one in open_packets(letter["payload"], letter["source"], wire_schemas) if isinstance(one, Packet)]
+    packets = [
+        open_packet
+        for open_packet in open_packets(letter["payload"], letter["source"], wire_schemas)
+        if isinstance(open_packet, Packet)
+    ]
     rows = records_of(packets, survey).rows if packets else []
     return pa.Table.from_batches(rows, RECORDS) if rows else None
 

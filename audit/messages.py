@@ -81,9 +81,9 @@ class MessagesTruth:
         while time.monotonic() - heard_at < self._silence_secs:
             messages = _pulled(client, self.name, wanted, min(_PULL_SECS, self._silence_secs))
             if messages:
-                largest = max(largest, *(len(one.message.data) for one in messages))
+                largest = max(largest, *(len(message.message.data) for message in messages))
                 wanted = min(max(_PULL_BYTES // largest, 1), _PULL_MESSAGES)
-                held.hold([one.ack_id for one in messages])
+                held.hold([message.ack_id for message in messages])
                 yield from parts_of(self._items(messages), 0, self._survey)
                 heard_at = time.monotonic()
             else:
@@ -113,7 +113,7 @@ class _Held:
     def hold(self, ack_ids: Sequence[str]) -> None:
         """Keep Pub/Sub from sending these again."""
         self._file.seek(0, io.SEEK_END)
-        self._file.writelines(f"{one}\n" for one in ack_ids)
+        self._file.writelines(f"{ack_id}\n" for ack_id in ack_ids)
         self._set(ack_ids, _HOLD_SECS)
 
     def renew(self) -> None:

@@ -176,7 +176,7 @@ class Report:
         head = {
             "truth": self.truth,
             "warehouse": self.warehouse,
-            "nights": [str(one) for one in self.nights] if self.nights else None,
+            "nights": [str(night) for night in self.nights] if self.nights else None,
             "accounted_for": self.accounted_for,
             "unexpected_judged": self.judges_unexpected,
             "counts": counts,

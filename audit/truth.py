@@ -216,7 +216,7 @@ def _digests(digests: pa.Array, name: str) -> pa.Array:
         raise AuditError(f"column packet_digest of --ids {name} has a row without a digest; give all of them, or leave it out")
     if pa.types.is_string(digests.type) or pa.types.is_large_string(digests.type):
         try:
-            digests = pa.array([bytes.fromhex(one) for one in digests.to_pylist()], pa.binary())
+            digests = pa.array([bytes.fromhex(digest) for digest in digests.to_pylist()], pa.binary())
         except ValueError as error:
             raise AuditError(f"column packet_digest of --ids {name} holds text that is not hexadecimal: {error}") from error
     digests = digests.cast(pa.binary())

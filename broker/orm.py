@@ -83,10 +83,15 @@ def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) ->
     """A model of a table or of a view of its columns; rows with equal values of ``key``, or of all columns, are one object."""
     key = key or list(table.by_name)
     # What tells objects apart must be hashable, and parsed JSON is not: there its text stands too, under a private name.
-    texts = [one.name for one in table.columns if one.type == "JSON" and one.name in key]
+    texts = [column.name for column in table.columns if column.type == "JSON" and column.name in key]
     columns = [
-        sa.Column(one.name, sa.String() if one.name in texts else sql_type(one), key=_attribute(one.name), doc=one.description)
-        for one in table.columns
+        sa.Column(
+            column.name,
+            sa.String() if column.name in texts else sql_type(column),
+            key=_attribute(column.name),
+            doc=column.description,
+        )
+        for column in table.columns
     ]
     made = sa.Table(relation, Model.metadata, *columns, info={"table": table})
     members: dict[str, Any] = {f"_{text}": made.c[text] for text in texts}
@@ -115,7 +120,7 @@ def _cutouts(alert: Any) -> Any:
 
     Raises ``QueryError`` where packets of one id have different stamps, and their rows do not say which is whose.
     """
-    named = [one for one in alert.all_cutouts if one.packet_digest is not None]
+    named = [cutout for cutout in alert.all_cutouts if cutout.packet_digest is not None]
     found = named or list(alert.all_cutouts)
     if len(found) > 1:
         raise QueryError(f"{alert} was sent with {len(found)} different sets of stamps; all_cutouts has them")

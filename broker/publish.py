@@ -159,7 +159,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Publish, and say how much; gives the exit status."""
     begin = time.monotonic()
     try:
-        data = (one for _ in range(arguments.repeat) for one in messages(arguments.input))
+        data = (message for _ in range(arguments.repeat) for message in messages(arguments.input))
         count, size = publish(data, arguments.topic, pace(arguments.rate, arguments.cadence), show=True)
     except PublishError as error:
         print(f"broker publish: {redact(str(error))}", file=sys.stderr)

@@ -162,7 +162,7 @@ def get_number_local_releases(*, folder: Folder = None) -> int:
 
 def get_local_alert_list(*, folder: Folder = None, progress: bool | None = None) -> list[int]:
     """The candids of all alerts on this machine, in the order of ``iter_alerts``, copies too."""
-    return [one for path in local_archives(data_folder(folder)) for one in index_of(path, progress).candids()]
+    return [candid for path in local_archives(data_folder(folder)) for candid in index_of(path, progress).candids()]
 
 
 def get_number_local_alerts(*, folder: Folder = None, progress: bool | None = None) -> int:

@@ -174,53 +174,52 @@ def table() -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def arithmetic(one: Cost) -> str:
+def arithmetic(cost: Cost) -> str:
     """How a line of the table comes about."""
-    night = one.night
-    work = f"{night.alerts:,} alerts x {_ms(one)} x {OVERHEAD} / 3,600,000"
-    rate = (
-        f"{one.rate.vcpu_hour} + {GB_PER_VCPU} GB x {one.rate.memory_gb_hour} + {DISK_GB / VCPUS:g} GB of disk x {DISK_GB_HOUR:f}"
-    )
-    each = " + ".join(f"{size:,}" for size in one.bytes_each)
+    night = cost.night
+    work = f"{night.alerts:,} alerts x {_ms(cost)} x {OVERHEAD} / 3,600,000"
+    memory, disk = f"{GB_PER_VCPU} GB x {cost.rate.memory_gb_hour}", f"{DISK_GB / VCPUS:g} GB of disk x {DISK_GB_HOUR:f}"
+    rate = f"{cost.rate.vcpu_hour} + {memory} + {disk}"
+    each = " + ".join(f"{size:,}" for size in cost.bytes_each)
     lines = [
-        f"{night.name}, {one.mode}, {one.method}",
-        f"  work      {work} = {one.work_vcpu_hours:.2f} vCPU h",
-        f"  paid      {_paid(one)} = {one.paid_vcpu_hours:.1f} vCPU h",
-        f"  moved     {f'{night.alerts:,} x ({each}) B' if each else 'names of files'} = {one.processed_gb:,.1f} GB",
-        f"  Dataflow  {one.paid_vcpu_hours:.1f} x ({rate})",
-        f"            + {one.processed_gb:,.1f} GB x {one.rate.processed_gb} = {one.dataflow_usd:,.2f} USD",
+        f"{night.name}, {cost.mode}, {cost.method}",
+        f"  work      {work} = {cost.work_vcpu_hours:.2f} vCPU h",
+        f"  paid      {_paid(cost)} = {cost.paid_vcpu_hours:.1f} vCPU h",
+        f"  moved     {f'{night.alerts:,} x ({each}) B' if each else 'names of files'} = {cost.processed_gb:,.1f} GB",
+        f"  Dataflow  {cost.paid_vcpu_hours:.1f} x ({rate})",
+        f"            + {cost.processed_gb:,.1f} GB x {cost.rate.processed_gb} = {cost.dataflow_usd:,.2f} USD",
     ]
-    if one.stream:
+    if cost.stream:
         tib = f"2 x {night.alerts:,} x {night.packet_bytes:,} B = {2 * night.alerts * night.packet_bytes / TIB:.3f} TiB"
-        lines.append(f"  Pub/Sub   {tib} x {PUBSUB_TIB:g} = {one.pubsub_usd:,.2f} USD")
-    if one.objects:
-        written = f"2 x {night.alerts:,} / {BUNDLE_ALERTS} = {one.objects:,.0f}"
-        lines.append(f"  objects   {written} x {OBJECT:f} = {one.objects * OBJECT:,.2f} USD")
-    if one.insert_usd:
+        lines.append(f"  Pub/Sub   {tib} x {PUBSUB_TIB:g} = {cost.pubsub_usd:,.2f} USD")
+    if cost.objects:
+        written = f"2 x {night.alerts:,} / {BUNDLE_ALERTS} = {cost.objects:,.0f}"
+        lines.append(f"  objects   {written} x {OBJECT:f} = {cost.objects * OBJECT:,.2f} USD")
+    if cost.insert_usd:
         inserted = f"{night.alerts:,} x {night.table_bytes:,} B = {night.alerts * night.table_bytes / GB:,.1f} GB"
-        lines.append(f"  BigQuery  {inserted} x {INSERT_GB} = {one.insert_usd:,.2f} USD")
+        lines.append(f"  BigQuery  {inserted} x {INSERT_GB} = {cost.insert_usd:,.2f} USD")
     return "\n".join(lines)
 
 
-def _ms(one: Cost) -> str:
-    return f"{one.night.cpu_secs[one.method] * 1000:.1f} ms"
+def _ms(cost: Cost) -> str:
+    return f"{cost.night.cpu_secs[cost.method] * 1000:.1f} ms"
 
 
-def _paid(one: Cost) -> str:
-    busy = f"{one.work_vcpu_hours:.2f} / {UTILIZATION}"
-    if not one.stream:
-        return f"{busy} + {BATCH_WORKERS[one.night.name]} workers x {VCPUS} x {START_HOURS} h to start"
-    night = f"{VCPUS} x {one.night.hours:g} h"
+def _paid(cost: Cost) -> str:
+    busy = f"{cost.work_vcpu_hours:.2f} / {UTILIZATION}"
+    if not cost.stream:
+        return f"{busy} + {BATCH_WORKERS[cost.night.name]} workers x {VCPUS} x {START_HOURS} h to start"
+    night = f"{VCPUS} x {cost.night.hours:g} h"
     longest = f"the larger of {busy} and of one worker, {night}"
     return f"{longest}, + {VCPUS} x {STREAM_EXTRA_HOURS} h"
 
 
-def pace(one: Cost) -> str:
+def pace(cost: Cost) -> str:
     """How many vCPUs keep up with the mean rate of a stream."""
-    per_second = one.night.alerts / one.night.hours / 3600
-    vcpus = per_second * one.night.cpu_secs[one.method] * OVERHEAD / UTILIZATION
-    need = f"{per_second:,.0f} alerts/s x {_ms(one)} x {OVERHEAD} / {UTILIZATION} = {vcpus:.1f} vCPUs"
-    return f"{one.night.name}, {one.method}: {need}"
+    per_second = cost.night.alerts / cost.night.hours / 3600
+    vcpus = per_second * cost.night.cpu_secs[cost.method] * OVERHEAD / UTILIZATION
+    need = f"{per_second:,.0f} alerts/s x {_ms(cost)} x {OVERHEAD} / {UTILIZATION} = {vcpus:.1f} vCPUs"
+    return f"{cost.night.name}, {cost.method}: {need}"
 
 
 def storage(night: Night) -> str:
@@ -232,7 +231,7 @@ def storage(night: Night) -> str:
 
 def text() -> str:
     """How all lines of the table come about, and what else follows from the numbers."""
-    streams = [one for one in COSTS if one.stream]
+    streams = [cost for cost in COSTS if cost.stream]
     hours = LSST.hours + STREAM_EXTRA_HOURS
     jobs = f"{hours:g} h x 3,600 / {LOAD_EVERY_SECS} s = {hours * 3600 / LOAD_EVERY_SECS:,.0f} of each table"
     sections = [

@@ -70,7 +70,7 @@ def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOption
             raise OptionsError(f"{word.partition('=')[0]} does nothing in {command}; leave it out")
     _, unknown = parser.parse_known_args(words)
     if unknown:
-        raise OptionsError(_unknown(unknown[0], command, [flag for one in parser._actions for flag in one.option_strings]))
+        raise OptionsError(_unknown(unknown[0], command, [flag for action in parser._actions for flag in action.option_strings]))
     return PipelineOptions(words)
 
 
@@ -101,7 +101,7 @@ def help_text(command: str, about: str, examples: Sequence[str]) -> str:
     parser = argparse.ArgumentParser(
         command,
         description=textwrap.fill(about, 100),
-        epilog="\n".join(["examples:", *(f"  {command} {one}" for one in examples), "", _EPILOG]),
+        epilog="\n".join(["examples:", *(f"  {command} {example}" for example in examples), "", _EPILOG]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_flags(parser, command)

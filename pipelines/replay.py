@@ -100,7 +100,7 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
     if counts.records_read == counts.alerts + counts.letters:
         with job.warehouse as warehouse:
             failed_again = warehouse.letters_of(job.run_id)
-        passed = [one for one in packets if one.letter not in failed_again]
+        passed = [packet for packet in packets if packet.letter not in failed_again]
         marks = pa.RecordBatch.from_pylist(_marks(passed, job.run_id), schema=DEAD_LETTERS.arrow_schema)
         job.warehouse.add(DEAD_LETTERS, marks, job.run_id)
         print(f"replayed {len(packets):,} dead letters: {len(passed):,} passed, {len(packets) - len(passed):,} failed again")
@@ -109,13 +109,13 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
 
 def _unit(packets: Iterable[SavedLetter]) -> Unit | None:
     """What stands for letters that came from files: when one of these is ingested again, the replayed rows must go."""
-    from_files = [one for one in packets if one.published_at is None]
+    from_files = [packet for packet in packets if packet.published_at is None]
     inputs = set()
     for one in from_files:
         parts = one.source.split("#")
         # Any of them may be the file: names have this sign too.
         inputs |= {"#".join(parts[: count + 1]) for count in range(len(parts))}
-    letters = sorted((one.letter, one.source) for one in from_files)
+    letters = sorted((from_file.letter, from_file.source) for from_file in from_files)
     return Unit(tuple(sorted(inputs)), *zip(*letters, strict=True)) if letters else None
 
 

@@ -25,8 +25,8 @@ def write_run(job: Job, summary: Summary, failed: bool) -> None:
         "records_read": summary.records_read,
         "inputs_skipped": summary.inputs_skipped,
         "alerts_written": summary.alerts,
-        "copies": sum(one.copies for one in summary.surveys.values()),
-        "conflicts": sum(one.conflicts for one in summary.surveys.values()),
+        "copies": sum(survey.copies for survey in summary.surveys.values()),
+        "conflicts": sum(survey.conflicts for survey in summary.surveys.values()),
         "dead_letters": summary.letters,
         "counts": to_json(summary.details),
     }

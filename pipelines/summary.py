@@ -60,12 +60,12 @@ class Summary:
     @property
     def again(self) -> int:
         """Rows that BigQuery took twice."""
-        return self.letters_again + sum(one.again for one in self.surveys.values())
+        return self.letters_again + sum(survey.again for survey in self.surveys.values())
 
     @property
     def alerts(self) -> int:
         """Rows of all alerts tables."""
-        return sum(one.alerts for one in self.surveys.values())
+        return sum(survey.alerts for survey in self.surveys.values())
 
     @property
     def letters(self) -> int:

@@ -59,7 +59,7 @@ class WatchedWorker(SubprocessSdkWorkerHandler):
     def _answer_until_closed(self, error: str) -> None:
         while not self._closed.wait(_LOOK_EVERY_SECS):
             # References, since more may be asked meanwhile.
-            for future in (one() for one in self._asked.valuerefs()):
+            for future in (reference() for reference in self._asked.valuerefs()):
                 if future is not None and not future.is_done():
                     future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=future.instruction_id, error=error))
 

@@ -30,52 +30,54 @@ class Patient:
     time_path: tuple[str, str]
 
 
-def cut_short(one: Patient) -> Damaged:
+def cut_short(patient: Patient) -> Damaged:
     """A transfer that stopped."""
-    data = one.packer.packet(one.record)
+    data = patient.packer.packet(patient.record)
     length = len(data) * 3 // 5
     return Damaged(data[:length], f"cut after {length} of {len(data)} bytes")
 
 
-def empty(one: Patient) -> Damaged:
+def empty(patient: Patient) -> Damaged:
     """A file that was created and never written."""
     return Damaged(b"", "no bytes at all")
 
 
-def html_page(one: Patient) -> Damaged:
+def html_page(patient: Patient) -> Damaged:
     """An error page saved in the packet's place."""
     return Damaged(HTML, "an HTML error page instead of the packet")
 
 
-def bad_sync(one: Patient) -> Damaged:
+def bad_sync(patient: Patient) -> Damaged:
     """A container whose block does not end with the file's sync marker."""
-    data = one.packer.packet(one.record)
+    data = patient.packer.packet(patient.record)
     return Damaged(data[:-16] + bytes(byte ^ 0xFF for byte in data[-16:]), "all bits of the sync marker after the block flipped")
 
 
-def bad_schema(one: Patient) -> Damaged:
+def bad_schema(patient: Patient) -> Damaged:
     """A container whose schema is JSON but not Avro."""
-    text = one.packer.schema_text.replace(b'"record"', b'"recrod"', 1)
-    header = container_header(text, one.packer.sync)
-    return Damaged(header + one.packer.block(one.packer.datum(one.record)), "type of the schema's outer record is 'recrod'")
+    text = patient.packer.schema_text.replace(b'"record"', b'"recrod"', 1)
+    header = container_header(text, patient.packer.sync)
+    return Damaged(
+        header + patient.packer.block(patient.packer.datum(patient.record)), "type of the schema's outer record is 'recrod'"
+    )
 
 
-def unknown_schema(one: Patient) -> Damaged:
+def unknown_schema(patient: Patient) -> Damaged:
     """A wire message of a schema that no registry has."""
-    datum = one.packer.datum(one.record)
+    datum = patient.packer.datum(patient.record)
     return Damaged(WIRE_HEADER.pack(0, UNKNOWN_SCHEMA_ID) + datum, f"schema id is {UNKNOWN_SCHEMA_ID}")
 
 
-def trailing_bytes(one: Patient) -> Damaged:
+def trailing_bytes(patient: Patient) -> Damaged:
     """A wire message that goes on after its datum: a sign that it was written with another schema."""
-    return Damaged(one.packer.packet(one.record) + b"\x02\x00\x02\x00", "4 bytes after the end of the datum")
+    return Damaged(patient.packer.packet(patient.record) + b"\x02\x00\x02\x00", "4 bytes after the end of the datum")
 
 
-def nan_time(one: Patient) -> Damaged:
+def nan_time(patient: Patient) -> Damaged:
     """Decodes, but has no time: neither a night nor a row can be given to it."""
-    outer, inner = one.time_path
-    record = one.record | {outer: one.record[outer] | {inner: math.nan}}
-    return Damaged(one.packer.packet(record), f"{outer}.{inner} is NaN; the packet decodes")
+    outer, inner = patient.time_path
+    record = patient.record | {outer: patient.record[outer] | {inner: math.nan}}
+    return Damaged(patient.packer.packet(record), f"{outer}.{inner} is NaN; the packet decodes")
 
 
 DAMAGES: dict[str, tuple[Callable[[Patient], Damaged], ...]] = {

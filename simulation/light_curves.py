@@ -67,14 +67,14 @@ class _Brightness:
     reference_arcsec: float
 
 
-def light_curve(plan: NightPlan, one: SkyObject) -> LightCurve:
+def light_curve(plan: NightPlan, sky_object: SkyObject) -> LightCurve:
     """The light curve of one object."""
-    rng = plan.rng(Stream.LIGHT_CURVE, one.index)
-    exposures = one.field.exposures
-    alerting = _alerting(exposures, one)
+    rng = plan.rng(Stream.LIGHT_CURVE, sky_object.index)
+    exposures = sky_object.field.exposures
+    alerting = _alerting(exposures, sky_object)
     first = int(np.argmax(alerting))
-    bright = _brightness(rng, one.kind, exposures.mjd_utc - exposures.mjd_utc[first])
-    depth = exposures.depth_mag + one.field.chip_depth_mag[one.chip]
+    bright = _brightness(rng, sky_object.kind, exposures.mjd_utc - exposures.mjd_utc[first])
+    depth = exposures.depth_mag + sky_object.field.chip_depth_mag[sky_object.chip]
     # Bright alerts are rare: three quarters lie within 1.7 mag of the limit.
     mag = depth[first] - 0.15 - min(rng.exponential(1.2), 5.5)
     color = flux_njy(ZERO_POINT_MAG + rng.normal(0, 0.25) * (exposures.band - exposures.band[first]))
@@ -83,7 +83,7 @@ def light_curve(plan: NightPlan, one: SkyObject) -> LightCurve:
     error = np.hypot(limit_error, SYSTEMATIC_ERROR * model)
     flux = _measured(rng, model, error, alerting, exposures.earlier)
     covered = plan.instrument.coverage(rng, len(flux)) | alerting
-    ra, dec = _measured_positions(rng, plan.instrument, one, len(flux))
+    ra, dec = _measured_positions(rng, plan.instrument, sky_object, len(flux))
     return LightCurve(
         depth_mag=depth,
         limit_error_njy=limit_error,
@@ -100,10 +100,10 @@ def light_curve(plan: NightPlan, one: SkyObject) -> LightCurve:
     )
 
 
-def _alerting(exposures: Exposures, one: SkyObject) -> Mask:
+def _alerting(exposures: Exposures, sky_object: SkyObject) -> Mask:
     """The exposures at which the object alerts in this night."""
     passing = np.arange(len(exposures.mjd_utc)) - exposures.earlier
-    return np.asarray((passing >= 0) & ((one.passes >> np.maximum(passing, 0)) & 1 == 1))
+    return np.asarray((passing >= 0) & ((sky_object.passes >> np.maximum(passing, 0)) & 1 == 1))
 
 
 def _brightness(rng: np.random.Generator, kind: Kind, days: Floats) -> _Brightness:
@@ -143,9 +143,11 @@ def _measured(rng: np.random.Generator, model: Floats, error: Floats, alerting: 
     return np.asarray(flux)
 
 
-def _measured_positions(rng: np.random.Generator, instrument: Instrument, one: SkyObject, count: int) -> tuple[Floats, Floats]:
+def _measured_positions(
+    rng: np.random.Generator, instrument: Instrument, sky_object: SkyObject, count: int
+) -> tuple[Floats, Floats]:
     """Positions about the object's, rounded as packets state them."""
     north, east = instrument.scatter_arcsec * rng.standard_normal((2, count)) / 3600
-    ra = (one.ra_deg + east / np.cos(np.radians(one.dec_deg))) % 360
+    ra = (sky_object.ra_deg + east / np.cos(np.radians(sky_object.dec_deg))) % 360
     decimals = instrument.position_decimals
-    return np.round(ra, decimals) % 360, np.round(one.dec_deg + north, decimals)
+    return np.round(ra, decimals) % 360, np.round(sky_object.dec_deg + north, decimals)

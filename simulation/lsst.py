@@ -75,33 +75,35 @@ def tai_minus_utc_secs(mjd_utc: int) -> int:
     return round(float(time.tai.mjd - time.mjd) * 86400)
 
 
-def make(plan: NightPlan, one: SkyObject, passing: int) -> MadeAlert:
+def make(plan: NightPlan, sky_object: SkyObject, passing: int) -> MadeAlert:
     """The packet of an object's detection at the night's pass ``passing``."""
-    curve = light_curve(plan, one)
-    position = one.field.exposures.earlier + passing
+    curve = light_curve(plan, sky_object)
+    position = sky_object.field.exposures.earlier + passing
     leap_secs = tai_minus_utc_secs(plan.night_mjd)
-    traits = plan.rng(Stream.TRAITS, one.index).random(16)
-    if one.kind is Kind.SOLAR_SYSTEM:
-        content, object_id = _solar_system_alert(one, curve, position, traits, leap_secs)
+    traits = plan.rng(Stream.TRAITS, sky_object.index).random(16)
+    if sky_object.kind is Kind.SOLAR_SYSTEM:
+        content, object_id = _solar_system_alert(sky_object, curve, position, traits, leap_secs)
     else:
-        content, object_id = _object_alert(one, curve, position, traits, leap_secs)
+        content, object_id = _object_alert(sky_object, curve, position, traits, leap_secs)
     source = content["diaSource"]
     record = {
         "diaSourceId": source["diaSourceId"],
         "observation_reason": "simulated",
-        "target_name": f"simulated field {one.field.number}",
+        "target_name": f"simulated field {sky_object.field.number}",
         **content,
-        **_cutouts(plan, one, curve, source, position),
+        **_cutouts(plan, sky_object, curve, source, position),
     }
     observed_at = utc_from_mjd(source["midpointMjdTai"], leap_secs)
     return MadeAlert(record, source["diaSourceId"], str(object_id), source["ra"], source["dec"], observed_at)
 
 
-def _object_alert(one: SkyObject, curve: LightCurve, position: int, traits: Any, leap_secs: int) -> tuple[dict[str, Any], int]:
+def _object_alert(
+    sky_object: SkyObject, curve: LightCurve, position: int, traits: Any, leap_secs: int
+) -> tuple[dict[str, Any], int]:
     """Source, history and object of something that stays where it is. The object bears the id of its first source."""
     which = np.append(np.flatnonzero(curve.detected[:position]), position)
-    object_id = int(history.source_ids(one)[which[0]])
-    detections = history.sources(one, curve, which, (object_id, 0), leap_secs)
+    object_id = int(history.source_ids(sky_object)[which[0]])
+    detections = history.sources(sky_object, curve, which, (object_id, 0), leap_secs)
     # Forced photometry begins at the discovery and is done at this visit, too.
     forced = np.flatnonzero(curve.covered[: position + 1])
     forced = forced[forced >= which[0]] if len(which) > 1 else forced[:0]
@@ -111,8 +113,8 @@ def _object_alert(one: SkyObject, curve: LightCurve, position: int, traits: Any,
     content = {
         "diaSource": detections[-1],
         "prvDiaSources": detections[:-1] or empty,
-        "prvDiaForcedSources": history.forced_sources(one, curve, forced, object_id, leap_secs) or empty_forced,
-        "diaObject": history.dia_object(one, detections, object_id),
+        "prvDiaForcedSources": history.forced_sources(sky_object, curve, forced, object_id, leap_secs) or empty_forced,
+        "diaObject": history.dia_object(sky_object, detections, object_id),
         "ssSource": None,
         "mpc_orbits": None,
     }
@@ -120,27 +122,29 @@ def _object_alert(one: SkyObject, curve: LightCurve, position: int, traits: Any,
 
 
 def _solar_system_alert(
-    one: SkyObject, curve: LightCurve, position: int, traits: Any, leap_secs: int
+    sky_object: SkyObject, curve: LightCurve, position: int, traits: Any, leap_secs: int
 ) -> tuple[dict[str, Any], int]:
     """Source and orbit of an asteroid: no history, no object, and ``diaObjectId`` 0."""
-    object_id = solar_system.ss_object_id(solar_system.designation(one.index)[1])
-    [source] = history.sources(one, curve, np.array([position]), (0, object_id), leap_secs)
-    orbit = solar_system.orbit(one, traits)
+    object_id = solar_system.ss_object_id(solar_system.designation(sky_object.index)[1])
+    [source] = history.sources(sky_object, curve, np.array([position]), (0, object_id), leap_secs)
+    orbit = solar_system.orbit(sky_object, traits)
     content = {
         "diaSource": source,
         "prvDiaSources": None,
         "prvDiaForcedSources": None,
         "diaObject": None,
-        "ssSource": solar_system.ss_source(one, source, orbit["a"], traits),
+        "ssSource": solar_system.ss_source(sky_object, source, orbit["a"], traits),
         "mpc_orbits": orbit,
     }
     return content, object_id
 
 
-def _cutouts(plan: NightPlan, one: SkyObject, curve: LightCurve, source: dict[str, Any], position: int) -> dict[str, bytes]:
+def _cutouts(
+    plan: NightPlan, sky_object: SkyObject, curve: LightCurve, source: dict[str, Any], position: int
+) -> dict[str, bytes]:
     """The three stamps, each with its variance and PSF."""
-    rng = plan.rng(Stream.STAMPS, one.index, position)
-    scene = _scene(rng, one, curve, source, position)
+    rng = plan.rng(Stream.STAMPS, sky_object.index, position)
+    scene = _scene(rng, sky_object, curve, source, position)
     images = paint(rng, scene)
     wcs = _world_coordinates(source, scene)
     variance = np.full(images.science.shape, np.round(scene.noise**2, 3), np.float32)
@@ -153,7 +157,7 @@ def _cutouts(plan: NightPlan, one: SkyObject, curve: LightCurve, source: dict[st
     }
 
 
-def _scene(rng: np.random.Generator, one: SkyObject, curve: LightCurve, source: dict[str, Any], position: int) -> Scene:
+def _scene(rng: np.random.Generator, sky_object: SkyObject, curve: LightCurve, source: dict[str, Any], position: int) -> Scene:
     """The sky about the source in nJy and pixels; x runs west, y north."""
     side = max(SMALLEST_STAMP, source["bboxSize"])
     dx, dy = source["x"] - round(source["x"]), source["y"] - round(source["y"])
@@ -162,7 +166,7 @@ def _scene(rng: np.random.Generator, one: SkyObject, curve: LightCurve, source: 
     limit = 5 * float(curve.limit_error_njy[position])
     places = rng.uniform(-side / 2, side / 2, (rng.poisson(1.5), 2))
     field_stars = [Star(float(x), float(y), 0.3 * limit * (1 - rng.random()) ** -1.2) for x, y in places]
-    fwhm = float(history.fwhm_pixels(one, np.array([position]))[0])
+    fwhm = float(history.fwhm_pixels(sky_object, np.array([position]))[0])
     noise = pixel_noise(float(curve.limit_error_njy[position]), fwhm)
     return Scene(
         side=side,

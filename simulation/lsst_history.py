@@ -28,33 +28,33 @@ NO_SOURCE: dict[str, Any] = {
 NO_OBJECT: dict[str, Any] = dict.fromkeys(record_fields("lsst", "10.0", "diaObject"))
 
 
-def nights(one: SkyObject) -> list[date]:
+def nights(sky_object: SkyObject) -> list[date]:
     """The night of each exposure: the date of its UTC time minus 12 hours."""
-    days = np.floor(one.field.exposures.mjd_utc - 0.5).astype(int) - UNIX_EPOCH_MJD
+    days = np.floor(sky_object.field.exposures.mjd_utc - 0.5).astype(int) - UNIX_EPOCH_MJD
     return [date(1970, 1, 1) + timedelta(days=day) for day in days.tolist()]
 
 
-def visits(one: SkyObject) -> Ints:
+def visits(sky_object: SkyObject) -> Ints:
     """Visit of each exposure: YYYYMMDD of the night, then five digits that count from 1."""
-    dates = np.array([night.year * 10_000 + night.month * 100 + night.day for night in nights(one)])
-    return np.asarray(dates * 100_000 + one.field.exposures.slot + 1)
+    dates = np.array([night.year * 10_000 + night.month * 100 + night.day for night in nights(sky_object)])
+    return np.asarray(dates * 100_000 + sky_object.field.exposures.slot + 1)
 
 
-def source_ids(one: SkyObject) -> Ints:
+def source_ids(sky_object: SkyObject) -> Ints:
     """Id of a source at each exposure, packed as Rubin does: release, day, visit of the night, detector, counter."""
-    days = np.array([(night - FIRST_DAY).days for night in nights(one)])
-    visit = ((RELEASE << 14 | days) << 15) + one.field.exposures.slot + 1
-    return np.asarray((((visit << 8) + one.chip) << 19) + one.number)
+    days = np.array([(night - FIRST_DAY).days for night in nights(sky_object)])
+    visit = ((RELEASE << 14 | days) << 15) + sky_object.field.exposures.slot + 1
+    return np.asarray((((visit << 8) + sky_object.chip) << 19) + sky_object.number)
 
 
-def midpoints_mjd_tai(one: SkyObject, leap_secs: int) -> Floats:
+def midpoints_mjd_tai(sky_object: SkyObject, leap_secs: int) -> Floats:
     """Middle of each exposure, which began at ``Exposures.mjd_utc`` and took 30 s."""
-    return np.round(one.field.exposures.mjd_utc + HALF_EXPOSURE_DAYS + leap_secs / 86400, 10)
+    return np.round(sky_object.field.exposures.mjd_utc + HALF_EXPOSURE_DAYS + leap_secs / 86400, 10)
 
 
-def fwhm_pixels(one: SkyObject, which: Ints) -> Floats:
+def fwhm_pixels(sky_object: SkyObject, which: Ints) -> Floats:
     """Full width at half maximum of a star."""
-    return one.field.exposures.seeing_arcsec[which] / PIXEL_ARCSEC
+    return sky_object.field.exposures.seeing_arcsec[which] / PIXEL_ARCSEC
 
 
 def template_njy(curve: LightCurve, which: Ints) -> Floats:
@@ -62,16 +62,18 @@ def template_njy(curve: LightCurve, which: Ints) -> Floats:
     return np.asarray(curve.reference_njy[which] * np.exp(-((curve.reference_arcsec / 0.8) ** 2)))
 
 
-def sources(one: SkyObject, curve: LightCurve, which: Ints, object_ids: tuple[int, int], leap_secs: int) -> list[dict[str, Any]]:
+def sources(
+    sky_object: SkyObject, curve: LightCurve, which: Ints, object_ids: tuple[int, int], leap_secs: int
+) -> list[dict[str, Any]]:
     """Detections as ``diaSource`` records. ``object_ids``: diaObjectId and ssObjectId, 0 for none."""
     draws, flux, error = curve.draws[which].T, curve.flux_njy[which], curve.error_njy[which]
-    ids, time = source_ids(one)[which], midpoints_mjd_tai(one, leap_secs)[which]
+    ids, time = source_ids(sky_object)[which], midpoints_mjd_tai(sky_object, leap_secs)[which]
     snr = np.abs(flux) / error
-    position_error = fwhm_pixels(one, which) / 2.35 / snr
+    position_error = fwhm_pixels(sky_object, which) / 2.35 / snr
     columns = {
         "diaSourceId": ids,
-        "visit": visits(one)[which],
-        "detector": one.chip,
+        "visit": visits(sky_object)[which],
+        "detector": sky_object.chip,
         "diaObjectId": object_ids[0],
         "ssObjectId": object_ids[1],
         "parentDiaSourceId": 0,
@@ -81,17 +83,17 @@ def sources(one: SkyObject, curve: LightCurve, which: Ints, object_ids: tuple[in
         "dec": curve.dec_deg[which],
         "decErr": position_error * PIXEL_ARCSEC / 3600 * between(0.9, 1.1, draws[0]),
         "ra_dec_Cov": (position_error * PIXEL_ARCSEC / 3600) ** 2 * between(-0.1, 0.1, draws[1]),
-        "x": one.x + between(-0.2, 0.2, draws[2]),
+        "x": sky_object.x + between(-0.2, 0.2, draws[2]),
         "xErr": position_error,
-        "y": one.y + between(-0.2, 0.2, draws[3]),
+        "y": sky_object.y + between(-0.2, 0.2, draws[3]),
         "yErr": position_error * between(0.9, 1.1, draws[0]),
-        **_fluxes(one, curve, which, draws),
-        **_trails_and_shapes(one, curve, which, draws),
+        **_fluxes(sky_object, curve, which, draws),
+        **_trails_and_shapes(sky_object, curve, which, draws),
         **_dipoles(curve, which, draws),
         "pixelFlags_interpolated": draws[16] < 0.08,
         "pixelFlags_saturated": draws[16] < 0.01,
         "reliability": 1 - draws[9] ** 3,
-        "band": [BANDS[band] for band in one.field.exposures.band[which].tolist()],
+        "band": [BANDS[band] for band in sky_object.field.exposures.band[which].tolist()],
         "timeProcessedMjdTai": np.round(time + PROCESSING_DAYS * between(0.8, 1.4, draws[10]), 10),
         "bboxSize": bbox_sizes(snr),
     }
@@ -103,7 +105,7 @@ def bbox_sizes(snr: Floats) -> Ints:
     return np.asarray(np.clip(16 + 14 * np.log10(snr), 22, 56), dtype=np.int64)
 
 
-def _fluxes(one: SkyObject, curve: LightCurve, which: Ints, draws: Floats) -> dict[str, Any]:
+def _fluxes(sky_object: SkyObject, curve: LightCurve, which: Ints, draws: Floats) -> dict[str, Any]:
     flux, error, template = curve.flux_njy[which], curve.error_njy[which], template_njy(curve, which)
     return {
         "apFlux": flux + error * between(-1.5, 1.5, draws[4]),
@@ -121,10 +123,10 @@ def _fluxes(one: SkyObject, curve: LightCurve, which: Ints, draws: Floats) -> di
     }
 
 
-def _trails_and_shapes(one: SkyObject, curve: LightCurve, which: Ints, draws: Floats) -> dict[str, Any]:
+def _trails_and_shapes(sky_object: SkyObject, curve: LightCurve, which: Ints, draws: Floats) -> dict[str, Any]:
     """A trail is fitted to every source; that of a star has about the length of the seeing. Moments are in arcsec^2."""
-    flux, variance = curve.flux_njy[which], (one.field.exposures.seeing_arcsec[which] / 2.35) ** 2
-    moving = 1.5 if one.kind is Kind.SOLAR_SYSTEM else 1.0
+    flux, variance = curve.flux_njy[which], (sky_object.field.exposures.seeing_arcsec[which] / 2.35) ** 2
+    moving = 1.5 if sky_object.kind is Kind.SOLAR_SYSTEM else 1.0
     fitted = ~_is_dipole(draws)
     columns = {
         "trailFlux": flux * 1.12,
@@ -161,37 +163,37 @@ def _dipoles(curve: LightCurve, which: Ints, draws: Floats) -> dict[str, Any]:
     return {name: only_where(is_dipole, values) for name, values in columns.items()} | numbers
 
 
-def forced_sources(one: SkyObject, curve: LightCurve, which: Ints, object_id: int, leap_secs: int) -> list[dict[str, Any]]:
+def forced_sources(sky_object: SkyObject, curve: LightCurve, which: Ints, object_id: int, leap_secs: int) -> list[dict[str, Any]]:
     """Fluxes measured at the object's place, detected or not."""
-    time, template = midpoints_mjd_tai(one, leap_secs)[which], template_njy(curve, which)
+    time, template = midpoints_mjd_tai(sky_object, leap_secs)[which], template_njy(curve, which)
     columns = {
-        "diaForcedSourceId": source_ids(one)[which] + FORCED,
+        "diaForcedSourceId": source_ids(sky_object)[which] + FORCED,
         "diaObjectId": object_id,
-        "ra": one.ra_deg,
-        "dec": one.dec_deg,
-        "visit": visits(one)[which],
-        "detector": one.chip,
+        "ra": sky_object.ra_deg,
+        "dec": sky_object.dec_deg,
+        "visit": visits(sky_object)[which],
+        "detector": sky_object.chip,
         "psfFlux": curve.flux_njy[which],
         "psfFluxErr": curve.error_njy[which],
         "midpointMjdTai": time,
         "scienceFlux": template + curve.flux_njy[which],
         "scienceFluxErr": 1.01 * curve.error_njy[which],
-        "band": [BANDS[band] for band in one.field.exposures.band[which].tolist()],
+        "band": [BANDS[band] for band in sky_object.field.exposures.band[which].tolist()],
         "timeProcessedMjdTai": np.round(time + PROCESSING_DAYS, 10),
         "timeWithdrawnMjdTai": None,
     }
     return as_rows(columns)
 
 
-def dia_object(one: SkyObject, detections: list[dict[str, Any]], object_id: int) -> dict[str, Any]:
+def dia_object(sky_object: SkyObject, detections: list[dict[str, Any]], object_id: int) -> dict[str, Any]:
     """The object as known after the last of its detections, with statistics of each band that has any."""
     last = detections[-1]
     record = NO_OBJECT | {
         "diaObjectId": object_id,
         "validityStartMjdTai": last["timeProcessedMjdTai"],
-        "ra": one.ra_deg,
+        "ra": sky_object.ra_deg,
         "raErr": last["raErr"] / len(detections) ** 0.5,
-        "dec": one.dec_deg,
+        "dec": sky_object.dec_deg,
         "decErr": last["decErr"] / len(detections) ** 0.5,
         "ra_dec_Cov": last["ra_dec_Cov"] / len(detections),
         "nDiaSources": len(detections),
@@ -207,7 +209,8 @@ def _band_statistics(band: str, detections: list[dict[str, Any]]) -> dict[str, A
     if not detections:
         return count
     flux, error, science, time = (
-        np.array([one[name] for one in detections]) for name in ("psfFlux", "psfFluxErr", "scienceFlux", "midpointMjdTai")
+        np.array([detection[name] for detection in detections])
+        for name in ("psfFlux", "psfFluxErr", "scienceFlux", "midpointMjdTai")
     )
     weight = 1 / error**2
     mean_error = float(weight.sum() ** -0.5)

@@ -42,9 +42,9 @@ def ss_object_id(packed: str) -> int:
     return int.from_bytes(packed.encode("ascii"), "big")
 
 
-def orbit(one: SkyObject, traits: Floats) -> dict[str, Any]:
+def orbit(sky_object: SkyObject, traits: Floats) -> dict[str, Any]:
     """``mpc_orbits``: a main-belt orbit. Angles in degrees, times in days."""
-    name, packed = designation(one.index)
+    name, packed = designation(sky_object.index)
     a, e = 2.1 + 1.1 * float(traits[0]), 0.3 * float(traits[1])
     period, epoch = 365.25 * a**1.5, 61000.0
     anomaly = 360 * float(traits[5])
@@ -92,9 +92,9 @@ def orbit(one: SkyObject, traits: Floats) -> dict[str, Any]:
     }
 
 
-def ss_source(one: SkyObject, source: dict[str, Any], distance_from_sun: float, traits: Floats) -> dict[str, Any]:
+def ss_source(sky_object: SkyObject, source: dict[str, Any], distance_from_sun: float, traits: Floats) -> dict[str, Any]:
     """``ssSource``: geometry of Sun, Earth and asteroid at the time of the source, and its offset from the ephemeris."""
-    name, packed = designation(one.index)
+    name, packed = designation(sky_object.index)
     sight = _unit_vector(source["ra"], source["dec"])
     earth = _earth(source["midpointMjdTai"])
     # The asteroid is where the line of sight leaves the sphere of its distance from the Sun.

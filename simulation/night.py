@@ -102,14 +102,14 @@ class Night:
     def __post_init__(self) -> None:
         if self.survey not in SURVEYS:
             raise ValueError(f"survey {self.survey!r} cannot be simulated; choose one of {', '.join(SURVEYS)}")
-        one = SURVEYS[self.survey]
-        if self.framing not in one.framings:
-            raise ValueError(f"{self.survey} has no {self.framing!r} framing; choose one of {', '.join(one.framings)}")
+        survey = SURVEYS[self.survey]
+        if self.framing not in survey.framings:
+            raise ValueError(f"{self.survey} has no {self.framing!r} framing; choose one of {', '.join(survey.framings)}")
         for name, least in (("alerts", 1), ("seed", 0), ("duplicates", 0), ("damaged", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)} and must be at least {least}")
-        if self.alerts + self.damaged > one.instrument.max_alerts:
-            limit = one.instrument.max_alerts
+        if self.alerts + self.damaged > survey.instrument.max_alerts:
+            limit = survey.instrument.max_alerts
             raise ValueError(f"{self.alerts + self.damaged} alerts are more than {limit}, the most for a night of {self.survey}")
         if not FIRST_NIGHT <= self.night <= LAST_NIGHT:
             raise ValueError(f"night {self.night} must be from {FIRST_NIGHT} to {LAST_NIGHT}")
@@ -127,8 +127,8 @@ class Night:
     @functools.cached_property
     def plan(self) -> NightPlan:
         """What happens in the night."""
-        one = SURVEYS[self.survey]
-        return NightPlan(one.instrument, one.stream_key, self.night, self.seed, self.alerts + self.damaged)
+        survey = SURVEYS[self.survey]
+        return NightPlan(survey.instrument, survey.stream_key, self.night, self.seed, self.alerts + self.damaged)
 
     def packets(self) -> Iterator[SimulatedPacket]:
         """The packets in order of time; only a few copies are held back, so memory does not grow with the night."""
@@ -139,14 +139,14 @@ class Night:
         for position in range(self.alerts + self.damaged):
             yield from (packet for due, packet in waiting if due <= position)
             waiting = [(due, packet) for due, packet in waiting if due > position]
-            one, made = self._made(position)
+            sky_object, made = self._made(position)
             if position in to_damage:
-                yield self._damaged(one, made, to_damage[position])
+                yield self._damaged(sky_object, made, to_damage[position])
                 continue
             packet = SimulatedPacket(
                 name := f"{made.alert_id}{SUFFIX[self.framing]}",
                 self.packer.packet(made.record),
-                self._truth(name, one, made),
+                self._truth(name, sky_object, made),
             )
             yield packet
             for number in range(copies.get(good, 0)):
@@ -171,8 +171,8 @@ class Night:
         )
 
     def _made(self, position: int) -> tuple[SkyObject, MadeAlert]:
-        one, passing = self.plan.alert(position)
-        return one, SURVEYS[self.survey].make(self.plan, one, passing)
+        sky_object, passing = self.plan.alert(position)
+        return sky_object, SURVEYS[self.survey].make(self.plan, sky_object, passing)
 
     def _to_damage(self) -> dict[int, str]:
         """Which of the night's alerts are damaged, and how."""
@@ -192,17 +192,19 @@ class Night:
         name = f"{stem}-copy{number}{dot}{suffix}"
         return SimulatedPacket(name, packet.data, replace(packet.truth, name=name, kind="duplicate"))
 
-    def _damaged(self, one: SkyObject, made: MadeAlert, kind: str) -> SimulatedPacket:
+    def _damaged(self, sky_object: SkyObject, made: MadeAlert, kind: str) -> SimulatedPacket:
         damage = next(function for function in DAMAGES[self.framing] if function.__name__ == kind)
         done = damage(Patient(made.record, self.packer, SURVEYS[self.survey].time_path))
         name = f"{made.alert_id}{SUFFIX[self.framing]}"
-        truth = replace(self._truth(name, one, made), kind="damaged", damage=kind, damage_note=done.note)
+        truth = replace(self._truth(name, sky_object, made), kind="damaged", damage=kind, damage_note=done.note)
         return SimulatedPacket(name, done.data, truth)
 
-    def _truth(self, name: str, one: SkyObject, made: MadeAlert) -> Truth:
+    def _truth(self, name: str, sky_object: SkyObject, made: MadeAlert) -> Truth:
         separation = None
-        if one.star_id is not None:
-            separation = round(float(separation_arcsec(made.ra_deg, made.dec_deg, one.star_ra_deg, one.star_dec_deg)), 9)
+        if sky_object.star_id is not None:
+            separation = round(
+                float(separation_arcsec(made.ra_deg, made.dec_deg, sky_object.star_ra_deg, sky_object.star_dec_deg)), 9
+            )
         starts = timedelta(hours=SURVEYS[self.survey].night_starts_utc_hours)
         return Truth(
             name=name,
@@ -216,7 +218,7 @@ class Night:
             dec_deg=made.dec_deg,
             observed_at=made.observed_at,
             night=(made.observed_at - starts).date(),
-            is_solar_system=one.kind.name == "SOLAR_SYSTEM",
+            is_solar_system=sky_object.kind.name == "SOLAR_SYSTEM",
             has_catalog_star=separation is not None,
             separation_arcsec=separation,
         )

@@ -88,17 +88,17 @@ class NightPlan:
 
     def _fields(self, count: int) -> Iterator[Field]:
         """Fields near the meridian when they are observed, none twice."""
-        one = self.instrument
+        instrument = self.instrument
         rng = self.rng(Stream.FIELDS)
-        grid_ra, grid_dec = field_grid(*one.field_rows_deg, one.field_spacing_deg)
+        grid_ra, grid_dec = field_grid(*instrument.field_rows_deg, instrument.field_spacing_deg)
         free = np.ones(len(grid_ra), dtype=bool)
         for number in range(count):
-            middle = self._start_mjd(one.slot(number, one.passes // 2))
-            hour_angle = np.abs((sidereal_time_deg(middle, one.longitude_deg) - grid_ra + 180) % 360 - 180)
+            middle = self._start_mjd(instrument.slot(number, instrument.passes // 2))
+            hour_angle = np.abs((sidereal_time_deg(middle, instrument.longitude_deg) - grid_ra + 180) % 360 - 180)
             high = free & (hour_angle < 37.5)
             choice = int(rng.choice(np.flatnonzero(high))) if high.any() else int(np.argmin(np.where(free, hour_angle, 999)))
             free[choice] = False
-            chip_depth = rng.normal(0, 0.08, len(one.chips))
+            chip_depth = rng.normal(0, 0.08, len(instrument.chips))
             exposures = self._exposures(number, rng)
             yield Field(200 + choice, float(grid_ra[choice]), float(grid_dec[choice]), chip_depth, exposures)
 
@@ -107,33 +107,35 @@ class NightPlan:
         return self.night_mjd + self.instrument.first_exposure_hours / 24 + slot * self.instrument.cadence_secs / 86400
 
     def _exposures(self, field: int, rng: np.random.Generator) -> Exposures:
-        one = self.instrument
-        fewest, most = one.past_nights
-        nights = np.sort(rng.choice(one.past_days, rng.integers(fewest, most + 1), replace=False))[::-1] + 1
-        ago = np.repeat(np.append(nights, 0), one.passes)
-        passing = np.tile(np.arange(one.passes), len(nights) + 1)
-        done = (rng.random(len(ago)) < one.past_pass_chance) | (ago == 0)
+        instrument = self.instrument
+        fewest, most = instrument.past_nights
+        nights = np.sort(rng.choice(instrument.past_days, rng.integers(fewest, most + 1), replace=False))[::-1] + 1
+        ago = np.repeat(np.append(nights, 0), instrument.passes)
+        passing = np.tile(np.arange(instrument.passes), len(nights) + 1)
+        done = (rng.random(len(ago)) < instrument.past_pass_chance) | (ago == 0)
         ago, passing = ago[done], passing[done]
         count = len(ago)
         # Every night has the same slots at the same time of day, so that two exposures of a night never share a slot.
-        slot = np.array([one.slot(field, int(number)) for number in passing])
-        band = np.array([rng.choice(one.bands_of_pass[number]) for number in passing])
+        slot = np.array([instrument.slot(field, int(number)) for number in passing])
+        band = np.array([rng.choice(instrument.bands_of_pass[number]) for number in passing])
         jitter_days = np.round(rng.uniform(0, 2, count), 2) / 86400
-        seeing = one.seeing_arcsec * np.clip(np.exp(rng.normal(0, 0.15, count)), 0.7, 1.8)
-        depth = np.array(one.depth_mag)[band] + rng.normal(0, 0.25, count) - 2.5 * np.log10(seeing / one.seeing_arcsec)
+        seeing = instrument.seeing_arcsec * np.clip(np.exp(rng.normal(0, 0.15, count)), 0.7, 1.8)
+        depth = (
+            np.array(instrument.depth_mag)[band] + rng.normal(0, 0.25, count) - 2.5 * np.log10(seeing / instrument.seeing_arcsec)
+        )
         start = self._start_mjd(slot) - ago + jitter_days
-        return Exposures(start, slot, band, depth, seeing, rng.random((count, 8)), count - one.passes)
+        return Exposures(start, slot, band, depth, seeing, rng.random((count, 8)), count - instrument.passes)
 
     def _objects(self) -> Objects:
-        one, rng = self.instrument, self.rng(Stream.OBJECTS)
+        instrument, rng = self.instrument, self.rng(Stream.OBJECTS)
         kind, passes = self._kinds_and_passes(rng)
         count = len(kind)
         field = np.arange(count) % len(self.fields)
         chip, x, y = self._places(field, rng)
-        east, north = one.chip_corner_deg()
-        scale = one.pixel_arcsec / 3600
+        east, north = instrument.chip_corner_deg()
+        scale = instrument.pixel_arcsec / 3600
         center = np.array([(f.ra_deg, f.dec_deg) for f in self.fields])[field]
-        up = one.chip_pixels[1] - y if one.rows_run_south else y
+        up = instrument.chip_pixels[1] - y if instrument.rows_run_south else y
         ra, dec = from_tangent_plane(center[:, 0], center[:, 1], east[chip] - x * scale, north[chip] + up * scale)
         ra, dec = np.round(ra, DECIMALS), np.round(dec, DECIMALS)
         star = self.rng(Stream.STARS).random((count, 4))
@@ -141,17 +143,17 @@ class NightPlan:
         star_ra, star_dec = offset(ra, dec, near + (far - near) * star[:, 1], 360 * star[:, 2])
         star_ra, star_dec = np.round(star_ra, DECIMALS), np.round(star_dec, DECIMALS)
         star_mag = np.where(star[:, 0] < STAR_SHARE, np.round(14 + 7 * np.sqrt(star[:, 3]), 3), np.nan)
-        number = _count_within_groups(field * len(one.chips) + chip)
+        number = _count_within_groups(field * len(instrument.chips) + chip)
         return Objects(field, chip, number, x, y, ra, dec, kind, passes, star_ra, star_dec, star_mag)
 
     def _kinds_and_passes(self, rng: np.random.Generator) -> tuple[Ints, Ints]:
         """What each object is and when it alerts, for as many objects as make the wanted number of alerts."""
-        one = self.instrument
+        instrument = self.instrument
         wanted = self.alerts
-        moving = rng.random(wanted) < one.solar_system_share
+        moving = rng.random(wanted) < instrument.solar_system_share
         kind = np.where(moving, Kind.SOLAR_SYSTEM, rng.choice(3, wanted, p=(0.35, 0.45, 0.2))).astype(np.int64)
-        chances = np.array(list(one.alerts_in_night.values()))
-        times = rng.choice(list(one.alerts_in_night), wanted, p=chances)
+        chances = np.array(list(instrument.alerts_in_night.values()))
+        times = rng.choice(list(instrument.alerts_in_night), wanted, p=chances)
         # A moving object is elsewhere at the next pass: there it would be another object, so here it alerts once.
         times = np.where(moving, 1, times)
         total = np.cumsum(times)
@@ -159,19 +161,19 @@ class NightPlan:
         kind, times = kind[:count], times[:count]
         times[-1] -= total[count - 1] - wanted
         # A random subset of the passes: those with the smallest of random numbers.
-        rank = np.argsort(np.argsort(rng.random((count, one.passes)), axis=1), axis=1)
-        return kind, ((rank < times[:, None]) << np.arange(one.passes)).sum(axis=1)
+        rank = np.argsort(np.argsort(rng.random((count, instrument.passes)), axis=1), axis=1)
+        return kind, ((rank < times[:, None]) << np.arange(instrument.passes)).sum(axis=1)
 
     def _places(self, field: Ints, rng: np.random.Generator) -> tuple[Ints, Floats, Floats]:
         """Chip and pixel position of each object, at most one object in each cell of a field."""
-        one = self.instrument
+        instrument = self.instrument
         margin = 13.0
-        spaces = [pixels - 2 * margin for pixels in one.chip_pixels]
-        across, up = (int(space * one.pixel_arcsec / one.cell_arcsec) for space in spaces)
+        spaces = [pixels - 2 * margin for pixels in instrument.chip_pixels]
+        across, up = (int(space * instrument.pixel_arcsec / instrument.cell_arcsec) for space in spaces)
         code = np.empty(len(field), dtype=np.int64)
         for number in range(len(self.fields)):
             here = field == number
-            code[here] = rng.choice(len(one.chips) * across * up, int(here.sum()), replace=False)
+            code[here] = rng.choice(len(instrument.chips) * across * up, int(here.sum()), replace=False)
         chip, place = np.divmod(code, across * up)
         # Within a cell the outer 0.15 stay empty on every side.
         within = 0.15 + 0.7 * rng.random((2, len(field)))
@@ -181,17 +183,17 @@ class NightPlan:
     @functools.cached_property
     def _order(self) -> Ints:
         """Alerts as ``object * passes + pass``, in order of exposure, then chip."""
-        one, objects = self.instrument, self.objects
-        seen = (objects.passes[:, None] >> np.arange(one.passes)) & 1
+        instrument, objects = self.instrument, self.objects
+        seen = (objects.passes[:, None] >> np.arange(instrument.passes)) & 1
         index, passing = np.nonzero(seen)
-        slots = np.array([[one.slot(f, p) for p in range(one.passes)] for f in range(len(self.fields))])
+        slots = np.array([[instrument.slot(f, p) for p in range(instrument.passes)] for f in range(len(self.fields))])
         order = np.lexsort((objects.number[index], objects.chip[index], slots[objects.field[index], passing]))
-        return (index * one.passes + passing)[order]
+        return (index * instrument.passes + passing)[order]
 
     def isolated_stars(self) -> tuple[Floats, Floats]:
         """Positions of stars in the night's fields that are further than ``ISOLATION_ARCSEC`` from every object."""
-        one, rng, objects = self.instrument, self.rng(Stream.STARS, 1), self.objects
-        width = one.field_spacing_deg * 0.8
+        instrument, rng, objects = self.instrument, self.rng(Stream.STARS, 1), self.objects
+        width = instrument.field_spacing_deg * 0.8
         kept: list[tuple[float, float]] = []
         while len(kept) < ISOLATED_STARS:
             number = int(rng.integers(len(self.fields)))

@@ -56,54 +56,56 @@ PALOMAR = Instrument(
 )
 
 
-def make(plan: NightPlan, one: SkyObject, passing: int) -> MadeAlert:
+def make(plan: NightPlan, sky_object: SkyObject, passing: int) -> MadeAlert:
     """The packet of an object's detection at the night's pass ``passing``."""
-    curve = light_curve(plan, one)
-    position = one.field.exposures.earlier + passing
+    curve = light_curve(plan, sky_object)
+    position = sky_object.field.exposures.earlier + passing
     which = np.append(np.flatnonzero(curve.covered[:position]), position)
-    *previous, detection = history.detections_and_limits(one, curve, which)
-    traits = plan.rng(Stream.TRAITS, one.index).random(48)
+    *previous, detection = history.detections_and_limits(sky_object, curve, which)
+    traits = plan.rng(Stream.TRAITS, sky_object.index).random(48)
     forced = np.arange(max(0, position - 16 - int(traits[0] * 6)), position)
-    candidate = detection | _beyond_history(one, curve, traits, which, detection)
+    candidate = detection | _beyond_history(sky_object, curve, traits, which, detection)
     record = {
         "schemavsn": "4.02",
         "publisher": "ZTF (simulated)",
-        "objectId": object_id(plan, one, candidate["jdstarthist"]),
+        "objectId": object_id(plan, sky_object, candidate["jdstarthist"]),
         "candid": candidate["candid"],
         "candidate": candidate,
         "prv_candidates": previous,
-        "fp_hists": history.forced_photometry(one, curve, forced),
-        **_cutouts(plan, one, curve, candidate, position),
+        "fp_hists": history.forced_photometry(sky_object, curve, forced),
+        **_cutouts(plan, sky_object, curve, candidate, position),
     }
     ra, dec, jd = candidate["ra"], candidate["dec"], candidate["jd"]
     return MadeAlert(record, record["candid"], record["objectId"], ra, dec, utc_from_mjd(jd - JD_OF_MJD))
 
 
-def object_id(plan: NightPlan, one: SkyObject, first_jd: float) -> str:
+def object_id(plan: NightPlan, sky_object: SkyObject, first_jd: float) -> str:
     """``ZTF``, the year of the first detection, and seven letters that no other object of the night has."""
     year = utc_from_mjd(first_jd - JD_OF_MJD).year % 100
     # Multiplying by a number without common factor with 26 scatters the names and keeps them apart.
-    code, letters = (one.index * 4_826_809_211 + plan.night_mjd) % 26**7, ""
+    code, letters = (sky_object.index * 4_826_809_211 + plan.night_mjd) % 26**7, ""
     for _ in range(7):
         code, letter = divmod(code, 26)
         letters = chr(ord("a") + letter) + letters
     return f"ZTF{year:02d}{letters}"
 
 
-def _beyond_history(one: SkyObject, curve: LightCurve, traits: Floats, which: Any, detection: dict[str, Any]) -> dict[str, Any]:
+def _beyond_history(
+    sky_object: SkyObject, curve: LightCurve, traits: Floats, which: Any, detection: dict[str, Any]
+) -> dict[str, Any]:
     """The fields that only the alert itself has, not its history."""
-    is_moving = one.kind is Kind.SOLAR_SYSTEM
+    is_moving = sky_object.kind is Kind.SOLAR_SYSTEM
     return {
         "pdiffimfilename": detection["pdiffimfilename"].removeprefix(ARCHIVE_FOLDER).removesuffix(".fz"),
         "ssdistnr": (0.0 if traits[1] < 0.92 else 1.0) if is_moving else NOTHING,
         "ssmagnr": round(detection["magpsf"] + 0.4 * traits[2], 1) if is_moving else NOTHING,
         "ssnamenr": str(1000 + int(traits[3] * 800_000)) if is_moving else "null",
-        **_past(one, curve, traits, which, detection["jd"]),
-        **_pan_starrs(one, traits[4:25], detection),
-        **_gaia(one, traits[25:29], detection),
+        **_past(sky_object, curve, traits, which, detection["jd"]),
+        **_pan_starrs(sky_object, traits[4:25], detection),
+        **_gaia(sky_object, traits[25:29], detection),
         **_calibration(traits[29:40], detection),
         "tooflag": 0,
-        "rfid": int(history.reference_ids(one, which[-1:])[0]),
+        "rfid": int(history.reference_ids(sky_object, which[-1:])[0]),
         "jdstartref": round(2458200 + 60 * traits[40], 6),
         "jdendref": round(2458300 + 300 * traits[41], 6),
         "nframesref": 15 + int(traits[42] * 25),
@@ -116,10 +118,10 @@ def _beyond_history(one: SkyObject, curve: LightCurve, traits: Floats, which: An
     }
 
 
-def _past(one: SkyObject, curve: LightCurve, traits: Floats, which: Any, jd: float) -> dict[str, Any]:
+def _past(sky_object: SkyObject, curve: LightCurve, traits: Floats, which: Any, jd: float) -> dict[str, Any]:
     """How often and since when the place was seen to change; stars and nuclei also before the history begins."""
-    dates = history.julian_dates(one)[which[curve.detected[which]]]
-    older = int(400 * traits[47] ** 2) if one.kind in (Kind.VARIABLE_STAR, Kind.ACTIVE_NUCLEUS) else 0
+    dates = history.julian_dates(sky_object)[which[curve.detected[which]]]
+    older = int(400 * traits[47] ** 2) if sky_object.kind in (Kind.VARIABLE_STAR, Kind.ACTIVE_NUCLEUS) else 0
     first = 2458200 + (jd - 40 - 2458200) * (1 - traits[47]) if older else dates[0]
     return {
         "ndethist": len(dates) + older,
@@ -129,9 +131,9 @@ def _past(one: SkyObject, curve: LightCurve, traits: Floats, which: Any, jd: flo
     }
 
 
-def _pan_starrs(one: SkyObject, traits: Floats, detection: dict[str, Any]) -> dict[str, Any]:
+def _pan_starrs(sky_object: SkyObject, traits: Floats, detection: dict[str, Any]) -> dict[str, Any]:
     """The three nearest stars of Pan-STARRS; the night's catalog star, where there is one, is the first."""
-    if one.star_id is None and traits[0] < 0.05:
+    if sky_object.star_id is None and traits[0] < 0.05:
         nothing = {
             f"{name}{n}": NOTHING for n in (1, 2, 3) for name in ("sgmag", "srmag", "simag", "szmag", "sgscore", "distpsnr")
         }
@@ -140,10 +142,10 @@ def _pan_starrs(one: SkyObject, traits: Floats, detection: dict[str, Any]) -> di
     distance = 6 + 6 * float(traits[2])
     for n in (1, 2, 3):
         draw = traits[6 * n - 3 : 6 * n + 3]
-        mag, star_id = 17 + 5 * float(draw[0]), 80_000_000_000_000_003 + one.index * 7_000_003 + n
-        if n == 1 and one.star_id is not None:
-            mag, star_id = one.star_mag, one.star_id
-            away = separation_arcsec(detection["ra"], detection["dec"], one.star_ra_deg, one.star_dec_deg)
+        mag, star_id = 17 + 5 * float(draw[0]), 80_000_000_000_000_003 + sky_object.index * 7_000_003 + n
+        if n == 1 and sky_object.star_id is not None:
+            mag, star_id = sky_object.star_mag, sky_object.star_id
+            away = separation_arcsec(detection["ra"], detection["dec"], sky_object.star_ra_deg, sky_object.star_dec_deg)
         else:
             away = distance = distance + 6 * float(draw[1])
         colors = {"sgmag": 0.5, "srmag": 0.0, "simag": -0.15, "szmag": -0.2}
@@ -156,12 +158,12 @@ def _pan_starrs(one: SkyObject, traits: Floats, detection: dict[str, Any]) -> di
     return fields
 
 
-def _gaia(one: SkyObject, traits: Floats, detection: dict[str, Any]) -> dict[str, Any]:
+def _gaia(sky_object: SkyObject, traits: Floats, detection: dict[str, Any]) -> dict[str, Any]:
     """The nearest star of Gaia, and the nearest bright one."""
     near, mag = 5 + 60 * float(traits[0]), 16 + 4.8 * float(traits[1])
-    if one.star_id is not None and one.star_mag < 20.5:
-        near = separation_arcsec(detection["ra"], detection["dec"], one.star_ra_deg, one.star_dec_deg)
-        mag = one.star_mag - 0.1
+    if sky_object.star_id is not None and sky_object.star_mag < 20.5:
+        near = separation_arcsec(detection["ra"], detection["dec"], sky_object.star_ra_deg, sky_object.star_dec_deg)
+        mag = sky_object.star_mag - 0.1
     has_bright = traits[2] < 0.4
     return {
         "neargaia": float(near),
@@ -182,11 +184,13 @@ def _calibration(traits: Floats, detection: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cutouts(plan: NightPlan, one: SkyObject, curve: LightCurve, candidate: dict[str, Any], position: int) -> dict[str, Any]:
+def _cutouts(
+    plan: NightPlan, sky_object: SkyObject, curve: LightCurve, candidate: dict[str, Any], position: int
+) -> dict[str, Any]:
     """The three stamps as records."""
-    rng = plan.rng(Stream.STAMPS, one.index, position)
+    rng = plan.rng(Stream.STAMPS, sky_object.index, position)
     images = on_chip(
-        blank_edge(rng, paint(rng, _scene(rng, one, curve, candidate, position))),
+        blank_edge(rng, paint(rng, _scene(rng, sky_object, curve, candidate, position))),
         candidate["xpos"],
         candidate["ypos"],
         history.CHIP_PIXELS,
@@ -204,7 +208,7 @@ def _cutouts(plan: NightPlan, one: SkyObject, curve: LightCurve, candidate: dict
     }
 
 
-def _scene(rng: np.random.Generator, one: SkyObject, curve: LightCurve, candidate: dict[str, Any], position: int) -> Scene:
+def _scene(rng: np.random.Generator, sky_object: SkyObject, curve: LightCurve, candidate: dict[str, Any], position: int) -> Scene:
     """The sky about the detection in DN and pixels; x runs west, y south."""
     per_njy = history.dn_per_njy(candidate["magzpsci"])
     dx, dy = candidate["xpos"] - round(candidate["xpos"]), candidate["ypos"] - round(candidate["ypos"])

@@ -24,9 +24,9 @@ RB_VERSION = "t17_f5_c3"
 NOT_DETECTED: dict[str, Any] = dict.fromkeys(record_fields("ztf", "4.02", "prv_candidates"))
 
 
-def julian_dates(one: SkyObject) -> Floats:
+def julian_dates(sky_object: SkyObject) -> Floats:
     """Start of each exposure of the object's field as a JD (UTC), to the 7 decimals that ZTF gives."""
-    return np.round(one.field.exposures.mjd_utc + JD_OF_MJD, 7)
+    return np.round(sky_object.field.exposures.mjd_utc + JD_OF_MJD, 7)
 
 
 def process_ids(jd: Floats, rcid: int) -> Ints:
@@ -34,9 +34,9 @@ def process_ids(jd: Floats, rcid: int) -> Ints:
     return np.asarray(((jd - FIRST_NIGHT_JD) * 1e5).astype(np.int64) * 10_000 + rcid * 100 + 15)
 
 
-def zero_points(one: SkyObject, which: Ints) -> Floats:
+def zero_points(sky_object: SkyObject, which: Ints) -> Floats:
     """``magzpsci``: AB magnitude of 1 DN per exposure."""
-    exposures = one.field.exposures
+    exposures = sky_object.field.exposures
     return np.asarray(np.round(ZERO_POINTS[exposures.band[which]] + between(-0.2, 0.2, exposures.draws[which, 0]), 5))
 
 
@@ -45,38 +45,38 @@ def dn_per_njy(zero_point: float | Floats) -> Any:
     return 10 ** (0.4 * (zero_point - ZERO_POINT_MAG))
 
 
-def fwhm_pixels(one: SkyObject, which: Ints) -> Floats:
+def fwhm_pixels(sky_object: SkyObject, which: Ints) -> Floats:
     """Full width at half maximum of a star per exposure."""
-    return one.field.exposures.seeing_arcsec[which] / PIXEL_ARCSEC
+    return sky_object.field.exposures.seeing_arcsec[which] / PIXEL_ARCSEC
 
 
-def detections_and_limits(one: SkyObject, curve: LightCurve, which: Ints) -> list[dict[str, Any]]:
+def detections_and_limits(sky_object: SkyObject, curve: LightCurve, which: Ints) -> list[dict[str, Any]]:
     """Exposures as records of ``prv_candidates``: with a measurement where detected, else only with the exposure's limit."""
-    exposures = as_rows(_exposure_columns(one, curve, which))
+    exposures = as_rows(_exposure_columns(sky_object, curve, which))
     seen = which[curve.detected[which]]
-    measured = dict(zip(seen.tolist(), as_rows(_detection_columns(one, curve, seen)), strict=True)) if len(seen) else {}
+    measured = dict(zip(seen.tolist(), as_rows(_detection_columns(sky_object, curve, seen)), strict=True)) if len(seen) else {}
     return [
         NOT_DETECTED | shared | measured.get(position, {}) for position, shared in zip(which.tolist(), exposures, strict=True)
     ]
 
 
-def _exposure_columns(one: SkyObject, curve: LightCurve, which: Ints) -> dict[str, Any]:
-    exposures = one.field.exposures
-    jd = julian_dates(one)[which]
+def _exposure_columns(sky_object: SkyObject, curve: LightCurve, which: Ints) -> dict[str, Any]:
+    exposures = sky_object.field.exposures
+    jd = julian_dates(sky_object)[which]
     draws = exposures.draws[which].T
     band = exposures.band[which]
     return {
         "jd": jd,
         "fid": band + 1,
-        "pid": process_ids(jd, one.chip),
+        "pid": process_ids(jd, sky_object.chip),
         "diffmaglim": curve.depth_mag[which],
-        "pdiffimfilename": [f"/ztf/archive/sci/{name}.fz" for name in difference_images(one, which)],
+        "pdiffimfilename": [f"/ztf/archive/sci/{name}.fz" for name in difference_images(sky_object, which)],
         "programpi": "simulated",
         "programid": 1,
         "nid": (jd - FIRST_NIGHT_JD).astype(np.int64),
-        "rcid": one.chip,
-        "field": one.field.number,
-        "magzpsci": zero_points(one, which),
+        "rcid": sky_object.chip,
+        "field": sky_object.field.number,
+        "magzpsci": zero_points(sky_object, which),
         "magzpsciunc": np.round(between(5e-6, 2e-4, draws[1]), 9),
         "magzpscirms": np.round(between(0.02, 0.07, draws[2]), 6),
         "clrcoeff": np.round(between(-0.12, 0.13, draws[3]), 6),
@@ -85,32 +85,32 @@ def _exposure_columns(one: SkyObject, curve: LightCurve, which: Ints) -> dict[st
     }
 
 
-def difference_images(one: SkyObject, which: Ints) -> list[str]:
+def difference_images(sky_object: SkyObject, which: Ints) -> list[str]:
     """Names of the difference images: date and fraction of the day, field, filter, CCD and quadrant."""
     names = []
-    for jd, band in zip(julian_dates(one)[which].tolist(), one.field.exposures.band[which].tolist(), strict=True):
+    for jd, band in zip(julian_dates(sky_object)[which].tolist(), sky_object.field.exposures.band[which].tolist(), strict=True):
         day, fraction = divmod(jd - FIRST_NIGHT_JD, 1)
         night = np.datetime64("2017-01-01") + int(day)
         stamp = f"{str(night).replace('-', '')}{int(fraction * 1e6):06d}"
-        ccd, quadrant = divmod(one.chip, 4)
-        place = f"{one.field.number:06d}_z{'gri'[band]}_c{ccd + 1:02d}_o_q{quadrant + 1}"
+        ccd, quadrant = divmod(sky_object.chip, 4)
+        place = f"{sky_object.field.number:06d}_z{'gri'[band]}_c{ccd + 1:02d}_o_q{quadrant + 1}"
         names.append(f"ztf_{stamp}_{place}_scimrefdiffimg.fits")
     return names
 
 
-def _detection_columns(one: SkyObject, curve: LightCurve, which: Ints) -> dict[str, Any]:
+def _detection_columns(sky_object: SkyObject, curve: LightCurve, which: Ints) -> dict[str, Any]:
     draws = curve.draws[which].T
-    jd, flux = julian_dates(one)[which], curve.flux_njy[which]
+    jd, flux = julian_dates(sky_object)[which], curve.flux_njy[which]
     positive = flux > 0
     sigma = np.maximum(1.0857 * curve.error_njy[which] / np.abs(flux), 0.02)
     mag = mag_ab(np.abs(flux))
     aperture = mag + sigma * between(-1.5, 1.5, draws[0])
-    x, y = one.x + between(-0.2, 0.2, draws[1]), one.y + between(-0.2, 0.2, draws[2])
-    ra_nearest, dec_nearest = reference_position(one, curve)
+    x, y = sky_object.x + between(-0.2, 0.2, draws[1]), sky_object.y + between(-0.2, 0.2, draws[2])
+    ra_nearest, dec_nearest = reference_position(sky_object, curve)
     return {
-        "candid": process_ids(jd, one.chip) * 1_000_000 + np.where(positive, 15_000, 10_000) + one.number,
+        "candid": process_ids(jd, sky_object.chip) * 1_000_000 + np.where(positive, 15_000, 10_000) + sky_object.number,
         "isdiffpos": np.where(positive, "t", "f"),
-        "tblid": one.number,
+        "tblid": sky_object.number,
         "xpos": x,
         "ypos": y,
         "ra": curve.ra_deg[which],
@@ -126,7 +126,7 @@ def _detection_columns(one: SkyObject, curve: LightCurve, which: Ints) -> dict[s
         "magdiff": aperture - mag,
         "mindtoedge": np.minimum(np.minimum(x, CHIP_PIXELS[0] - x), np.minimum(y, CHIP_PIXELS[1] - y)),
         "magfromlim": curve.depth_mag[which] - aperture,
-        **_shape_columns(one, which, draws),
+        **_shape_columns(sky_object, which, draws),
         "magapbig": np.round(aperture - between(-0.1, 0.2, draws[13]), 4),
         "sigmagapbig": np.round(sigma * between(0.9, 1.8, draws[14]), 4),
         "ranr": ra_nearest,
@@ -135,9 +135,9 @@ def _detection_columns(one: SkyObject, curve: LightCurve, which: Ints) -> dict[s
     }
 
 
-def reference_position(one: SkyObject, curve: LightCurve) -> tuple[float, float]:
+def reference_position(sky_object: SkyObject, curve: LightCurve) -> tuple[float, float]:
     """``ranr, decnr``: the nearest source of the reference image."""
-    ra, dec = offset(one.ra_deg, one.dec_deg, curve.reference_arcsec, curve.reference_angle_deg)
+    ra, dec = offset(sky_object.ra_deg, sky_object.dec_deg, curve.reference_arcsec, curve.reference_angle_deg)
     return round(float(ra), 7), round(float(dec), 7)
 
 
@@ -152,8 +152,8 @@ def _reference_columns(curve: LightCurve, which: Ints) -> dict[str, Any]:
     }
 
 
-def _shape_columns(one: SkyObject, which: Ints, draws: Floats) -> dict[str, Any]:
-    fwhm = fwhm_pixels(one, which) * between(0.85, 1.15, draws[5])
+def _shape_columns(sky_object: SkyObject, which: Ints, draws: Floats) -> dict[str, Any]:
+    fwhm = fwhm_pixels(sky_object, which) * between(0.85, 1.15, draws[5])
     elongation = between(1.0, 1.35, draws[6])
     major = fwhm / 2.3548 * between(0.8, 1.1, draws[7])
     nneg = (6 * draws[9] ** 2).astype(np.int64)
@@ -174,25 +174,25 @@ def _shape_columns(one: SkyObject, which: Ints, draws: Floats) -> dict[str, Any]
     }
 
 
-def forced_photometry(one: SkyObject, curve: LightCurve, which: Ints) -> list[dict[str, Any]]:
+def forced_photometry(sky_object: SkyObject, curve: LightCurve, which: Ints) -> list[dict[str, Any]]:
     """``fp_hists``: flux in DN at the place of the object, detected or not; -99999 where the photometry failed."""
-    exposures = one.field.exposures
-    draws, jd, band = curve.draws[which].T, julian_dates(one)[which], exposures.band[which]
+    exposures = sky_object.field.exposures
+    draws, jd, band = curve.draws[which].T, julian_dates(sky_object)[which], exposures.band[which]
     status = _process_status(curve, which)
     done, known = np.isin(status, ["0", "56"]), curve.covered[which]
-    zero_point = zero_points(one, which)
+    zero_point = zero_points(sky_object, which)
     per_njy = dn_per_njy(zero_point)
-    ra_nearest, dec_nearest = reference_position(one, curve)
+    ra_nearest, dec_nearest = reference_position(sky_object, curve)
     reference = _reference_columns(curve, which)
-    distance = separation_arcsec(one.ra_deg, one.dec_deg, ra_nearest, dec_nearest)
+    distance = separation_arcsec(sky_object.ra_deg, sky_object.dec_deg, ra_nearest, dec_nearest)
     noise = curve.error_njy[which] * per_njy
     columns = {
-        "field": one.field.number,
-        "rcid": one.chip,
+        "field": sky_object.field.number,
+        "rcid": sky_object.chip,
         "fid": band + 1,
-        "pid": process_ids(jd, one.chip),
-        "rfid": reference_ids(one, which),
-        "sciinpseeing": np.round(fwhm_pixels(one, which), 4),
+        "pid": process_ids(jd, sky_object.chip),
+        "rfid": reference_ids(sky_object, which),
+        "sciinpseeing": np.round(fwhm_pixels(sky_object, which), 4),
         "scibckgnd": np.round(between(80, 350, draws[18]), 3),
         "scisigpix": np.round(curve.limit_error_njy[which] * per_njy / 5, 6),
         "magzpsci": zero_point,
@@ -224,6 +224,6 @@ def _process_status(curve: LightCurve, which: Ints) -> Any:
     return np.where(curve.covered[which], status, "61")
 
 
-def reference_ids(one: SkyObject, which: Ints) -> Ints:
+def reference_ids(sky_object: SkyObject, which: Ints) -> Ints:
     """``rfid`` of the reference image: field, 120, filter, readout channel."""
-    return one.field.number * 1_000_000 + 120_000 + (one.field.exposures.band[which] + 1) * 100 + one.chip
+    return sky_object.field.number * 1_000_000 + 120_000 + (sky_object.field.exposures.band[which] + 1) * 100 + sky_object.chip

@@ -193,5 +193,5 @@ def totals(result: PipelineResult) -> Totals:
     return Totals(counters, distributions)
 
 
-def _both(one: Spread, other: Spread) -> Spread:
-    return Spread(one.count + other.count, one.sum + other.sum, min(one.min, other.min), max(one.max, other.max))
+def _both(spread: Spread, other: Spread) -> Spread:
+    return Spread(spread.count + other.count, spread.sum + other.sum, min(spread.min, other.min), max(spread.max, other.max))

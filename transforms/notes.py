@@ -31,7 +31,7 @@ def name_run(run_id: str) -> None:
     """Let every line that this process logs through Beam begin with the run's id, and hold no credential."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, FnApiLogRecordHandler):
-            for other in [one for one in handler.filters if isinstance(one, _OfRun)]:
+            for other in [kept for kept in handler.filters if isinstance(kept, _OfRun)]:
                 handler.removeFilter(other)
             handler.addFilter(_OfRun(run_id))
 

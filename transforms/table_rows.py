@@ -30,8 +30,8 @@ _PAYLOAD_BYTES_AT_ONCE = 16 * 2**20
 def tables_of_alerts(surveys: Iterable[str], want: Projection) -> tuple[str, ...]:
     """The names of the tables that alerts of these surveys, and what does not decode, are rows of."""
     facts = [survey(name) for name in surveys]
-    cutouts = [one.cutouts_table.name for one in facts] if want.stamps else []
-    return (*(one.alerts_table.name for one in facts), *cutouts, DEAD_LETTERS.name)
+    cutouts = [fact.cutouts_table.name for fact in facts] if want.stamps else []
+    return (*(fact.alerts_table.name for fact in facts), *cutouts, DEAD_LETTERS.name)
 
 
 def alert_rows(batch: AlertBatch, want: Projection) -> Iterator[TableBatch]:

@@ -64,7 +64,7 @@ class _AllFiles(beam.PTransform):
 
 def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit], reads_all: bool) -> int:
     written = {file.unit for file in files}
-    rows = commit(warehouse, run_id, [one for one in units if reads_all or one.key in written], files)
+    rows = commit(warehouse, run_id, [unit for unit in units if reads_all or unit.key in written], files)
     for file in files:
         metrics.ROWS_WRITTEN.inc(file.rows, file.final.removeprefix(f"{warehouse}/").partition("/")[0])
     return rows
@@ -109,4 +109,4 @@ class _WriteFiles(beam.DoFn):
 def _table_with(name: str, columns: tuple[str, ...]) -> Table:
     """The table with those of its columns that rows have: Parquet files lack what is left out."""
     table = table_named(name)
-    return replace(table, columns=tuple(one for one in table.columns if one.name in columns))
+    return replace(table, columns=tuple(column for column in table.columns if column.name in columns))

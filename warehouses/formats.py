@@ -230,7 +230,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pa.chunked_array([_csv_column(one, pa.string()) for one in column.chunks], pa.string())
+    return pa.chunked_array([_csv_column(chunk, pa.string()) for chunk in column.chunks], pa.string())
 
 
 def _write_ecsv(answer: Result, file: BinaryIO) -> None:
@@ -264,7 +264,7 @@ def _write_fits(answer: Result, file: BinaryIO) -> None:
 def _refuse_beyond_ascii(table: Any) -> None:
     for name in table.colnames:
         texts = [name] + (table[name].tolist() if table[name].dtype.kind == "U" else [])
-        odd = next((one for one in texts if one and not one.isascii()), None)
+        odd = next((text for text in texts if text and not text.isascii()), None)
         if odd is not None:
             raise QueryError(f"fits holds ASCII alone, and column {name} has {odd!r}; write votable, ecsv, parquet, csv or json")
 

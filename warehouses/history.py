@@ -38,7 +38,7 @@ def curve_of_object(warehouse: Warehouse, object_id: str, survey: str | None = N
     """
     known = {one.name: one for one in surveys_in(warehouse, survey)}
     alerts = [one for one in warehouse.alerts_of(object_id).to_pylist() if one["survey"] in known]
-    names = sorted({one["survey"] for one in alerts})
+    names = sorted({alert["survey"] for alert in alerts})
     if not names:
         raise QueryError(f"the warehouse holds no alerts of object {object_id!r}")
     if len(names) > 1:
@@ -88,8 +88,8 @@ def _fields(survey: Survey, series: Series) -> list[str]:
 
 def _these(alerts: Sequence[dict[str, Any]]) -> str:
     """The alerts by their ids, and by their nights, by which the table is divided."""
-    nights = ", ".join(sorted({f"DATE '{one['night']}'" for one in alerts}))
-    return f"night IN ({nights}) AND alert_id IN ({', '.join(str(one['alert_id']) for one in alerts)})"
+    nights = ", ".join(sorted({f"DATE '{alert['night']}'" for alert in alerts}))
+    return f"night IN ({nights}) AND alert_id IN ({', '.join(str(alert['alert_id']) for alert in alerts)})"
 
 
 def surveys_in(warehouse: Warehouse, named: str | None) -> list[Survey]:

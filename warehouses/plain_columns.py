@@ -85,8 +85,8 @@ def _number_for(column: pa.ChunkedArray) -> pa.DataType:
     """What holds decimals exactly. DuckDB's sums of integers are decimals of 38 digits."""
     scale, extremes = column.type.scale, [one for one in pc.min_max(column).as_py().values() if one is not None]
     if scale <= 0:
-        return pa.int64() if all(-(2**63) <= one < 2**63 for one in extremes) else pa.string()
-    return pa.float64() if all(abs(one) < 10 ** (_EXACT_DIGITS - scale) for one in extremes) else pa.string()
+        return pa.int64() if all(-(2**63) <= extreme < 2**63 for extreme in extremes) else pa.string()
+    return pa.float64() if all(abs(extreme) < 10 ** (_EXACT_DIGITS - scale) for extreme in extremes) else pa.string()
 
 
 def _in_python(column: pa.ChunkedArray, first: date, last: date) -> bool:

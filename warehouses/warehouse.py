@@ -131,8 +131,8 @@ class Warehouse(abc.ABC):
         if not surveys:
             raise QueryError("the warehouse holds no alerts")
         # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
-        held = {one.name: self.columns_of(f"{one.name}_alerts") for one in surveys}
-        own = {one.name: brightness.own_sql(one, held[one.name], self.dialect) for one in surveys}
+        held = {survey.name: self.columns_of(f"{survey.name}_alerts") for survey in surveys}
+        own = {survey.name: brightness.own_sql(survey, held[survey.name], self.dialect) for survey in surveys}
         parts = [
             f"SELECT {_SHOWN}, {columns} FROM {name}_alerts_unique "
             f"WHERE alert_id IN (SELECT alert_id FROM {name}_alerts WHERE {condition}) AND ({condition})"

@@ -59,10 +59,10 @@ def decode_columns(packets: Sequence[Packet], layout: Layout, want: Projection =
     program = compile_schema(packets[0].schema, layout.survey, want)
     out = _Output(program, packets)
     columns = want.packet_columns(layout.survey)
-    arrays = [out.column(program.root.parts.get(one.field_name), one, 0) for one in columns]
+    arrays = [out.column(program.root.parts.get(column.field_name), column, 0) for column in columns]
     return Columns(
         good=out.fine,
-        packet=pa.StructArray.from_arrays(arrays, fields=[one.arrow.with_name(one.field_name) for one in columns]),
+        packet=pa.StructArray.from_arrays(arrays, fields=[column.arrow.with_name(column.field_name) for column in columns]),
         stamps=[out.at(path) for path in layout.stamps.values()] if want.stamps else [],
         null_arrays=_null_arrays(out, layout),
     )
@@ -172,7 +172,7 @@ class _Output:
             return level.numbers(target.kind, rank)
         kind = column.arrow.type.value_type if column.mode == "REPEATED" else column.arrow.type
         if target.kind == "record":
-            parts = [self.column(target.parts.get(one.name), one, target.level) for one in column.fields]
+            parts = [self.column(target.parts.get(field.name), field, target.level) for field in column.fields]
             return pa.StructArray.from_buffers(kind, level.rows, [level.bitmap(rank)], children=parts)
         if target.kind in ("string", "bytes"):
             return self._bytes(target, kind)

@@ -166,7 +166,7 @@ def _of_records(packets: list[Packet], records: list[Record], layout: Layout, wa
     if layout.version:
         paths.add(layout.version)
     # Before the records are taken apart: an old version may keep a fact in a field that has no column.
-    facts = {path: [pluck(one, path) for one in records] for path in paths}
+    facts = {path: [pluck(record, path) for record in records] for path in paths}
     stamps = stamps_of(records, layout)
     extra = take_unknown(records, layout, unknown)
     null_arrays = take_null_arrays(records, layout)

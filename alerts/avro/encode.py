@@ -115,7 +115,7 @@ class _Plan:
     def program(self) -> Array:
         """The instructions for the loop; what was not said is 0."""
         names = _INSTRUCTION.names or ()
-        return np.array([tuple(one.get(name, 0) for name in names) for one in self.instructions], _INSTRUCTION)
+        return np.array([tuple(instruction.get(name, 0) for name in names) for instruction in self.instructions], _INSTRUCTION)
 
     @staticmethod
     def check(column: Column, nulls: int, values: int) -> None:

@@ -34,7 +34,7 @@ class Projection:
     def alerts_table(self, survey: Survey) -> Table:
         """``{survey}_alerts`` with its wanted columns."""
         table = survey.alerts_table
-        return replace(table, columns=tuple(one for one in table.columns if self.history or not is_history(one)))
+        return replace(table, columns=tuple(column for column in table.columns if self.history or not is_history(column)))
 
     @functools.cache  # noqa: B019
     def packet_columns(self, survey: Survey) -> tuple[Column, ...]:

@@ -28,7 +28,7 @@ def _pointer(typing: Any, address: Any) -> Any:
 @intrinsic
 def _copy(typing: Any, target: Any, source: Any, size: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to, of = (builder.inttoptr(one, cgutils.voidptr_t) for one in arguments[:2])
+        to, of = (builder.inttoptr(argument, cgutils.voidptr_t) for argument in arguments[:2])
         cgutils.raw_memcpy(builder, to, of, arguments[2], 1)  # type: ignore[no-untyped-call]
 
     return types.void(types.int64, types.int64, types.int64), build

@@ -107,7 +107,7 @@ def compile_schema(schema: WriterSchema, survey: Survey, want: Projection = EVER
     root = compiler.record(schema.declared, survey.packet_columns, 0, ())
     compiler.emit(END)
     return Program(
-        np.array([astuple(one) for one in compiler.instructions], INSTRUCTION),
+        np.array([astuple(instruction) for instruction in compiler.instructions], INSTRUCTION),
         np.array(compiler.slot_levels, np.int64),
         np.array(compiler.slot_ranks, np.int64),
         np.array(compiler.level_slots, np.int64),

@@ -53,7 +53,7 @@ def read_datum(packet: Packet) -> Record:
 
 def stamps_of(records: Sequence[Record], layout: Layout) -> list[pa.Array]:
     """The stamps science, template, difference of each record, NULL where it has none."""
-    return [pa.array([path and pluck(one, path) for one in records], pa.binary()) for path in layout.stamps.values()]
+    return [pa.array([path and pluck(record, path) for record in records], pa.binary()) for path in layout.stamps.values()]
 
 
 def take_unknown(records: Sequence[Record], layout: Layout, counts: Counter[str]) -> list[str | None]:
@@ -63,7 +63,7 @@ def take_unknown(records: Sequence[Record], layout: Layout, counts: Counter[str]
     """
     for path in layout.unknown:
         counts[f"{layout.survey.name}: {dotted(path)}"] += len(records)
-    return [_take_unknown(one, layout, counts) for one in records]
+    return [_take_unknown(record, layout, counts) for record in records]
 
 
 def _take_unknown(record: Record, layout: Layout, counts: Counter[str]) -> str | None:
@@ -79,4 +79,4 @@ def _take_unknown(record: Record, layout: Layout, counts: Counter[str]) -> str |
 
 def take_null_arrays(records: Sequence[Record], layout: Layout) -> list[list[str]]:
     """Put [] for null and absent arrays, and give the paths of those of each record."""
-    return [[name for path in layout.arrays for name in fill_arrays(one, path)] for one in records]
+    return [[name for path in layout.arrays for name in fill_arrays(record, path)] for record in records]

@@ -125,7 +125,7 @@ class _Made:
             raise UnreadableInput(f"the schema has a type {kind!r}")
 
     def _set(self, number: int, kind: int, schemas: list[Any]) -> None:
-        parts = [self.add(one) for one in schemas]
+        parts = [self.add(schema) for schema in schemas]
         self.kinds[number] = (kind, len(self.parts), len(parts))
         self.parts += parts
 

@@ -26,9 +26,9 @@ _SHOWN_FIELDS = 8
 
 def _found() -> dict[str, Survey]:
     """The surveys by name, those with most versions first: whatever ``Survey`` a module of this package defines."""
-    modules = [importlib.import_module(f"{__name__}.{one.name}") for one in pkgutil.iter_modules(__path__)]
-    facts = [one for module in modules for one in vars(module).values() if isinstance(one, Survey)]
-    return {one.name: one for one in sorted(facts, key=lambda one: (-len(known_schemas(one.name)), one.name))}
+    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+    facts = [value for module in modules for value in vars(module).values() if isinstance(value, Survey)]
+    return {survey.name: survey for survey in sorted(facts, key=lambda survey: (-len(known_schemas(survey.name)), survey.name))}
 
 
 SURVEYS: dict[str, Survey] = _found()
@@ -83,7 +83,7 @@ def by_fields(fields: Set[str], seen: str) -> Survey:
     raise UnknownSurvey(f"{seen} {told}; {_REMEDY}")
 
 
-def contradicting(one: Survey, fields: Set[str]) -> list[str]:
+def contradicting(survey: Survey, fields: Set[str]) -> list[str]:
     """Fields that a packet of this survey cannot have: foreign ones in its records, and records of another survey."""
     others = {path.partition(".")[0] for other in SURVEYS.values() for path in other.fingerprint if "." in path}
-    return one.foreign(fields) + sorted(path for path in others - one.known_fields if path in fields)
+    return survey.foreign(fields) + sorted(path for path in others - survey.known_fields if path in fields)

@@ -20,7 +20,7 @@ def fit_axes(ax: Axes, points: list[Point], in_magnitudes: bool) -> int:
     ax.ticklabel_format(axis="x", useOffset=False, style="plain")
     ax.locator_params(axis="x", nbins=6)
     ax.grid(alpha=0.25)
-    times = [one.mjd for one in points]
+    times = [point.mjd for point in points]
     if max(times) - min(times) < _SHORTEST_DAYS:
         middle = (min(times) + max(times)) / 2
         ax.set_xlim(middle - _SHORTEST_DAYS, middle + _SHORTEST_DAYS)
@@ -29,7 +29,7 @@ def fit_axes(ax: Axes, points: list[Point], in_magnitudes: bool) -> int:
     else:
         ax.axhline(0, color="0.6", lw=0.8, zorder=1)
     low, high = _range(points)
-    shown = [one for one in points if low <= one.value <= high]
+    shown = [point for point in points if low <= point.value <= high]
     errors = [one.error for one in shown if np.isfinite(one.error)]
     # The usual error bar is seen whole, a huge one is not.
     room = float(np.median(errors)) if errors else 0.0
@@ -45,8 +45,8 @@ def _range(points: list[Point]) -> tuple[float, float]:
     Of detections that are not flagged only those far outside the middle nine tenths are left out: the peak of a transient is
     none of them. Forced photometry, limits and what is flagged, of which there is much more, is held against their range too.
     """
-    good = np.array([one.value for one in points if one.kind == "detection" and not one.look.is_flagged])
-    rest = np.array([one.value for one in points if one.kind != "detection" or one.look.is_flagged])
+    good = np.array([point.value for point in points if point.kind == "detection" and not point.look.is_flagged])
+    rest = np.array([point.value for point in points if point.kind != "detection" or point.look.is_flagged])
     low, high = _fences(good)
     inside = good[(good >= low) & (good <= high)]
     more = np.concatenate([inside, rest])

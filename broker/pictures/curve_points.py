@@ -132,11 +132,11 @@ def legend(points: list[Point]) -> list[Line2D]:
     """One entry per band, then one per look that is there, drawn like that and with its number."""
     entries = [
         Line2D([], [], ls="", marker="o", ms=6, color=BAND_COLORS.get(band, OTHER_COLOR), label=f"{band} band")
-        for band in sorted({one.band for one in points}, key=band_order)
+        for band in sorted({point.band for point in points}, key=band_order)
     ]
-    looks = sorted({one.look for one in points}, key=lambda look: (look.is_forced, look.is_limit, look.words))
+    looks = sorted({point.look for point in points}, key=lambda look: (look.is_forced, look.is_limit, look.words))
     for look in looks:
-        count = sum(one.look == look for one in points)
+        count = sum(point.look == look for point in points)
         entries.append(Line2D([], [], ls="", label=f"{look.legend} ({count:,})", **look.style(_LEGEND_COLOR)))
     return entries
 

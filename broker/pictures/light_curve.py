@@ -90,7 +90,7 @@ def _from_warehouse(object_id: str, warehouse: Warehouse | str | None, survey: s
 def _ring(ax: Axes, packet: Packet, survey: Survey, points: list[Point]) -> Any:
     """A ring about the alert's own point, or a line that says why there is none."""
     alert_id = light_curve.pluck_first(packet, survey.alert_id)
-    mine = [one for one in points if one.kind == "detection" and one.alert_id == alert_id]
+    mine = [point for point in points if point.kind == "detection" and point.alert_id == alert_id]
     if mine:
         return ax.plot(mine[0].mjd, mine[0].value, "o", ms=13, mfc="none", mec="0.3", mew=1, label="this alert", zorder=4)[0]
     series = light_curve.facts_of(survey).series[0]
@@ -103,7 +103,7 @@ def _ring(ax: Axes, packet: Packet, survey: Survey, points: list[Point]) -> Any:
 
 
 def _label(ax: Axes, curve: ObjectCurve, points: list[Point], quantity: Quantity) -> None:
-    counts = Counter(one.kind for one in points)
+    counts = Counter(point.kind for point in points)
     names = {"detection": "detection", "limit": "limit", "forced": "forced point"}
     said = ", ".join(f"{n:,} {name}{'s' * (n > 1)}" for kind, name in names.items() if (n := counts[kind]))
     other = sum(value > 0 for value in curve.table.column("n_other_values").to_pylist())

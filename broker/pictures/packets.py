@@ -43,7 +43,7 @@ def survey_of(packet: Packet, named: str | None = None) -> Survey:
         # Versions of old, before the names that a survey is known by.
         others = {path for one in SURVEYS.values() for path in one.known_fields if "." not in path}
         facts = [one for one in SURVEYS.values() if not one.fingerprint <= fields and _has_facts(packet, one)]
-        found = [one for one in facts if not fields & (others - one.known_fields)]
+        found = [fact for fact in facts if not fields & (others - fact.known_fields)]
         if len(found) == 1:
             return found[0]
         raise NoPicture(str(error)) from None

@@ -61,12 +61,12 @@ def plot_sky(
 
 def _plot(warehouse: Warehouse, night: date, named: str | None, ax: Axes | None, fig: Figure | SubFigure | None) -> Figure:
     surveys = surveys_in(warehouse, named)
-    counts = {one.name: _count(warehouse, one, night) for one in surveys}
+    counts = {survey.name: _count(warehouse, survey, night) for survey in surveys}
     counts = {name: found for name, found in counts.items() if found[0]}
     total = sum(found[0] for found in counts.values())
     if not total:
         raise QueryError(f"the warehouse holds no alerts of the night {night}; {_nights(warehouse, surveys)}")
-    surveys = [one for one in surveys if one.name in counts]
+    surveys = [survey for survey in surveys if survey.name in counts]
     few, whole = total <= MAX_POINTS, ax is not None
     if few:
         points = _points(warehouse, surveys, night)
@@ -105,7 +105,7 @@ def _count(warehouse: Warehouse, survey: Survey, night: date) -> tuple[int, int]
 
 def _nights(warehouse: Warehouse, surveys: list[Survey]) -> str:
     # Not MIN and MAX of night: DuckDB 1.5 fails on these for the key of a Hive folder.
-    parts = [f"SELECT night, COUNT(*) AS n FROM {one.name}_alerts GROUP BY night" for one in surveys]
+    parts = [f"SELECT night, COUNT(*) AS n FROM {survey.name}_alerts GROUP BY night" for survey in surveys]
     nights = sorted(row["night"] for row in warehouse.query(" UNION ALL ".join(parts)).to_pylist())
     return f"its nights are from {nights[0]} to {nights[-1]}"
 

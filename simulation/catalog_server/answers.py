@@ -62,7 +62,7 @@ def find_pairs(question: Question) -> Pairs:
 def make_answer(question: Question, pairs: Pairs, max_rows: int) -> Answer:
     """The rows of an answer: the separation, then the columns of the upload, then those of the catalog."""
     kept = pairs.take(slice(max_rows))
-    given = {one.name: one for one in question.asked.columns}
+    given = {column.name: column for column in question.asked.columns}
     rows = pa.array(kept.position)
     distance = pa.array([f"{one:.6f}" for one in kept.separation_arcsec.tolist()], pa.string())
     columns = [given[name] for name in question.columns1], [question.catalog.columns[name] for name in question.columns2]
@@ -93,14 +93,14 @@ def html_page(title: str) -> bytes:
 
 
 def _csv(answer: Answer) -> bytes:
-    head = pa.array([one.name for one in answer.columns], pa.string())
-    return _lines([",".join(_quoted(head).to_pylist()), *_joined([_quoted(one) for one in answer.cells], ",")])
+    head = pa.array([column.name for column in answer.columns], pa.string())
+    return _lines([",".join(_quoted(head).to_pylist()), *_joined([_quoted(cell) for cell in answer.cells], ",")])
 
 
 def _tsv(answer: Answer) -> bytes:
     """A cell cannot hold a tab or a new line: they become blanks."""
-    cells = [pc.replace_substring_regex(one, "[\t\r\n]", " ") for one in answer.cells]
-    return _lines(["\t".join(one.name for one in answer.columns), *_joined(cells, "\t")])
+    cells = [pc.replace_substring_regex(cell, "[\t\r\n]", " ") for cell in answer.cells]
+    return _lines(["\t".join(column.name for column in answer.columns), *_joined(cells, "\t")])
 
 
 def _json(answer: Answer) -> bytes:
@@ -119,7 +119,7 @@ def describe(column: Column) -> Mapping[str, str]:
 
 def _votable(answer: Answer) -> bytes:
     fields = "".join(map(_field, answer.columns))
-    cells = [_escaped(one) for one in answer.cells]
+    cells = [_escaped(cell) for cell in answer.cells]
     rows = _joined(cells, "</TD><TD>")
     data = "".join(f"<TR><TD>{row}</TD></TR>\n" for row in rows)
     return (

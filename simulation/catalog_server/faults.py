@@ -157,6 +157,6 @@ def _beyond(answer: Answer, question: Question) -> Answer:
     # After the separation come the columns of the upload.
     for place in range(1, 1 + len(question.columns1)):
         if answer.columns[place].datatype == "long":
-            too_large = [str(int(one) + len(question.asked)) if one else one for one in cells[place].to_pylist()]
+            too_large = [str(int(cell) + len(question.asked)) if cell else cell for cell in cells[place].to_pylist()]
             cells[place] = pa.array(too_large, pa.string())
     return Answer(answer.columns, tuple(cells), answer.overflow)

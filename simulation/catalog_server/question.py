@@ -73,7 +73,7 @@ def read_question(form: Form, catalogs: Mapping[str, ServedCatalog], max_rows: i
     rows = min(_whole_number(form, "MAXREC"), max_rows) if form.get("maxrec") else max_rows
     catalog = find_catalog(catalogs, _text(form, "cat2"))
     asked = _in_area(form, _read_cat1(form, catalogs))
-    columns1 = _chosen(form, "cols1", [one.name for one in asked.columns])
+    columns1 = _chosen(form, "cols1", [column.name for column in asked.columns])
     columns2 = _chosen(form, "cols2", list(catalog.columns))
     return Question(catalog, asked, radius_arcsec, answer_format, best, rows, columns1, columns2)
 

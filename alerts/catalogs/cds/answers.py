@@ -92,8 +92,8 @@ def read_columns(body: bytes, catalog: str, source_columns: Layout) -> dict[str,
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise Unavailable(f"{catalog}: the service does not say which columns it has: {_shown(body)}") from error
     found = {
-        one.get("name", ""): _VOTABLE_TYPES.get(one.get("datatype", ""), pa.string()) if _scalar(one) else pa.string()
-        for one in fields
+        field.get("name", ""): _VOTABLE_TYPES.get(field.get("datatype", ""), pa.string()) if _scalar(field) else pa.string()
+        for field in fields
     }
     too_much = len(fields) > MAX_ANSWER_COLUMNS or any(len(name) > MAX_NAME_CHARACTERS for name in found)
     if too_much or list(found)[:2] != [_DISTANCE, INDEX] or len(found) != len(fields):

@@ -77,7 +77,7 @@ def read_votable(file: BinaryIO) -> Table:
     """The first table of a VOTable; each column's UCD, and the frame that it refers to, in its ``meta``."""
     parsed = votable.parse(io.BytesIO(file.read()), verify="ignore")
     first = parsed.get_first_table()
-    systems = {one.ID: f"{one.system} {one.equinox or ''}".strip() for one in parsed.iter_coosys()}
+    systems = {system.ID: f"{system.system} {system.equinox or ''}".strip() for system in parsed.iter_coosys()}
     found = first.to_table(use_names_over_ids=True)
     for told, name in zip(first.fields, found.colnames, strict=True):
         found[name].info.meta = {"ucd": told.ucd or "", "frame": systems.get(told.ref, "")}

@@ -181,13 +181,13 @@ def _parquet(path: str, file: BinaryIO | None) -> Generator[tuple[Any, dict[str,
 
 
 def _schema(schema: pa.Schema, keys: dict[str, str]) -> pa.Schema:
-    for name in (one for one in keys if one not in schema.names):
+    for name in (key for key in keys if key not in schema.names):
         schema = schema.append(pa.field(name, pa.string()))
     return schema
 
 
 def _keyed(table: pa.Table, keys: dict[str, str]) -> pa.Table:
-    for name in (one for one in keys if one not in table.column_names):
+    for name in (key for key in keys if key not in table.column_names):
         table = table.append_column(name, pa.array([keys[name]] * table.num_rows, pa.string()))
     return table
 
