@@ -56,9 +56,9 @@ def points_sql(survey: Survey, held: Collection[str], dialect: Dialect, found: S
     """
     series = [] if survey.photometry is None else survey.photometry.series
     counts = [
-        _count(column.name, next(name for name in one.time if name in column.by_name), dialect)
-        for one in series
-        if (column := survey.by_field.get(one.name)) is not None and is_history(column) and column.name in held
+        _count(column.name, next(name for name in history.time if name in column.by_name), dialect)
+        for history in series
+        if (column := survey.by_field.get(history.name)) is not None and is_history(column) and column.name in held
     ]
     if not counts:
         return None

@@ -96,7 +96,7 @@ def facts_of(survey: Survey) -> Photometry:
 
 def light_curve(packets: Iterable[Packet], survey: Survey, object_id: str | None = None) -> pa.Table:
     """The table (``SCHEMA``, in order of time) of packets of one object, given newest first. Raises ``NoPhotometry``."""
-    entries = [one for number, packet in enumerate(packets) for one in entries_of(packet, survey, -number)]
+    entries = [entry for number, packet in enumerate(packets) for entry in entries_of(packet, survey, -number)]
     return curve_of(entries, survey, object_id)
 
 
@@ -114,11 +114,11 @@ def curve_of(entries: Iterable[Entry], survey: Survey, object_id: str | None = N
     facts = facts_of(survey)
     points: dict[Any, list[dict[str, Any]]] = {}
     # Sorting is stable: of one packet its own record comes before its history.
-    for entry in sorted(entries, key=lambda one: one.newest, reverse=True):
+    for entry in sorted(entries, key=lambda entry: entry.newest, reverse=True):
         point = _point(entry, facts, survey)
         if not math.isnan(point["mjd"]):
             points.setdefault(_place(point), []).append(point)
-    rows = [_chosen(one) for one in points.values()]
+    rows = [_chosen(point) for point in points.values()]
     rows.sort(key=lambda row: (row["mjd"], row["band"], row["kind"]))
     return _table(rows, survey, object_id)
 
@@ -132,8 +132,8 @@ def _place(point: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _chosen(values: list[dict[str, Any]]) -> dict[str, Any]:
     """The newest of the values of one point; a detection in any packet is one, whatever another says of the exposure."""
-    kept = next((one for one in values if one["kind"] != "limit"), values[0])
-    different = {_compared(one) for one in values if one["kind"] == kept["kind"]}
+    kept = next((entry for entry in values if entry["kind"] != "limit"), values[0])
+    different = {_compared(entry) for entry in values if entry["kind"] == kept["kind"]}
     return kept | {"n_other_values": len(different) - 1}
 
 

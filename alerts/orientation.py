@@ -33,7 +33,7 @@ def sky_of_pixels(stamp: Stamp, survey: Survey, source: tuple[float, float]) -> 
 def _about(wcs: WCS, source: tuple[float, float]) -> Matrix:
     x, y = source
     center, along_x, along_y = (wcs.celestial.pixel_to_world(*at) for at in ((x, y), (x + 1, y), (x, y + 1)))
-    return np.array([_offset_arcsec(center, one) for one in (along_x, along_y)]).T
+    return np.array([_offset_arcsec(center, axis) for axis in (along_x, along_y)]).T
 
 
 def _offset_arcsec(center: SkyCoord, other: SkyCoord) -> tuple[float, float]:

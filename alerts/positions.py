@@ -53,7 +53,7 @@ def healpix(ra_deg: Degrees, dec_deg: Degrees, order: int) -> Indices:
 
 def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: Any, dec0_deg: Any) -> Degrees:
     """Angular separations (arcsec) of positions from one position, or one each (ICRS), exact at all angles (Vincenty 1975)."""
-    radians = [np.radians(one) for one in (ra_deg, dec_deg, ra0_deg, dec0_deg)]
+    radians = [np.radians(angle) for angle in (ra_deg, dec_deg, ra0_deg, dec0_deg)]
     return np.asarray(np.degrees(angular_separation(*radians)) * 3600, dtype=np.float64)
 
 

@@ -85,9 +85,9 @@ def without_credentials(text: str) -> str:
 def redacted(value: Any, name: str = "") -> Any:
     """``value``, whose name is ``name``, without credentials: of texts, and of lists and mappings of them at any depth."""
     if isinstance(value, Mapping):
-        return {key: redacted(one, str(key)) for key, one in value.items()}
+        return {key: redacted(item, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [redacted(one, name) for one in value]
+        return [redacted(item, name) for item in value]
     if isinstance(value, str):
         return HIDDEN if value and _NAME.search(name) else redact(value)
     return value

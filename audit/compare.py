@@ -154,7 +154,7 @@ def match_letters(books: Books, rules: Rules) -> None:
         ("payload_md5", "payload_md5 IS NOT NULL AND origin NOT IN (FROM seen)"),
     ):
         ranked = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY row) AS place"
-        on = " AND ".join(f"a.{one} IS NOT DISTINCT FROM b.{one}" for one in [*same.split(", "), "place"])
+        on = " AND ".join(f"a.{column} IS NOT DISTINCT FROM b.{column}" for column in [*same.split(", "), "place"])
         books.run(
             f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT a.row AS waiting, b.row AS unused FROM ({ranked} FROM waiting "
             f"WHERE {condition}) AS a JOIN ({ranked} FROM unused WHERE refused_by IS NULL) AS b ON {on}"

@@ -91,8 +91,8 @@ class MessagesTruth:
             held.renew()
 
     def _items(self, messages: Sequence[Any]) -> Iterator[Item]:
-        for one in messages:
-            yield from open_packets(one.message.data, one.message.message_id, self._wire_schemas)
+        for message in messages:
+            yield from open_packets(message.message.data, message.message.message_id, self._wire_schemas)
 
 
 def _pulled(client: Any, subscription: str, most: int, wait_secs: float) -> list[Any]:

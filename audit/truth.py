@@ -89,7 +89,7 @@ class FilesTruth:
             for file in found:
                 self._files.setdefault(file, origin)
             named = [file.uri for file in found] if any(char in uri for char in _GLOB) else [absolute(uri).rstrip("/")]
-            scopes += [Scope(origin, printable(one)) for one in named]
+            scopes += [Scope(origin, printable(uri)) for uri in named]
         self.scopes: Sequence[Scope] = scopes
 
     def parts(self) -> Iterator[Part]:  # noqa: D102 - see Truth
@@ -178,7 +178,7 @@ def _batches(opened: BinaryIO, name: str) -> tuple[list[str], Iterator[pa.Record
             file = pq.ParquetFile(opened)
         except pa.ArrowInvalid as error:
             raise AuditError(f"--ids {name} cannot be read: {error}") from error
-        wanted = [one for one in file.schema_arrow.names if one in (*_ID_NAMES, "packet_digest")]
+        wanted = [column for column in file.schema_arrow.names if column in (*_ID_NAMES, "packet_digest")]
         return file.schema_arrow.names, file.iter_batches(_ROWS_AT_ONCE, columns=wanted)
     first = head.split(b"\n", 1)[0].strip()
     if not first:
@@ -187,7 +187,7 @@ def _batches(opened: BinaryIO, name: str) -> tuple[list[str], Iterator[pa.Record
     reading = pyarrow.csv.ReadOptions(column_names=["alert_id"] if bare else None, block_size=4 * 2**20)
     # As text, so that what is no integer can be shown as it stands, and nothing is rounded on the way.
     kinds = pyarrow.csv.ConvertOptions(
-        column_types={one: pa.string() for one in (*_ID_NAMES, "packet_digest")}, strings_can_be_null=True
+        column_types={column: pa.string() for column in (*_ID_NAMES, "packet_digest")}, strings_can_be_null=True
     )
     try:
         rows = pyarrow.csv.open_csv(opened, reading, convert_options=kinds)

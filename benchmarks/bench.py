@@ -88,7 +88,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Tabl
         yield _instructions()
         yield (staged := stages(samples, catalog, folder))
     runs: dict[str, Table] = {}
-    for sample in [one for one in samples if one.name in WHOLE_RUNS]:
+    for sample in [sample for sample in samples if sample.name in WHOLE_RUNS]:
         runs[sample.name] = end_to_end(sample, catalog, alerts, folder)
         yield runs[sample.name]
     if quick:

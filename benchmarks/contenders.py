@@ -47,10 +47,10 @@ def opened(packets: Sequence[bytes]) -> list[Packet]:
     """The packets, out of their containers. Raises ``ValueError`` where one is none."""
     found = []
     for data in packets:
-        for one in open_packets(data, "", _WIRE_SCHEMAS):
-            if not isinstance(one, Packet):
-                raise ValueError(f"a packet of {len(data)} bytes cannot be opened: {one.message}")
-            found.append(one)
+        for packet in open_packets(data, "", _WIRE_SCHEMAS):
+            if not isinstance(packet, Packet):
+                raise ValueError(f"a packet of {len(data)} bytes cannot be opened: {packet.message}")
+            found.append(packet)
     return found
 
 
@@ -73,7 +73,7 @@ def ours(want: str = "everything") -> Decoder:
 
     def decoded(packets: Sequence[bytes]) -> int:
         found = (decode(batch, want=projection) for batch in batches(packets))
-        return sum(rows.num_rows for one in found for rows in one.rows.values())
+        return sum(rows.num_rows for batch in found for rows in batch.rows.values())
 
     return decoded
 
@@ -84,6 +84,6 @@ def columns_alone(want: str) -> Decoder:
 
     def decoded(packets: Sequence[bytes]) -> int:
         made = (decode_columns(batch, layout_of(batch[0].schema), projection) for batch in batches(packets))
-        return sum(sum(one.good) for one in made)
+        return sum(sum(batch.good) for batch in made)
 
     return decoded

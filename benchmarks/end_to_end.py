@@ -92,7 +92,7 @@ def end_to_end(sample: Sample, catalog: Path, alerts: int, folder: Path) -> Tabl
     columns = ["run", "µs per alert", KERNEL, "start, s", OVER_BARE, OVER_OURS, FASTER]
     table = Table(f"Archive .tar.gz to Parquet, {sample.name}, {alerts:,} alerts", columns)
     for name, cost in costs.items():
-        extent = next((one for one in (CANDIDATE, EVERYTHING) if name.endswith(one)), None)
+        extent = next((kind for kind in (CANDIDATE, EVERYTHING) if name.endswith(kind)), None)
         cells = {"run": name, "µs per alert": cost.micros, KERNEL: cost.kernel_micros, "start, s": cost.start_secs}
         cells[OVER_BARE] = cost.over(costs[BARE])
         if extent:

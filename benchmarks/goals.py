@@ -78,7 +78,7 @@ def _of_decoding(decoded: Table) -> list[Goal]:
         return Goal(f"packets in memory to RecordBatch, {want}: times faster than {decoding.NAIVE}", least, True, cell(want))
 
     limits = {"candidate": 60.0, "candidate and stamps": 25.0, "everything": 8.0}
-    return [one for want, least in limits.items() for one in (goal(want, least), goal(f"{want}{decoding.ALONE}", None))]
+    return [row for want, least in limits.items() for row in (goal(want, least), goal(f"{want}{decoding.ALONE}", None))]
 
 
 def _of_pixels(staged: Table) -> Goal:

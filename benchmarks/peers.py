@@ -115,7 +115,7 @@ def _lsst(packet: Any, survey: str, packets: Sequence[bytes], folder: Path) -> d
 
     if survey != "lsst":
         return {"lsst-alert-packet, retrieve_alerts": retrieved}
-    datums = {data: bytes(one.datum) for data, one in zip(packets, opened(packets), strict=True)}
+    datums = {data: bytes(packet.datum) for data, packet in zip(packets, opened(packets), strict=True)}
     schema = packet.Schema(opened(packets[:1])[0].schema.parsed)
 
     def deserialized(packets: Sequence[bytes]) -> int:

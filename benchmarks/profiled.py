@@ -58,12 +58,14 @@ def _profiled(alerts: int, folder: Path, everything: bool) -> Table:
     spent = {name: _per_alert_us(*(apart(profile, job, run) for run in runs), *sizes) for name, job in jobs.items()}
     extent = "stamps and history" if everything else "candidate"
     table = Table(f"Own time by function, µs per alert, {extent}", ["where", *jobs])
-    whole = {name: sum(one.values()) for name, one in spent.items()}
-    places = sorted(set().union(*spent.values()), key=lambda place: -max(one.get(place, 0.0) for one in spent.values()))
-    large = [place for place in places if any(one.get(place, 0.0) > _SHOWN * whole[name] for name, one in spent.items())]
+    whole = {name: sum(by_place.values()) for name, by_place in spent.items()}
+    places = sorted(set().union(*spent.values()), key=lambda place: -max(by_place.get(place, 0.0) for by_place in spent.values()))
+    large = [
+        place for place in places if any(by_place.get(place, 0.0) > _SHOWN * whole[name] for name, by_place in spent.items())
+    ]
     for place in large:
-        table.add_row({"where": place, **{name: one.get(place, 0.0) for name, one in spent.items()}})
-    rest = {name: whole[name] - sum(one.get(place, 0.0) for place in large) for name, one in spent.items()}
+        table.add_row({"where": place, **{name: by_place.get(place, 0.0) for name, by_place in spent.items()}})
+    rest = {name: whole[name] - sum(by_place.get(place, 0.0) for place in large) for name, by_place in spent.items()}
     table.add_row({"where": "all else", **rest})
     table.add_row({"where": "together", **whole})
     return table
@@ -95,10 +97,10 @@ def profile(job: Job, given: Given) -> Spent:
 
 def _by_place(profiles: list[cProfile.Profile]) -> Spent:
     spent: Counter[str] = Counter()
-    for one in profiles:
+    for profile in profiles:
         # A thread that was still waiting has a profile that cannot be read; it has used no time.
         try:
-            stats = pstats.Stats(one)
+            stats = pstats.Stats(profile)
         except TypeError:
             continue
         for (file, _, function), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]

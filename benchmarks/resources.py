@@ -86,7 +86,7 @@ def scaling(sample: Sample, catalog: Path, alerts: int, folder: Path) -> Table:
     table = Table(f"Processes, {sample.name}, plain .tar of {alerts:,} alerts with stamps and history", columns)
     for name in runs:
         rate = statistics.median(rates[name])
-        alone = statistics.median(rates[next(one for one in runs if one.split(",")[0] == name.split(",")[0])])
+        alone = statistics.median(rates[next(run for run in runs if run.split(",")[0] == name.split(",")[0])])
         table.add_row({columns[0]: name, columns[1]: rate, columns[2]: rate / alone, columns[3]: statistics.median(starts[name])})
     table.notes.append("The wall's clock, median of 3: whoever else uses the cores is in it.")
     return table

@@ -59,7 +59,7 @@ def real() -> list[Sample]:
     if folder is None:
         return []
     found = [Sample(name, survey, folder / archive) for name, (survey, archive) in _REAL.items()]
-    return [one for one in found if one.archive.is_file()]
+    return [sample for sample in found if sample.archive.is_file()]
 
 
 def members(archive: Path) -> Iterator[tuple[str, bytes]]:
@@ -82,7 +82,7 @@ def cut(archive: Path, alerts: int, folder: Path, suffix: str = ".tar.gz") -> Pa
     half_written = out.with_name(f"{out.name}.part")
     opened = gzip_ng.open(half_written, "wb", _LEVEL) if out.suffix == ".gz" else half_written.open("wb")
     with opened as file, tarfile.open(fileobj=file, mode="w|") as packed:
-        endless = (one for number in itertools.count() for one in _renamed(archive, number))
+        endless = (packet for number in itertools.count() for packet in _renamed(archive, number))
         for name, data in itertools.islice(endless, alerts):
             member = tarfile.TarInfo(name)
             member.size = len(data)

@@ -205,7 +205,7 @@ def _pixels(packets: list[bytes], survey: str) -> dict[str, Stage]:
     candidate = rows.column("candidate")
     places = {name: candidate.field(name) for name in ("xpos", "ypos")}
     stamps = [rows.column(role) for role in _ROLES]
-    as_bytes = [one for column in stamps for one in column.to_pylist() if one is not None]
+    as_bytes = [stamp for column in stamps for stamp in column.to_pylist() if stamp is not None]
 
     def ours() -> int:
         for column in stamps:

@@ -28,7 +28,7 @@ class Table:
 
     def cell(self, row: str, column: str) -> Cell:
         """The cell of the row that begins with ``row``; None where there is no such row."""
-        return next((one.get(column) for one in self.rows if one.get(self.columns[0]) == row), None)
+        return next((line.get(column) for line in self.rows if line.get(self.columns[0]) == row), None)
 
     def to_markdown(self) -> str:
         """Title, table, notes."""

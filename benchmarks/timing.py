@@ -34,8 +34,8 @@ class Timing:
 def cpu_secs() -> tuple[float, float]:
     """What this process, its threads, and the children that it has waited for have used, and what of that in the kernel."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    kernel = sum(one.ru_stime for one in used)
-    return kernel + sum(one.ru_utime for one in used), kernel
+    kernel = sum(usage.ru_stime for usage in used)
+    return kernel + sum(usage.ru_utime for usage in used), kernel
 
 
 def taking_turns(

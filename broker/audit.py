@@ -148,7 +148,7 @@ def _survey(name: str) -> Survey | None:
 def _catalogs(named: list[str] | None) -> tuple[str, ...] | None:
     """Names as the rows have them: without the radius and what else may stand behind a question mark."""
     try:
-        return tuple(dict.fromkeys(parse_spec(one, radius_arcsec=1.0).name for one in named)) if named else None
+        return tuple(dict.fromkeys(parse_spec(catalog, radius_arcsec=1.0).name for catalog in named)) if named else None
     except BadCatalog as error:
         raise AuditError(f"--crossmatch: {error}") from error
 

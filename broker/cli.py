@@ -42,11 +42,11 @@ def parser_of_all() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("broker")
     commands = parser.add_subparsers(dest="command")
     for name, entry in (*_WHOLE.items(), *_PARSED.items()):
-        one = commands.add_parser(name, help=entry[0])
+        command = commands.add_parser(name, help=entry[0])
         if name in _WITH_BEAMS_FLAGS:
-            importlib.import_module("pipelines.options").add_flags(one, f"broker {name}")
+            importlib.import_module("pipelines.options").add_flags(command, f"broker {name}")
         else:
-            importlib.import_module(entry[1]).add_arguments(one)
+            importlib.import_module(entry[1]).add_arguments(command)
     return parser
 
 

@@ -72,8 +72,8 @@ def cones(text: str) -> Cones:
     parts = place.split(",")
     try:
         if len(parts) == 2 and not is_table(place):
-            one = pa.table({"ra": [parts[0]], "dec": [parts[1]]})
-            return Cones(*arrow_positions("--cone", one, PositionColumns("ra", "dec")), found)
+            position = pa.table({"ra": [parts[0]], "dec": [parts[1]]})
+            return Cones(*arrow_positions("--cone", position, PositionColumns("ra", "dec")), found)
         path = os.path.expanduser(place)
         if not is_table(path):
             return Cones(*_resolved(text, place), found)

@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     if not found:
         print(f"broker info: {arguments.warehouse} holds no alert {arguments.alert_id}", file=sys.stderr)
         return 1
-    print("\n\n".join(to_json(one) if arguments.json else text(one) for one in found))
+    print("\n\n".join(to_json(known) if arguments.json else text(known) for known in found))
     return 0
 
 
@@ -52,9 +52,9 @@ def info(opened: Warehouse, alert: Any) -> list[dict[str, Any]]:
     """
     number, survey_named, *_ = alert_key(alert)
     return [
-        one
+        known
         for survey in (facts.name for facts in opened.surveys)
-        if survey_named in (None, survey) and (one := _of_survey(opened, survey, number)) is not None
+        if survey_named in (None, survey) and (known := _of_survey(opened, survey, number)) is not None
     ]
 
 
@@ -105,7 +105,7 @@ def text(found: dict[str, Any]) -> str:
     lines += [f"  {name:<16} {number} entries" for name, number in history.items()]
     stamps = [f"{role} {size:,} bytes" if size is not None else f"no {role}" for role, size in found["stamps"].items()]
     lines.append(f"  {'stamps':<16} {', '.join(stamps) or found.get('stamps_unknown', 'none in the warehouse')}")
-    lines += [line for one in found["crossmatches"] for line in _match_lines(one)] or ["  no catalog has been asked about it"]
+    lines += [line for match in found["crossmatches"] for line in _match_lines(match)] or ["  no catalog has been asked about it"]
     return "\n".join(lines)
 
 

@@ -96,7 +96,7 @@ def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) ->
     made = sa.Table(relation, Model.metadata, *columns, info={"table": table})
     members: dict[str, Any] = {f"_{text}": made.c[text] for text in texts}
     members |= {text: orm.column_property(sa.type_coerce(made.c[text], Json())) for text in texts}
-    members |= {"__table__": made, "__mapper_args__": {"primary_key": [made.c[one] for one in key]}}
+    members |= {"__table__": made, "__mapper_args__": {"primary_key": [made.c[name] for name in key]}}
     members |= {"__module__": __name__, "__doc__": _documentation(relation, table)}
     return type(name, (Model,), members)
 

@@ -39,22 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stamps = pictures.add_parser("stamps", help="science, template and difference stamp of an alert")
     curve = pictures.add_parser("light-curve", help="brightness of an alert with its history, or of an object over all nights")
     sky = pictures.add_parser("sky", help="where on the sky a night's alerts are")
-    for one in (stamps, curve):
-        one.add_argument("--packet", metavar="FILE", help="a packet, or an archive of packets: the first, or that of --alert_id")
-        one.add_argument("--alert_id", type=int, metavar="N", help="an alert of the warehouse, or of the file")
+    for command in (stamps, curve):
+        command.add_argument(
+            "--packet", metavar="FILE", help="a packet, or an archive of packets: the first, or that of --alert_id"
+        )
+        command.add_argument("--alert_id", type=int, metavar="N", help="an alert of the warehouse, or of the file")
     curve.add_argument("--apparent", action="store_true", help="magnitudes of the source itself, not of its difference")
     curve.add_argument("--object", metavar="ID", help="an object of the warehouse: all its alerts")
     sky.add_argument("--night", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="as column night counts them")
-    for one in (stamps, curve, sky):
-        one.add_argument(
+    for command in (stamps, curve, sky):
+        command.add_argument(
             "--warehouse",
             metavar="URI",
             default="./warehouse",
             help=FORMS,
         )
-        one.add_argument("--survey", metavar="NAME", help="where ids of several surveys are the same; for sky: only this one's")
-        one.add_argument("--out", required=True, metavar="FILE", help="its ending says what it is: .png, .pdf, .svg, .jpg")
-        one.add_argument("--dpi", type=_dpi, default=150, metavar="N", help="dots per inch (default %(default)s)")
+        command.add_argument(
+            "--survey", metavar="NAME", help="where ids of several surveys are the same; for sky: only this one's"
+        )
+        command.add_argument("--out", required=True, metavar="FILE", help="its ending says what it is: .png, .pdf, .svg, .jpg")
+        command.add_argument("--dpi", type=_dpi, default=150, metavar="N", help="dots per inch (default %(default)s)")
 
 
 def _dpi(text: str) -> int:
@@ -120,10 +124,10 @@ def _found(path: str, alert_id: int | None, named: str | None = None) -> tuple[d
                 fault = fault or f" ({item.source}: {item.message})"
             if not isinstance(item, Packet):
                 continue
-            one = survey(named) if named else identify(item.schema.declared)
+            facts = survey(named) if named else identify(item.schema.declared)
             record = _record(item)
-            if alert_id is None or first(record, one.alert_id) == alert_id:
-                return record, one.name
+            if alert_id is None or first(record, facts.alert_id) == alert_id:
+                return record, facts.name
     raise NoPicture(f"{path} holds no {'packet' if alert_id is None else f'packet of alert {alert_id}'}{fault}")
 
 

@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> tuple[Result | Answer, str | None]:
     """The answer, and what it means when it has no rows; None where only the asker knows."""
     asked = [arguments.sql, arguments.cone, arguments.object]
-    if sum(one is not None for one in asked) != 1:
+    if sum(value is not None for value in asked) != 1:
         raise warehouse.QueryError(f"give one of SQL, --cone and --object; the tables are {', '.join(opened.tables)}")
     if arguments.sql is not None:
         return opened.read(arguments.sql).apart(), None

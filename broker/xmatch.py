@@ -43,7 +43,9 @@ def get_alerts_ra_dec(
     Columns ``candid`` (int64), ``ra``, ``dec``; written to ``fout`` as CSV where it is given. Raises ``NoLocalData``.
     """
     alerts = ztf_archive.iter_alerts(folder=folder)
-    rows = [(one["candid"], one["candidate"]["ra"], one["candidate"]["dec"]) for one in itertools.islice(alerts, max_alerts)]
+    rows = [
+        (alert["candid"], alert["candidate"]["ra"], alert["candidate"]["dec"]) for alert in itertools.islice(alerts, max_alerts)
+    ]
     found = Table(rows=rows or None, names=["candid", "ra", "dec"], dtype=[np.int64, np.float64, np.float64])
     found["ra"].unit = found["dec"].unit = u.deg
     if fout is not None:

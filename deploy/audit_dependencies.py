@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _vulnerabilities(packages: list[dict]) -> Iterator[str]:
     for package in packages:
-        for one in package.get("vulns", []):
-            fixed = f"fixed in {', '.join(one['fix_versions'])}" if one["fix_versions"] else "no fixed version"
-            yield f"{package['name']} {package['version']}: {', '.join([one['id'], *one['aliases']])}, {fixed}"
+        for known in package.get("vulns", []):
+            fixed = f"fixed in {', '.join(known['fix_versions'])}" if known["fix_versions"] else "no fixed version"
+            yield f"{package['name']} {package['version']}: {', '.join([known['id'], *known['aliases']])}, {fixed}"
 
 
 if __name__ == "__main__":

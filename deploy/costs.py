@@ -166,11 +166,11 @@ def table() -> str:
     """The costs as a Markdown table."""
     head = (*_HEAD, *_SUMS)
     rows = [head, ("---",) * len(head)]
-    for one in COSTS:
-        hours = (f"{one.work_vcpu_hours:,.1f}", f"{one.paid_vcpu_hours:,.1f}", f"{one.processed_gb:,.0f}")
-        prices = (one.dataflow_usd, one.pubsub_usd, one.objects * OBJECT, one.insert_usd)
-        sums = (*(f"{price:,.2f}" for price in prices), f"**{one.usd:,.2f}**")
-        rows.append((one.night.name, one.mode, f"`{one.method}`", *hours, *sums))
+    for cost in COSTS:
+        hours = (f"{cost.work_vcpu_hours:,.1f}", f"{cost.paid_vcpu_hours:,.1f}", f"{cost.processed_gb:,.0f}")
+        prices = (cost.dataflow_usd, cost.pubsub_usd, cost.objects * OBJECT, cost.insert_usd)
+        sums = (*(f"{price:,.2f}" for price in prices), f"**{cost.usd:,.2f}**")
+        rows.append((cost.night.name, cost.mode, f"`{cost.method}`", *hours, *sums))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

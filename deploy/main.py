@@ -56,7 +56,7 @@ def _words(parameter: str, known: dict[str, argparse.Action]) -> Iterator[str]:
     elif known[name].nargs == 0 and has_value:
         yield from _flag(name, value.lower(), known)
     elif name in _BETWEEN:
-        yield from (f"{name}={one}" for one in _BETWEEN[name].split(value))
+        yield from (f"{name}={part}" for part in _BETWEEN[name].split(value))
     else:
         yield parameter
 

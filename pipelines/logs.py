@@ -81,7 +81,7 @@ def to_stderr(form: str, verbose: bool = False) -> Iterator[None]:
     Within another such context the form changes, and nothing is said twice.
     """
     root = logging.getLogger()
-    mine = next((one for one in root.handlers if isinstance(one, _Stderr)), None)
+    mine = next((handler for handler in root.handlers if isinstance(handler, _Stderr)), None)
     handler = mine or _Stderr()
     before = handler.form, handler.formatter, handler.level
     handler.form = form

@@ -106,23 +106,27 @@ class _Asked:
 def _in_rounds(failed: Sequence[_Asked]) -> list[list[_Asked]]:
     """Those that can be asked together: at one epoch, and each catalog with one radius."""
     rounds: list[list[_Asked]] = []
-    for one in failed:
+    for row in failed:
         for others in rounds:
-            if others[0].epoch == one.epoch and all(other.catalog != one.catalog for other in others):
-                others.append(one)
+            if others[0].epoch == row.epoch and all(other.catalog != row.catalog for other in others):
+                others.append(row)
                 break
         else:
-            rounds.append([one])
+            rounds.append([row])
     return rounds
 
 
 def _as_asked(unmatched: Unmatched, name: str, radius_arcsec: float) -> _Asked:
     """A catalog that has failed, with the parameters, radius and epoch that it was asked with. Raises ``OptionsError``."""
     before = unmatched.options_of(name)
-    full = next((one for one in before.get("crossmatch") or [] if one.partition("?")[0] == name), None)
+    full = next((spec for spec in before.get("crossmatch") or [] if spec.partition("?")[0] == name), None)
     if full is None and name.startswith("vizier:") and name not in KNOWN:
         raise OptionsError(f"{name} is not in our list, and no run says how it was asked; give it: --crossmatch '{name}?...'")
-    parameters = [one for one in (full or "").partition("?")[2].split("&") if one and not one.startswith("radius_arcsec=")]
+    parameters = [
+        parameter
+        for parameter in (full or "").partition("?")[2].split("&")
+        if parameter and not parameter.startswith("radius_arcsec=")
+    ]
     spec = f"{name}?{'&'.join([*parameters, f'radius_arcsec={radius_arcsec!r}'])}"
     # A run's options have what differs from the defaults.
     return _Asked(name, spec, before.get("crossmatch_epoch", CATALOG_EPOCH))
@@ -130,7 +134,7 @@ def _as_asked(unmatched: Unmatched, name: str, radius_arcsec: float) -> _Asked:
 
 def _crossmatch(job: Job, broker: BrokerOptions, asked: Sequence[_Asked]) -> CrossMatch:
     """The question to catalogs that are asked at one epoch."""
-    broker.crossmatch, broker.crossmatch_epoch = [one.spec for one in asked], asked[0].epoch
+    broker.crossmatch, broker.crossmatch_epoch = [request.spec for request in asked], asked[0].epoch
     settings = catalog_settings(broker, job.run_id)
     broker.crossmatch = None
     if settings is None:
@@ -154,13 +158,13 @@ def nights(text: str | None) -> tuple[date, date]:
 
 def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
     said = False
-    for number, one in enumerate(rounds):
+    for number, some in enumerate(rounds):
         # Each is counted by itself, and opens its own catalogs.
         run_id = f"{job.run_id}-{number + 1}" if number else job.run_id
         last = Unmatched(job.sink.warehouse).last_asked_at()
-        crossmatch = replace(one.crossmatch, settings=replace(one.crossmatch.settings, run_id=run_id, newer_than=last))
+        crossmatch = replace(some.crossmatch, settings=replace(some.crossmatch.settings, run_id=run_id, newer_than=last))
         with logs.of_run(run_id):
-            said = _ask(job, crossmatch, one.wanted, options) or said
+            said = _ask(job, crossmatch, some.wanted, options) or said
     if not said:
         print(_NOTHING)
     return DONE

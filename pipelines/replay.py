@@ -75,8 +75,8 @@ def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
         rows = warehouse.open_letters(replay.stage, replay.max_letters)
     saved = [_saved(row) for row in rows if row["payload"] is not None]
     return _Plan(
-        packets=[one for one in saved if one.stage != "write"],
-        refused=[one.source for one in saved if one.stage == "write"],
+        packets=[letter for letter in saved if letter.stage != "write"],
+        refused=[letter.source for letter in saved if letter.stage == "write"],
         without_payload=[row["source"] for row in rows if row["payload"] is None],
     ), job
 
@@ -111,8 +111,8 @@ def _unit(packets: Iterable[SavedLetter]) -> Unit | None:
     """What stands for letters that came from files: when one of these is ingested again, the replayed rows must go."""
     from_files = [packet for packet in packets if packet.published_at is None]
     inputs = set()
-    for one in from_files:
-        parts = one.source.split("#")
+    for letter in from_files:
+        parts = letter.source.split("#")
         # Any of them may be the file: names have this sign too.
         inputs |= {"#".join(parts[: count + 1]) for count in range(len(parts))}
     letters = sorted((from_file.letter, from_file.source) for from_file in from_files)
@@ -127,11 +127,11 @@ def _marks(passed: Iterable[SavedLetter], run_id: str) -> list[dict[str, Any]]:
             "error_type": "",
             "message": f"became rows in run {run_id}",
             "survey": None,
-            "source": one.source,
+            "source": letter.source,
             "payload": None,
-            "attributes": to_json({"run_id": run_id, "letter": one.letter}),
+            "attributes": to_json({"run_id": run_id, "letter": letter.letter}),
             # The newest row of a letter counts.
-            "failed_at": now_after(one.failed_at),
+            "failed_at": now_after(letter.failed_at),
         }
-        for one in passed
+        for letter in passed
     ]

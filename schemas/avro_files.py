@@ -51,17 +51,17 @@ def parse_text(text: str | bytes) -> AvroSchema:
 def _drop_defaults(declared: AvroSchema) -> None:
     waiting = [declared]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, list):
-            waiting.extend(one)
-        elif isinstance(one, dict):
-            if one.get("type") == "enum":
-                one.pop("default", None)
-            fields = one.get("fields")
+        file = waiting.pop()
+        if isinstance(file, list):
+            waiting.extend(file)
+        elif isinstance(file, dict):
+            if file.get("type") == "enum":
+                file.pop("default", None)
+            fields = file.get("fields")
             for field in fields if isinstance(fields, list) else ():
                 if isinstance(field, dict):
                     field.pop("default", None)
-            waiting.extend(one.values())
+            waiting.extend(file.values())
 
 
 _NAMED = ("record", "error", "enum", "fixed")
@@ -107,7 +107,7 @@ def branches_of(parsed: list[AvroSchema]) -> list[AvroSchema]:
 
 def _by_itself(schema: AvroSchema, names: Mapping[str, AvroSchema], defined: set[str]) -> AvroSchema:
     if isinstance(schema, list):
-        return [_by_itself(one, names, defined) for one in schema]
+        return [_by_itself(branch, names, defined) for branch in schema]
     if isinstance(schema, str):
         return _by_itself(names[schema], names, defined) if schema in names and schema not in defined else schema
     if not isinstance(schema, dict):

@@ -157,8 +157,8 @@ def _angles(vector: Floats) -> tuple[float, float]:
     return round(float(longitude), 10), round(float(latitude), 10)
 
 
-def _angle_deg(one: Floats, other: Floats) -> float:
-    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(one, other)), one @ other)))
+def _angle_deg(first: Floats, other: Floats) -> float:
+    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(first, other)), first @ other)))
 
 
 def _earth(mjd: float) -> Floats:

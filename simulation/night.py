@@ -19,7 +19,7 @@ from simulation.sky import separation_arcsec
 from simulation.survey import MadeAlert, SimulatedSurvey
 from simulation.ztf import ZTF
 
-SURVEYS: dict[str, SimulatedSurvey] = {one.name: one for one in (ZTF, LSST)}
+SURVEYS: dict[str, SimulatedSurvey] = {survey.name: survey for survey in (ZTF, LSST)}
 FIRST_NIGHT, LAST_NIGHT = date(2018, 1, 1), date(2041, 12, 31)
 """Earlier ZTF ids have fewer digits, later ones do not fit into 64 bits."""
 DEFAULT_NIGHT = date(2026, 9, 17)

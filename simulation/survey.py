@@ -55,9 +55,9 @@ def utc_from_mjd(mjd: float, leap_secs: int = 0) -> datetime:
 def record_fields(survey: str, version: str, field: str) -> dict[str, Any]:
     """Names and Avro types of the fields of a record in the survey's alert, or of the records in an array."""
     schema = known_schemas(survey)[version]
-    kind, _ = without_null(next(one["type"] for one in schema["fields"] if one["name"] == field), {})
+    kind, _ = without_null(next(described["type"] for described in schema["fields"] if described["name"] == field), {})
     record = kind["items"] if kind["type"] == "array" else kind
-    return {one["name"]: one["type"] for one in record["fields"]}
+    return {described["name"]: described["type"] for described in record["fields"]}
 
 
 def as_rows(columns: dict[str, Any]) -> list[dict[str, Any]]:

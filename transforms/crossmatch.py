@@ -85,7 +85,7 @@ def _deal(batch: PositionBatch, keys: int) -> Iterator[tuple[int, PositionBatch]
     ids = rows.column("alert_id").to_pylist()
     key_of = [zlib.crc32((name or str(alert_id)).encode()) % keys for name, alert_id in zip(names, ids, strict=True)]
     for key in sorted(set(key_of)):
-        yield key, PositionBatch(rows.filter(pa.array([one == key for one in key_of])), batch.catalogs)
+        yield key, PositionBatch(rows.filter(pa.array([other == key for other in key_of])), batch.catalogs)
 
 
 class _Ask(beam.DoFn):

@@ -66,4 +66,4 @@ def find_inputs(uri: str) -> list[FoundFile]:
 
 def _matching(pattern: str) -> list[FoundFile]:
     found = FileSystems.match([pattern])[0].metadata_list
-    return sorted((FoundFile(one.path, one.size_in_bytes) for one in found), key=lambda file: file.uri)
+    return sorted((FoundFile(file.path, file.size_in_bytes) for file in found), key=lambda file: file.uri)

@@ -180,16 +180,16 @@ def totals(result: PipelineResult) -> Totals:
     """The broker's metrics of a run."""
     found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
     counters: dict[str, int] = {}
-    for one in found["counters"]:
-        name = one.key.metric.name
-        counters[name] = counters.get(name, 0) + (one.result or 0)
+    for distribution in found["counters"]:
+        name = distribution.key.metric.name
+        counters[name] = counters.get(name, 0) + (distribution.result or 0)
     distributions: dict[str, Spread] = {}
-    for one in found["distributions"]:
-        value = one.result
+    for distribution in found["distributions"]:
+        value = distribution.result
         if value is not None and value.count:
             new = Spread(value.count, value.sum, value.min, value.max)
-            old = distributions.get(one.key.metric.name)
-            distributions[one.key.metric.name] = _both(old, new) if old else new
+            old = distributions.get(distribution.key.metric.name)
+            distributions[distribution.key.metric.name] = _both(old, new) if old else new
     return Totals(counters, distributions)
 
 

@@ -38,7 +38,7 @@ def plan_units(found: Iterable[FoundFile]) -> tuple[list[Unit], list[str]]:
     small: list[str] = []
     skipped: list[str] = []
     held = 0
-    for file in sorted(set(found), key=lambda one: one.uri):
+    for file in sorted(set(found), key=lambda file: file.uri):
         if not is_alert_name(file.uri):
             skipped.append(file.uri)
         elif not file.uri.endswith(_SINGLE_PACKET_NAMES) or file.size_bytes > _UNIT_BYTES:

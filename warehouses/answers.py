@@ -34,7 +34,7 @@ class Answer:
         first: list[pa.RecordBatch] = []
         more = 0
         for batch in self:
-            wanted = max(0, number - sum(one.num_rows for one in first))
+            wanted = max(0, number - sum(batch.num_rows for batch in first))
             if wanted:
                 first.append(batch.slice(0, wanted))
             more += max(0, batch.num_rows - wanted)

@@ -32,7 +32,7 @@ class Nights:
         if self.first is not None and self.last is not None:
             return f"night BETWEEN DATE '{self.first}' AND DATE '{self.last}'"
         if self.each:
-            days = ", ".join(f"DATE '{one}'" for one in self.each)
+            days = ", ".join(f"DATE '{night}'" for night in self.each)
             return f"night IN ({days})"
         return "night IS NOT NULL"
 

@@ -91,15 +91,17 @@ def write(answer: Result | Answer, form: str, file: BinaryIO) -> None:
 
 def time_notes(schema: pa.Schema) -> dict[str, str]:
     """What the times of an answer are, for its metadata: scale, place, and the moment of the exposure by survey."""
-    names = [one.name for one in schema if kinds.is_timestamp(one.type) or one.name in ("mjd_utc", "jd_utc")]
+    names = [field.name for field in schema if kinds.is_timestamp(field.type) or field.name in ("mjd_utc", "jd_utc")]
     if not names:
         return {}
-    moments = ", ".join(f"{one.time_reference} of the exposure for {name}" for name, one in SURVEYS.items() if one.time_reference)
+    moments = ", ".join(
+        f"{survey.time_reference} of the exposure for {name}" for name, survey in SURVEYS.items() if survey.time_reference
+    )
     return {"TIMESYS": "UTC", "TREFPOS": "TOPOCENTER", "TIMEREF": f"observed_at, mjd_utc, jd_utc: {moments}"}
 
 
 def _refuse_nested(schema: pa.Schema, form: str) -> None:
-    nested = [one.name for one in schema if is_nested(one.type)]
+    nested = [field.name for field in schema if is_nested(field.type)]
     if nested:
         raise QueryError(
             f"{form} has flat columns, and {', '.join(nested)} {'is' if len(nested) == 1 else 'are'} nested; name fields of it "
@@ -137,7 +139,7 @@ def _shown(value: object) -> str:
 
 def _write_csv(answer: Answer, file: BinaryIO) -> None:
     """By Arrow, which leaves NULL out and writes "" for a text that is empty; what it has no form for as text."""
-    schema = pa.schema([pa.field(one.name, _csv_type(one.type)) for one in answer.schema])
+    schema = pa.schema([pa.field(field.name, _csv_type(field.type)) for field in answer.schema])
     with pa.csv.CSVWriter(file, schema, write_options=pa.csv.WriteOptions(quoting_style="needed")) as writer:
         for batch in _in_pieces(answer):
             columns = [_csv_column(column, kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
@@ -154,7 +156,7 @@ def _csv_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
         return column
     if kinds.is_timestamp(column.type):
         return iso(column)
-    texts = [one if one is None or isinstance(one, str) else to_json(one).strip('"') for one in column.to_pylist()]
+    texts = [value if value is None or isinstance(value, str) else to_json(value).strip('"') for value in column.to_pylist()]
     return pa.array(texts, pa.string())
 
 

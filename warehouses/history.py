@@ -36,8 +36,8 @@ def curve_of_object(warehouse: Warehouse, object_id: str, survey: str | None = N
 
     Raises ``QueryError`` when the warehouse holds no alert of the object, or those of several surveys, ``NoPhotometry``.
     """
-    known = {one.name: one for one in surveys_in(warehouse, survey)}
-    alerts = [one for one in warehouse.alerts_of(object_id).to_pylist() if one["survey"] in known]
+    known = {facts.name: facts for facts in surveys_in(warehouse, survey)}
+    alerts = [alert for alert in warehouse.alerts_of(object_id).to_pylist() if alert["survey"] in known]
     names = sorted({alert["survey"] for alert in alerts})
     if not names:
         raise QueryError(f"the warehouse holds no alerts of object {object_id!r}")
@@ -46,8 +46,8 @@ def curve_of_object(warehouse: Warehouse, object_id: str, survey: str | None = N
     found = known[names[0]]
     own, *histories = facts_of(found).series
     entries = list(_own(warehouse, found, own, alerts))
-    for one in histories:
-        entries += _history(warehouse, found, one, alerts)
+    for history in histories:
+        entries += _history(warehouse, found, history, alerts)
     moving = " (solar system)" if alerts[-1]["object_kind"] == "solar_system" else ""
     return ObjectCurve(found, f"{object_id}{moving}", curve_of(entries, found, str(object_id)))
 
@@ -95,9 +95,9 @@ def _these(alerts: Sequence[dict[str, Any]]) -> str:
 def surveys_in(warehouse: Warehouse, named: str | None) -> list[Survey]:
     """The surveys whose alerts a warehouse holds, or the one named. Raises ``QueryError``."""
     found = warehouse.surveys
-    chosen = [one for one in found if named in (None, one.name)]
+    chosen = [survey for survey in found if named in (None, survey.name)]
     if not chosen:
-        held = f"it holds those of {', '.join(one.name for one in found)}" if found else "it holds none"
+        held = f"it holds those of {', '.join(survey.name for survey in found)}" if found else "it holds none"
         raise QueryError(f"the warehouse holds no alerts{f' of {named!r}' if named else ''}; {held}")
     return chosen
 

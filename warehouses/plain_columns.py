@@ -48,7 +48,7 @@ def iso(column: pa.Array) -> pa.Array:
     """Times as ISO 8601 with microseconds, or the nanoseconds that they have, in UTC."""
     moments = column if column.type.unit == "ns" else column.cast(pa.timestamp("us", column.type.tz))
     values = moments.to_numpy(zero_copy_only=False)
-    return pa.array([f"{one}Z" for one in np.datetime_as_string(values).tolist()], pa.string(), mask=np.isnat(values))
+    return pa.array([f"{text}Z" for text in np.datetime_as_string(values).tolist()], pa.string(), mask=np.isnat(values))
 
 
 def _each(table: pa.Table, change: Any) -> pa.Table:
@@ -83,7 +83,7 @@ def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _number_for(column: pa.ChunkedArray) -> pa.DataType:
     """What holds decimals exactly. DuckDB's sums of integers are decimals of 38 digits."""
-    scale, extremes = column.type.scale, [one for one in pc.min_max(column).as_py().values() if one is not None]
+    scale, extremes = column.type.scale, [value for value in pc.min_max(column).as_py().values() if value is not None]
     if scale <= 0:
         return pa.int64() if all(-(2**63) <= extreme < 2**63 for extreme in extremes) else pa.string()
     return pa.float64() if all(abs(extreme) < 10 ** (_EXACT_DIGITS - scale) for extreme in extremes) else pa.string()
@@ -95,8 +95,8 @@ def _in_python(column: pa.ChunkedArray, first: date, last: date) -> bool:
     numbers = pc.min_max(column.cast(pa.int32() if column.type == pa.date32() else pa.int64()))
     if column.type == pa.date64():
         unit = "ms"
-    low, high = (np.datetime64(one).astype(f"datetime64[{unit}]").astype(np.int64) for one in (first, last))
-    return all(one is None or low <= one <= high for one in numbers.as_py().values())
+    low, high = (np.datetime64(limit).astype(f"datetime64[{unit}]").astype(np.int64) for limit in (first, last))
+    return all(extreme is None or low <= extreme <= high for extreme in numbers.as_py().values())
 
 
 def _texts(column: pa.ChunkedArray, change: Any) -> pa.ChunkedArray:

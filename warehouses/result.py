@@ -64,7 +64,9 @@ class Result:
             pa.uint64(): pd.UInt64Dtype(),
             pa.bool_(): pd.BooleanDtype(),
         }
-        with_nulls = {one.type for one, column in zip(self.table.schema, self.table.columns, strict=True) if column.null_count}
+        with_nulls = {
+            field.type for field, column in zip(self.table.schema, self.table.columns, strict=True) if column.null_count
+        }
         return self.table.to_pandas(types_mapper=lambda kind: exact.get(kind) if kind in with_nulls else None)
 
     def to_astropy(self, *, times: bool = True) -> astropy.table.Table:
@@ -126,9 +128,9 @@ def _values(kind: pa.DataType, column: pa.Array, missing: np.ndarray[Any, Any]) 
         filled = pc.fill_null(column, pa.scalar(0, pa.int8()).cast(kind)) if missing.any() else column
         return filled.to_numpy(zero_copy_only=False)
     if kinds.is_string(kind) or kinds.is_large_string(kind):
-        return np.array(["" if one is None else one for one in column.to_pylist()], np.str_)
+        return np.array(["" if text is None else text for text in column.to_pylist()], np.str_)
     if kinds.is_date(kind):
-        return np.array(["" if one is None else one.isoformat() for one in column.to_pylist()], np.str_)
+        return np.array(["" if moment is None else moment.isoformat() for moment in column.to_pylist()], np.str_)
     values = np.empty(len(column), object)
     values[:] = column.to_pylist()
     return values

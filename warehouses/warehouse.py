@@ -238,7 +238,7 @@ def _id_text(object_id: str | int) -> str:
 
 def known_surveys(tables: Collection[str]) -> list[Survey]:
     """The surveys that have a table of alerts among these."""
-    return [one for name, one in SURVEYS.items() if f"{name}_alerts" in tables]
+    return [survey for name, survey in SURVEYS.items() if f"{name}_alerts" in tables]
 
 
 def check_unicode(text: str) -> None:

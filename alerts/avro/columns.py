@@ -92,7 +92,7 @@ class _Output:
         self._packets = packets
         data, begins, ends, *_ = zip(*packets, strict=True)
         starts = np.array(begins, np.int64)
-        addresses = np.array([one.address for one in map(pa.py_buffer, data)], np.int64) + starts
+        addresses = np.array([buffer.address for buffer in map(pa.py_buffer, data)], np.int64) + starts
         lengths = np.array(ends, np.int64) - starts
         room = np.full(len(program.level_slots), len(packets) * _ITEMS_PER_PACKET, np.int64)
         room[0] = len(packets)

@@ -106,7 +106,7 @@ def _floats(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def _integers(values: Any) -> Any:
     """Integers, and None for what is none: an id in a float is rounded, no id at all."""
-    return values if isinstance(values, pa.Array) else [one if type(one) is int else None for one in values]
+    return values if isinstance(values, pa.Array) else [value if type(value) is int else None for value in values]
 
 
 def _faults(alert_ids: Any, times: Any, observed_at: Any, layout: Layout) -> dict[int, str]:
@@ -153,7 +153,7 @@ def _ra_deg(sent: Any) -> Any:
     floats = _floats(sent)
     if not (floats == 360).any():
         return sent
-    return pa.array(wrapped(floats), pa.float64(), mask=np.array([one is None for one in _listed(sent)]))
+    return pa.array(wrapped(floats), pa.float64(), mask=np.array([value is None for value in _listed(sent)]))
 
 
 def _healpix(ra_deg: Any, dec_deg: Any) -> tuple[pa.Array, int]:

@@ -87,7 +87,7 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
         raise UndecodablePacket(f"the packet's schema is not an Avro record as {survey.name} packets have")
     columns = survey.packet_columns
     # What stands at a stamp's place and is not of bytes is a field like any other.
-    stamps = {role: _first(schema, [one for one in paths if _is_bytes(schema, one)]) for role, paths in survey.stamps.items()}
+    stamps = {role: _first(schema, [path for path in paths if _is_bytes(schema, path)]) for role, paths in survey.stamps.items()}
     compared = _Comparison({path for path in stamps.values() if path}, named_types(schema.declared))
     compared.record(schema.declared, columns, ())
     return Layout(
@@ -100,7 +100,7 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
         arrays=tuple(dict.fromkeys(compared.arrays)),
         stamps=stamps,
         alert_id=_needed(schema, survey, "alert id", survey.alert_id),
-        object_ids=tuple((path, kind) for one, kind in survey.object_ids if (path := _first(schema, (one,)))),
+        object_ids=tuple((path, kind) for field, kind in survey.object_ids if (path := _first(schema, (field,)))),
         ra_deg=_needed(schema, survey, "right ascension", survey.ra_deg),
         dec_deg=_needed(schema, survey, "declination", survey.dec_deg),
         time=_needed(schema, survey, "observation time", survey.time),
@@ -171,7 +171,7 @@ class _Comparison:
         if not (isinstance(item, dict) and item["type"] == "record"):
             return False
         inside = [(*path, field["name"]) for field in item["fields"]]
-        return bool(inside) and all(one in self.stamps for one in inside)
+        return bool(inside) and all(place in self.stamps for place in inside)
 
 
 def pluck(record: Mapping[str, Any], path: Path) -> Any:

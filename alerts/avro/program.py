@@ -155,15 +155,15 @@ class _Compiler:
         schema = resolve(schema, self._names)
         if not (isinstance(schema, dict) and schema["type"] == "record"):
             raise NotSupported(f"{'.'.join(path)} is no record")
-        names = [one["name"] for one in schema["fields"]]
+        names = [member["name"] for member in schema["fields"]]
         if len(set(names)) < len(names):
             raise NotSupported("a record has a field twice")
         target = self.target(path[-1] if path else "", "record", level)
         self.emit(PRESENT, target.slot, level)
         by_name = {column.field_name: column for column in columns}
-        for one in schema["fields"]:
-            where = (*path, one["name"])
-            target.parts[one["name"]] = self.field(one["type"], by_name.get(one["name"]), level, where)
+        for member in schema["fields"]:
+            where = (*path, member["name"])
+            target.parts[member["name"]] = self.field(member["type"], by_name.get(member["name"]), level, where)
         return target
 
     def field(self, schema: AvroSchema, column: Column | None, level: int, path: Path) -> Target:
@@ -233,15 +233,15 @@ class _Compiler:
         if not (isinstance(record, dict) and record["type"] == "record"):
             return []
         found = []
-        for one in record["fields"]:
-            schema = resolve(one["type"], self._names)
+        for member in record["fields"]:
+            schema = resolve(member["type"], self._names)
             option = 0
             if isinstance(schema, list) and len(schema) == 2 and "null" in schema:
                 option = 1 + schema.index("null")
                 schema = resolve(schema[2 - option], self._names)
             if isinstance(schema, list) or (isinstance(schema, dict) and schema["type"] in ("record", "array")):
                 return []
-            found.append((_OPERATIONS_IN_SKIPPED[_primitive(schema, (*path, one["name"]))], option))
+            found.append((_OPERATIONS_IN_SKIPPED[_primitive(schema, (*path, member["name"]))], option))
         return found
 
 

@@ -27,20 +27,20 @@ def load_schema(text: bytes) -> Any:
         if parts > MAX_SCHEMA_PARTS:
             raise UnreadableInput(f"a schema of more than {MAX_SCHEMA_PARTS:,} parts, the limit")
         inner: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                _check_names(one)
-                inner.extend(one.values())
-            elif isinstance(one, list):
-                inner.extend(one)
+        for node in level:
+            if isinstance(node, dict):
+                _check_names(node)
+                inner.extend(node.values())
+            elif isinstance(node, list):
+                inner.extend(node)
         level = inner
     raise UnreadableInput(f"a schema that is nested more than {MAX_SCHEMA_DEPTH} deep, the limit")
 
 
-def _check_names(one: dict[str, Any]) -> None:
+def _check_names(node: dict[str, Any]) -> None:
     for key in _NOT_IN_TEXTS:
-        if key in one:
+        if key in node:
             raise UnreadableInput(f"a schema with {key!r}, which is no word of Avro's")
     for key in _NAMES:
-        if key in one and len(str(one[key])) > MAX_NAME_CHARACTERS:
+        if key in node and len(str(node[key])) > MAX_NAME_CHARACTERS:
             raise UnreadableInput(f"a schema with a {key} of more than {MAX_NAME_CHARACTERS} characters, the limit")

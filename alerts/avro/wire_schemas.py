@@ -96,7 +96,7 @@ def writer_schema(text: bytes, wire_id: int | None = None) -> WriterSchema:
     schema = _parsed(text, wire_id)
     with _kept_lock:
         _kept[key] = schema
-        while sum(len(one) for one, _ in _kept) > MAX_KEPT_SCHEMAS_BYTES:
+        while sum(len(text) for text, _ in _kept) > MAX_KEPT_SCHEMAS_BYTES:
             _kept.popitem(last=False)
     return schema
 

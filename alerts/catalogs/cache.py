@@ -102,7 +102,7 @@ class AnchorCache:
             return True
         if self.delta_arcsec <= 0 or abs(dec - anchor[2]) * 3600 > self.delta_arcsec:
             return False
-        apart = separations(*(np.array([one]) for one in (ra, dec, anchor[1], anchor[2])))
+        apart = separations(*(np.array([angle]) for angle in (ra, dec, anchor[1], anchor[2])))
         return bool(apart[0] <= self.delta_arcsec)
 
     def _get(self, name: Hashable | None) -> _Anchor | None:

@@ -71,7 +71,7 @@ def within(
 
 def separations(ra1_deg: Floats, dec1_deg: Floats, ra2_deg: Floats, dec2_deg: Floats) -> Floats:
     """Separations (arcsec) of pairs of positions (ICRS, degrees), by Vincenty's formula as astropy has it."""
-    angles = angular_separation(*(np.radians(one) for one in (ra1_deg, dec1_deg, ra2_deg, dec2_deg)))
+    angles = angular_separation(*(np.radians(angle) for angle in (ra1_deg, dec1_deg, ra2_deg, dec2_deg)))
     return np.asarray(np.degrees(angles) * 3600, dtype=np.float64)
 
 

@@ -89,9 +89,9 @@ def epochs(spec: CatalogSpec) -> tuple[float | None, float | None]:
 
 def check_pairs(name: str, columns: Mapping[str, str]) -> None:
     """Refuse one of two columns that only mean something together. Raises ``BadCatalog``."""
-    for one, other in (("ra", "dec"), ("pmra", "pmdec")):
-        if (one in columns) != (other in columns):
-            raise BadCatalog(f"{name} has only one of the parameters {one} and {other}; give both")
+    for first, other in (("ra", "dec"), ("pmra", "pmdec")):
+        if (first in columns) != (other in columns):
+            raise BadCatalog(f"{name} has only one of the parameters {first} and {other}; give both")
 
 
 def jyear(name: str, columns: Mapping[str, str], key: str) -> float | None:

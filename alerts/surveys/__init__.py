@@ -49,12 +49,12 @@ def identify(schema: AvroSchema) -> Survey:
     """
     if not (isinstance(schema, dict) and schema.get("type") == "record"):
         raise UnknownSurvey("the packet's schema is not an Avro record, so it is no alert of a survey")
-    named = [one for one in SURVEYS.values() if one.is_named(schema)]
+    named = [survey for survey in SURVEYS.values() if survey.is_named(schema)]
     if len(named) == 1:
         return named[0]
     name = record_name(schema)
     if named or not is_anonymous(name):
-        fit = f"fits {', '.join(one.name for one in named)}" if named else f"is of none of {', '.join(SURVEYS)}"
+        fit = f"fits {', '.join(survey.name for survey in named)}" if named else f"is of none of {', '.join(SURVEYS)}"
         raise UnknownSurvey(f"schema {name!r} {fit}; {_REMEDY}")
     return by_fields(fields_of(schema), f"schema {name!r}")
 
@@ -69,7 +69,7 @@ def by_fields(fields: Set[str], seen: str) -> Survey:
 
     Raises ``UnknownSurvey``; ``seen`` says what has these fields.
     """
-    found = [one for one in SURVEYS.values() if one.fingerprint <= fields]
+    found = [survey for survey in SURVEYS.values() if survey.fingerprint <= fields]
     if len(found) == 1 and not (foreign := contradicting(found[0], fields)):
         return found[0]
     if not found:
@@ -77,7 +77,7 @@ def by_fields(fields: Set[str], seen: str) -> Survey:
         shown = f"{', '.join(records[:_SHOWN_FIELDS])}{', ...' if len(records) > _SHOWN_FIELDS else ''}"
         told = f"is of none of {', '.join(SURVEYS)}: its fields are {shown or 'none'}"
     elif len(found) > 1:
-        told = f"fits {', '.join(one.name for one in found)}"
+        told = f"fits {', '.join(survey.name for survey in found)}"
     else:
         told = f"is like {found[0].name}'s, but no version of that has {', '.join(foreign[:_SHOWN_FIELDS])}"
     raise UnknownSurvey(f"{seen} {told}; {_REMEDY}")

@@ -119,11 +119,11 @@ def fields_of(schema: AvroSchema) -> frozenset[str]:
     """Dotted paths of a record's fields and of the fields of the records among them."""
     names = named_types(schema)
     found = set()
-    for one in resolve(schema, names)["fields"]:
-        found.add(one["name"])
-        kind, _ = without_null(one["type"], names)
+    for member in resolve(schema, names)["fields"]:
+        found.add(member["name"])
+        kind, _ = without_null(member["type"], names)
         if isinstance(kind, dict) and kind["type"] == "record":
-            found |= {f"{one['name']}.{inner['name']}" for inner in kind["fields"]}
+            found |= {f"{member['name']}.{inner['name']}" for inner in kind["fields"]}
     return frozenset(found)
 
 
@@ -140,9 +140,9 @@ def type_at(schema: AvroSchema, path: str) -> AvroSchema | None:
         if not (isinstance(node, dict) and node["type"] == "record"):
             return None
         found = None
-        for one in node["fields"]:
-            kind, _ = without_null(one["type"], names)
-            if one["name"] == part:
+        for member in node["fields"]:
+            kind, _ = without_null(member["type"], names)
+            if member["name"] == part:
                 found = kind
         if found is None:
             return None

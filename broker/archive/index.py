@@ -91,11 +91,11 @@ class Index:
         """The packet at a place, and its record. Raises ``DamagedArchive`` when something else is there."""
         try:
             data = _unpacked(self.path, self.archive, self._version).read(place.offset_bytes, place.size_bytes)
-            for one in packets_of(data, place.member, place.offset_bytes):
-                if isinstance(one, Stored) and one.record == place.record:
-                    record = record_of(one.packet)
+            for packet in packets_of(data, place.member, place.offset_bytes):
+                if isinstance(packet, Stored) and packet.record == place.record:
+                    record = record_of(packet.packet)
                     if record["candid"] == place.candid:
-                        return one, record
+                        return packet, record
         except _DAMAGE as error:
             reason = f" ({error})"
         else:
@@ -156,12 +156,12 @@ def _build(archive: Path, stat: os.stat_result, path: Path, progress: bool | Non
 
         def rows() -> Iterator[tuple[Any, ...]]:
             nonlocal end_bytes, count
-            for one in with_candids(stored_packets(file)):
+            for item in with_candids(stored_packets(file)):
                 bar.update(file.tell() - bar.n)
-                if isinstance(one, Damage):
-                    damaged.append(one)
+                if isinstance(item, Damage):
+                    damaged.append(item)
                     continue
-                stored, candid = one
+                stored, candid = item
                 end_bytes, count = stored.offset_bytes + stored.size_bytes, count + 1
                 yield astuple(Place(candid, stored.member, stored.record, stored.offset_bytes, stored.size_bytes))
 

@@ -102,14 +102,14 @@ def with_candids(items: Iterable[Stored | Damage]) -> Iterator[tuple[Stored, int
     """Each packet with its candid, or what is wrong with it; many packets at once, without making Python records of them."""
     waiting = iter(items)
     while batch := list(itertools.islice(waiting, _BATCH)):
-        packets = [one.packet for one in batch if isinstance(one, Stored)]
-        known = iter([one for _, group in itertools.groupby(packets, _schema_of) for one in _candids(list(group))])
-        for one in batch:
-            if isinstance(one, Damage):
-                yield one
+        packets = [item.packet for item in batch if isinstance(item, Stored)]
+        known = iter([candid for _, group in itertools.groupby(packets, _schema_of) for candid in _candids(list(group))])
+        for item in batch:
+            if isinstance(item, Damage):
+                yield item
                 continue
             candid = next(known)
-            yield Damage(one.member, candid) if isinstance(candid, str) else (one, candid)
+            yield Damage(item.member, candid) if isinstance(candid, str) else (item, candid)
 
 
 def _schema_of(packet: Packet) -> bytes:
@@ -142,34 +142,34 @@ def iter_archive(path: Path, raw: bool) -> Iterator[Any]:
     damaged: list[Damage] = []
     try:
         with path.open("rb") as file:
-            for one in _raw(stored_packets(file)) if raw else _records(stored_packets(file)):
-                if isinstance(one, Damage):
-                    damaged.append(one)
+            for packet in _raw(stored_packets(file)) if raw else _records(stored_packets(file)):
+                if isinstance(packet, Damage):
+                    damaged.append(packet)
                 else:
-                    yield one
+                    yield packet
     finally:
         warn_of(path.name, damaged)
 
 
 def _raw(items: Iterable[Stored | Damage]) -> Iterator[bytes | Damage]:
-    for one in with_candids(items):
-        yield one if isinstance(one, Damage) else one[0].raw
+    for stored in with_candids(items):
+        yield stored if isinstance(stored, Damage) else stored[0].raw
 
 
 def _records(items: Iterable[Stored | Damage]) -> Iterator[Record | Damage]:
-    for one in items:
-        if isinstance(one, Stored):
+    for item in items:
+        if isinstance(item, Stored):
             try:
-                yield record_of(one.packet)
+                yield record_of(item.packet)
             except UndecodablePacket as error:
-                yield Damage(one.member, str(error))
+                yield Damage(item.member, str(error))
         else:
-            yield one
+            yield item
 
 
 def warn_of(name: str, damaged: list[Damage]) -> None:
     """Log how many members of a night were skipped, and which."""
     if damaged:
-        named = "; ".join(f"{one.what} ({textwrap.shorten(one.reason, 120)})" for one in damaged[:_NAMED])
+        named = "; ".join(f"{gap.what} ({textwrap.shorten(gap.reason, 120)})" for gap in damaged[:_NAMED])
         more = f"; and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
         _log.warning("%s: skipped %d that cannot be read: %s%s", name, len(damaged), named, more)

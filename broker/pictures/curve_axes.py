@@ -30,10 +30,10 @@ def fit_axes(ax: Axes, points: list[Point], in_magnitudes: bool) -> int:
         ax.axhline(0, color="0.6", lw=0.8, zorder=1)
     low, high = _range(points)
     shown = [point for point in points if low <= point.value <= high]
-    errors = [one.error for one in shown if np.isfinite(one.error)]
+    errors = [point.error for point in shown if np.isfinite(point.error)]
     # The usual error bar is seen whole, a huge one is not.
     room = float(np.median(errors)) if errors else 0.0
-    bottom, top = min(one.value for one in shown) - room, max(one.value for one in shown) + room
+    bottom, top = min(point.value for point in shown) - room, max(point.value for point in shown) + room
     margin = _MARGIN * (top - bottom) or _MARGIN
     ax.set_ylim((top + margin, bottom - margin) if in_magnitudes else (bottom - margin, top + margin))
     return len(points) - len(shown)

@@ -111,7 +111,7 @@ def draw(ax: Axes, points: list[Point], scale: float) -> None:
         group = list(several)
         look = group[0].look
         style = look.style(BAND_COLORS.get(band, OTHER_COLOR))
-        time, value, error = np.array([(one.mjd, one.value, one.error) for one in group]).T
+        time, value, error = np.array([(point.mjd, point.value, point.error) for point in group]).T
         ax.errorbar(
             time,
             value,

@@ -56,8 +56,8 @@ def plot_light_curve(
             curve = _from_warehouse(str(what), warehouse, survey)
         else:
             own, named = packet_of(what, warehouse, survey, stamps=False)
-            one = survey_of(own, named)
-            curve = ObjectCurve(one, object_name(own, one), light_curve.light_curve([own], one))
+            facts = survey_of(own, named)
+            curve = ObjectCurve(facts, object_name(own, facts), light_curve.light_curve([own], facts))
         in_magnitudes = quantity == "apparent" or light_curve.facts_of(curve.survey).quantity == "magnitude"
     except NoPhotometry as error:
         raise NoPicture(str(error)) from None
@@ -96,7 +96,7 @@ def _ring(ax: Axes, packet: Packet, survey: Survey, points: list[Point]) -> Any:
     series = light_curve.facts_of(survey).series[0]
     record = packet.get(series.name)
     sent = first(record, series.value) if isinstance(record, Mapping) else None
-    name = next((one for one in series.value if isinstance(record, Mapping) and one in record), series.value[0])
+    name = next((field for field in series.value if isinstance(record, Mapping) and field in record), series.value[0])
     words = f"this alert's own point is not drawn: its {series.name}.{name} is {'null' if sent is None else sent}"
     ax.text(0.5, 0.02, words, transform=ax.transAxes, ha="center", va="bottom", fontsize="small", color="#b00020", zorder=6)
     return None

@@ -41,8 +41,8 @@ def survey_of(packet: Packet, named: str | None = None) -> Survey:
         return by_fields(fields, "the packet")
     except UnknownSurvey as error:
         # Versions of old, before the names that a survey is known by.
-        others = {path for one in SURVEYS.values() for path in one.known_fields if "." not in path}
-        facts = [one for one in SURVEYS.values() if not one.fingerprint <= fields and _has_facts(packet, one)]
+        others = {path for survey in SURVEYS.values() for path in survey.known_fields if "." not in path}
+        facts = [survey for survey in SURVEYS.values() if not survey.fingerprint <= fields and _has_facts(packet, survey)]
         found = [fact for fact in facts if not fields & (others - fact.known_fields)]
         if len(found) == 1:
             return found[0]
@@ -114,21 +114,21 @@ def packet_of_alert(warehouse: Warehouse, alert_id: int, survey: str | None = No
 
 def _stored(warehouse: Warehouse, key: AlertKey, stamps: bool) -> tuple[dict[str, Any], str]:
     found = []
-    for one in surveys_in(warehouse, key.survey):
-        found += [(one, row) for row in _which(warehouse, one, key)]
+    for facts in surveys_in(warehouse, key.survey):
+        found += [(facts, row) for row in _which(warehouse, facts, key)]
     if len(found) != 1:
-        several = f"alert {key.alert_id} is one of {' and of '.join(one.name for one, _ in found)}; name the survey"
+        several = f"alert {key.alert_id} is one of {' and of '.join(survey.name for survey, _ in found)}; name the survey"
         raise QueryError(several if found else f"the warehouse holds no alert {key.alert_id}")
-    [(one, which)] = found
+    [(survey, which)] = found
     # Whole rows only of its night: by that the tables are divided.
     this = f"night = DATE '{which['night']}' AND alert_id = {key.alert_id}"
-    rows = warehouse.query(f"SELECT * FROM {one.name}_alerts WHERE {this}").to_pylist()
+    rows = warehouse.query(f"SELECT * FROM {survey.name}_alerts WHERE {this}").to_pylist()
     row = next(row for row in rows if all(row[name] == which[name] for name in ("packet_digest", "schema_version")))
-    packet = {column.field_name: row[column.name] for column in one.packet_columns if column.name in row}
+    packet = {column.field_name: row[column.name] for column in survey.packet_columns if column.name in row}
     if stamps:
-        for role, value in warehouse.stamps(one, key.alert_id, which["night"], which["packet_digest"]).items():
-            put(packet, one.stamps[role][0], value)
-    return packet, one.name
+        for role, value in warehouse.stamps(survey, key.alert_id, which["night"], which["packet_digest"]).items():
+            put(packet, survey.stamps[role][0], value)
+    return packet, survey.name
 
 
 def _which(warehouse: Warehouse, survey: Survey, key: AlertKey) -> list[dict[str, Any]]:

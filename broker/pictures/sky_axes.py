@@ -113,9 +113,9 @@ class PartOfSky(Piece):
         ax.set_ylim(-self.half_deg, self.half_deg)
         ax.set_aspect("equal")
         coords: Any = ax.coords  # type: ignore[attr-defined]
-        for one, label in zip(coords, ("RA (deg, ICRS)", "Dec (deg, ICRS)"), strict=True):
-            one.set_axislabel(label)
-            one.set_major_formatter("d.dd" if self.half_deg < 1 else "d.d" if self.half_deg < 10 else "d")
+        for coordinate, label in zip(coords, ("RA (deg, ICRS)", "Dec (deg, ICRS)"), strict=True):
+            coordinate.set_axislabel(label)
+            coordinate.set_major_formatter("d.dd" if self.half_deg < 1 else "d.d" if self.half_deg < 10 else "d")
         coords.grid(alpha=0.3)
 
 

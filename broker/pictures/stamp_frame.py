@@ -59,7 +59,7 @@ def _compass(ax: Axes) -> None:
 
 def _scale(ax: Axes, width_arcsec: float) -> None:
     """A bar of a round length in the upper left corner."""
-    length = max((one for one in _SCALES_ARCSEC if one <= _LONGEST_SCALE * width_arcsec), default=_SCALES_ARCSEC[0])
+    length = max((scale for scale in _SCALES_ARCSEC if scale <= _LONGEST_SCALE * width_arcsec), default=_SCALES_ARCSEC[0])
     share = length / width_arcsec
     bar = ax.plot((0.05, 0.05 + share), (0.94, 0.94), transform=ax.transAxes, color=MARK_COLOR, lw=2, label="_scale")
     bar[0].set_path_effects(_HALO)

@@ -55,19 +55,19 @@ def plot_stamps(
         # plot_stamps(packet, figure): so it was before alerts could come from a warehouse.
         warehouse, fig = None, warehouse
     packet, named = packet_of(alert, warehouse, survey)
-    one = survey_of(packet, named)
+    facts = survey_of(packet, named)
     figure: Any = Picture(figsize=_INCHES) if fig is None else fig
-    figure.suptitle(_title(packet, one), fontsize="medium")
+    figure.suptitle(_title(packet, facts), fontsize="medium")
     place = [_float(first(packet, (f"candidate.{name}",))) for name in ("xpos", "ypos")]
-    panels = figure.subplots(1, len(one.stamps), gridspec_kw=_MARGINS)
-    for ax, (role, paths) in zip(panels, one.stamps.items(), strict=True):
+    panels = figure.subplots(1, len(facts.stamps), gridspec_kw=_MARGINS)
+    for ax, (role, paths) in zip(panels, facts.stamps.items(), strict=True):
         ax.set_title(_panel_title(packet, role))
         data = first(packet, paths)
         if data is None:
             _say(ax, f"no {role} stamp")
             continue
         try:
-            _draw(ax, role, read_stamp(data), one, place)
+            _draw(ax, role, read_stamp(data), facts, place)
         except BadStamp as error:
             _say(ax, f"the {role} stamp is damaged:\n{_wrapped(str(error))}")
     return cast(Figure, figure)

@@ -64,7 +64,7 @@ def make_answer(question: Question, pairs: Pairs, max_rows: int) -> Answer:
     kept = pairs.take(slice(max_rows))
     given = {column.name: column for column in question.asked.columns}
     rows = pa.array(kept.position)
-    distance = pa.array([f"{one:.6f}" for one in kept.separation_arcsec.tolist()], pa.string())
+    distance = pa.array([f"{separation:.6f}" for separation in kept.separation_arcsec.tolist()], pa.string())
     columns = [given[name] for name in question.columns1], [question.catalog.columns[name] for name in question.columns2]
     cells1 = [question.asked.cells[name].take(rows) for name in question.columns1]
     cells2 = [question.catalog.cells(name, kept.source) for name in question.columns2]
@@ -104,10 +104,10 @@ def _tsv(answer: Answer) -> bytes:
 
 
 def _json(answer: Answer) -> bytes:
-    metadata = [describe(one) for one in answer.columns]
+    metadata = [describe(column) for column in answer.columns]
     values = [
-        one.to_pylist() if column.datatype == "char" else list(map(_json_number, one.to_pylist()))
-        for one, column in zip(answer.cells, answer.columns, strict=True)
+        cells.to_pylist() if column.datatype == "char" else list(map(_json_number, cells.to_pylist()))
+        for cells, column in zip(answer.cells, answer.columns, strict=True)
     ]
     return json.dumps({"metadata": metadata, "data": list(zip(*values, strict=True))}).encode()
 

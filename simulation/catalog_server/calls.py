@@ -49,7 +49,7 @@ class Calls:
         with self._lock:
             # Who hung up waits for nothing any more, though a fault may still hold his call.
             self._in_flight[id(call)] = client
-            call.in_flight = sum(not gone(one) for one in self._in_flight.values())
+            call.in_flight = sum(not gone(request) for request in self._in_flight.values())
             self._calls.append(call)
         return call
 

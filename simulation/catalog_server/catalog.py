@@ -100,7 +100,7 @@ class ServedCatalog:
         """The sources where they are matched (ICRS)."""
         self._table = table.combine_chunks()
         self._tree = cKDTree(unit_vectors(ra, dec), balanced_tree=False, compact_nodes=False)
-        types = {one.name: _DATATYPES.get(one.type, "char") for one in table.schema} | dict(datatypes or {})
+        types = {field.name: _DATATYPES.get(field.type, "char") for field in table.schema} | dict(datatypes or {})
         self.columns = {name: Column(name, types[name], (units or {}).get(name, "")) for name in table.column_names}
 
     def __len__(self) -> int:
@@ -172,7 +172,7 @@ def _check(table: pa.Table, declared: Declared) -> None:
         raise ValueError("a catalog with pmra needs pmdec, and the other way round")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"the catalog has the column {', '.join(twice)} twice; give each a name of its own")
-    if nested := [one.name for one in table.schema if pa.types.is_nested(one.type) or pa.types.is_binary(one.type)]:
+    if nested := [field.name for field in table.schema if pa.types.is_nested(field.type) or pa.types.is_binary(field.type)]:
         raise ValueError(f"no answer can hold the column {', '.join(nested)}: it is nested or binary; leave it out")
 
 

@@ -85,10 +85,10 @@ def from_json(document: Any) -> list[Fault]:
     """Faults from ``{"kind": "503", "times": 3}``, or a list of such; ``{}`` is none. Raises ``ValueError``."""
     documents = document if isinstance(document, list) else [document] if document else []
     known = [field.name for field in fields(Fault)]
-    for one in documents:
-        if not isinstance(one, dict) or "kind" not in one or set(one) - set(known):
-            raise ValueError(f"{one!r} is no fault; a fault has a kind, and may have {', '.join(known[1:])}")
-    return [Fault(**one) for one in documents]
+    for described in documents:
+        if not isinstance(described, dict) or "kind" not in described or set(described) - set(known):
+            raise ValueError(f"{described!r} is no fault; a fault has a kind, and may have {', '.join(known[1:])}")
+    return [Fault(**described) for described in documents]
 
 
 class Faults:
@@ -134,7 +134,7 @@ def faulty_answer(question: Question, kind: str | None, rows: int) -> Answer:
         return _beyond(answer, question)
     if kind in ("other_columns", "other_columns_empty"):
         # Names as another version of the service might have them.
-        renamed = tuple(replace(one, name=f"{one.name.lower()}_{place}") for place, one in enumerate(answer.columns))
+        renamed = tuple(replace(column, name=f"{column.name.lower()}_{place}") for place, column in enumerate(answer.columns))
         return Answer(renamed, answer.cells, answer.overflow)
     return answer
 

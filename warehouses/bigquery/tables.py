@@ -88,7 +88,7 @@ def _union(
         elif field.fields:
             fields, deeper = _union(merged[key].fields, field.fields)
             if deeper:
-                parts = [one.to_api_repr() for one in fields]
+                parts = [field.to_api_repr() for field in fields]
                 merged[key] = bigquery.SchemaField.from_api_repr({**merged[key].to_api_repr(), "fields": parts})
                 changed = True
     return list(merged.values()), changed

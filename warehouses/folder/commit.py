@@ -56,7 +56,7 @@ def _only_add(written: Iterable[WrittenFile]) -> int:
     """Put files in place that replace nothing: those of a stream, whose bundles are small, joined to larger ones."""
     folders: dict[str, list[WrittenFile]] = {}
     # By name, so that the files of alerts and of their cutouts are joined in the same order.
-    for file in sorted(written, key=lambda one: one.final):
+    for file in sorted(written, key=lambda file: file.final):
         folders.setdefault(file.final.rsplit("/", 1)[0], []).append(file)
     rows = 0
     for part in (some for files in folders.values() for some in _in_parts(files)):
@@ -72,7 +72,7 @@ def _only_add(written: Iterable[WrittenFile]) -> int:
 def _in_parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
     part: list[WrittenFile] = []
     for file in files:
-        if part and sum(one.rows for one in part) + file.rows > PART_ROWS:
+        if part and sum(file.rows for file in part) + file.rows > PART_ROWS:
             yield part
             part = []
         part.append(file)
@@ -152,7 +152,7 @@ def _replayed_again(theirs: Unit, our_letters: Collection[str]) -> set[str]:
 
 def _without(unit: Unit, inputs: Collection[str]) -> Unit:
     """What a unit stands for when these inputs, and letters that came from them, are taken from it."""
-    left = [one for one in zip(unit.letters, unit.sources, strict=True) if not _is_of(one[1], inputs)]
+    left = [pair for pair in zip(unit.letters, unit.sources, strict=True) if not _is_of(pair[1], inputs)]
     letters, sources = zip(*left, strict=True) if left else ((), ())
     return Unit(tuple(uri for uri in unit.inputs if uri not in inputs), letters, sources)
 

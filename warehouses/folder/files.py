@@ -127,7 +127,7 @@ def files_below(folder: str) -> list[StoredFile]:
     if is_remote(folder):
         found = bucket_files().find(folder, detail=True)
         return sorted(
-            (StoredFile(f"{_BUCKET}{name}", int(about["size"])) for name, about in found.items()), key=lambda one: one.uri
+            (StoredFile(f"{_BUCKET}{name}", int(about["size"])) for name, about in found.items()), key=lambda file: file.uri
         )
     # Not by a glob: the folder's own name may hold brackets.
     paths = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)

@@ -176,7 +176,7 @@ class CdsCatalog:
         if self.source_columns.ra is None or self.source_columns.dec is None:
             return np.zeros(len(ra))
         listed = (pc.cast(found.sources.column(name), pa.float64()) for name in (self.source_columns.ra, self.source_columns.dec))
-        ra0, dec0 = (np.asarray(one.to_numpy(zero_copy_only=False), dtype=np.float64) for one in listed)
+        ra0, dec0 = (np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64) for column in listed)
         return separations(ra0, dec0, ra, dec)
 
     def _learned_columns(self) -> Mapping[str, pa.DataType]:

@@ -63,7 +63,7 @@ def plain_table(table: Table) -> Table:
         if isinstance(column, SkyCoord):
             icrs = column.icrs
             found[f"{name}.ra"], found[f"{name}.dec"] = (
-                MaskedColumn(one.to_value(u.deg), unit=u.deg) for one in (icrs.ra, icrs.dec)
+                MaskedColumn(angle.to_value(u.deg), unit=u.deg) for angle in (icrs.ra, icrs.dec)
             )
         elif isinstance(column, Time):
             found[name] = column.isot
@@ -137,7 +137,10 @@ def _from_objects(values: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> p
         mask = np.asarray(mask.all(axis=tuple(range(1, mask.ndim))))
     rows = zip(values, mask.tolist(), strict=True)
     return pa.array(
-        [None if gone or one is None else one if isinstance(one, str) else _native(np.asarray(one)) for one, gone in rows]
+        [
+            None if gone or value is None else value if isinstance(value, str) else _native(np.asarray(value))
+            for value, gone in rows
+        ]
     )
 
 

@@ -239,7 +239,7 @@ def shared_local(path: str, columns: Mapping[str, str], opener: Opener | None = 
 def _stamp(path: str) -> tuple[int, int] | None:
     """What tells a file from an earlier one of its name; None where that would mean asking a storage service."""
     try:
-        found = [os.stat(one) for one in (parts_of(path) if os.path.isdir(path) else [path])]
+        found = [os.stat(part) for part in (parts_of(path) if os.path.isdir(path) else [path])]
     except OSError:
         return None
-    return max((one.st_mtime_ns for one in found), default=0), sum(one.st_size for one in found)
+    return max((status.st_mtime_ns for status in found), default=0), sum(status.st_size for status in found)

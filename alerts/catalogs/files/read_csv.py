@@ -87,7 +87,7 @@ def _preamble(path: str, stream: io.BufferedReader) -> _Preamble:
             and len(titled := _fields(after.decode("utf-8"), _delimiter(path, after.decode("utf-8")))) > 1
         ):
             # A title, and then the names; unless the second line is values and the first is short of names.
-            if any(re.fullmatch(_A_NUMBER, one) for one in titled):
+            if any(re.fullmatch(_A_NUMBER, text) for text in titled):
                 raise BadCatalog(f"{path} has rows of {len(titled)} values under one name, {text.strip()!r}; name every column")
             text, delimiter, after = (
                 after.decode("utf-8"),
@@ -111,13 +111,13 @@ def _preamble(path: str, stream: io.BufferedReader) -> _Preamble:
 def _delimiter(path: str, header: str) -> str:
     if re.search(r"\.tsv(\.|$)", path.lower()):
         return "\t"
-    return next((one for one in (",", "\t", ";", "|") if one in header), ",")
+    return next((mark for mark in (",", "\t", ";", "|") if mark in header), ",")
 
 
 def _named_by(comment: str, first_row: str, delimiter: str) -> bool:
     """Whether the names are in the comment: the first row holds numbers, and has as many values."""
     values = _fields(first_row, delimiter)
-    return len(_fields(comment.lstrip("# "), delimiter)) == len(values) and any(re.fullmatch(_A_NUMBER, one) for one in values)
+    return len(_fields(comment.lstrip("# "), delimiter)) == len(values) and any(re.fullmatch(_A_NUMBER, text) for text in values)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

@@ -77,7 +77,7 @@ def read_header(path: str, opener: Opener) -> Header:
         if kind in (PARQUET, PARTS):
             with closing(_parquet(path, file)) as parts:
                 counts, schemas = zip(
-                    *((one.metadata.num_rows, _schema(one.schema_arrow, keys)) for one, keys in parts), strict=True
+                    *((part.metadata.num_rows, _schema(part.schema_arrow, keys)) for part, keys in parts), strict=True
                 )
             schema = pa.unify_schemas(schemas)
             return _header(path, schema.names, schema.types, arrow_fields(schema), sum(counts))
@@ -104,7 +104,7 @@ def read_table(
         if kind in (PARQUET, PARTS):
             with closing(_parquet(path, file)) as parts:
                 # Not "permissive": integers of one part and floats of another would all be floats, ids among them.
-                return _whole(pa.concat_tables([_keyed(one.read(), keys) for one, keys in parts], promote_options="default"))
+                return _whole(pa.concat_tables([_keyed(part.read(), keys) for part, keys in parts], promote_options="default"))
         if kind == FITS:
             with fits_table(path, file) as hdu:
                 table = Table.read(hdu, mask_invalid=False, character_as_bytes=True)
@@ -128,16 +128,16 @@ def read_astropy(path: str, opener: Opener | None = None) -> Table:
         if kind == FITS:
             with fits_table(path, file) as hdu:
                 found = Table.read(hdu, mask_invalid=False)
-                for one in _fits_fields(hdu):
-                    found[one.name].info.meta = {**(found[one.name].info.meta or {}), "ucd": one.ucd, "frame": one.frame}
+                for field in _fits_fields(hdu):
+                    found[field.name].info.meta = {**(found[field.name].info.meta or {}), "ucd": field.ucd, "frame": field.frame}
                 return found
         if kind in (VOTABLE, ECSV):
             return _astropy(kind, file)
     found = to_astropy(read_table(path, opener))
-    for one in read_header(path, opener).fields:
-        if one.unit:
-            found[one.name].unit = one.unit
-        found[one.name].info.meta = {"ucd": one.ucd} if one.ucd else None
+    for field in read_header(path, opener).fields:
+        if field.unit:
+            found[field.name].unit = field.unit
+        found[field.name].info.meta = {"ucd": field.ucd} if field.ucd else None
     return found
 
 
@@ -149,8 +149,8 @@ def open_local_file(path: str) -> BinaryIO:
 def parts_of(path: str) -> list[str]:
     """The Parquet files of a folder on disk and of the folders in it, in the order of their names."""
     found = sorted(Path(path).rglob("*.parquet"))
-    inside = [(one, one.relative_to(path).parts) for one in found]
-    return [str(one) for one, names in inside if one.is_file() and not any(name.startswith(_NOT_PARTS) for name in names)]
+    inside = [(file, file.relative_to(path).parts) for file in found]
+    return [str(file) for file, names in inside if file.is_file() and not any(name.startswith(_NOT_PARTS) for name in names)]
 
 
 def is_table(path: str) -> bool:
@@ -201,7 +201,7 @@ def _fits_fields(hdu: Any) -> list[Field]:
     header = hdu.header
     frame = " ".join(str(header[key]) for key in ("RADESYS", "RADECSYS", "EQUINOX") if key in header)
     ucds = [str(header.get(f"TUCD{number}", "")) for number in range(1, len(hdu.columns) + 1)]
-    return [Field(one.name, one.unit or "", ucd, frame) for one, ucd in zip(hdu.columns, ucds, strict=True)]
+    return [Field(column.name, column.unit or "", ucd, frame) for column, ucd in zip(hdu.columns, ucds, strict=True)]
 
 
 def _kind_of(path: str) -> str | None:
@@ -249,7 +249,7 @@ def _opened(path: str, opener: Opener) -> Iterator[tuple[str, Any]]:
 def _out_of_zip(path: str, file: BinaryIO) -> bytes:
     """The one file in a zip archive, as the Transient Name Server packs its tables."""
     with zipfile.ZipFile(file) as packed:
-        inside = [one for one in packed.infolist() if not one.is_dir()]
+        inside = [member for member in packed.infolist() if not member.is_dir()]
         if len(inside) != 1:
             raise BadCatalog(f"{path} holds {len(inside)} files; unpack it, and name the table")
         return packed.read(inside[0])

@@ -78,7 +78,7 @@ def arrow_fields(schema: pa.Schema) -> list[Field]:
     """What an Arrow schema says of its columns: in a field's metadata, or where astropy writes it."""
     yaml = (schema.metadata or {}).get(b"table_meta_yaml")
     header: dict[str, Any] = get_header_from_yaml(yaml.decode().splitlines()) if yaml else {}
-    units = {one["name"]: one.get("unit") or "" for one in header.get("datatype", [])}
+    units = {column["name"]: column.get("unit") or "" for column in header.get("datatype", [])}
     units |= {name: told.get("unit", "") for name, told in header.get("meta", {}).get("__serialized_columns__", {}).items()}
     told = [(field.name, field.metadata or {}) for field in schema]
     return [Field(name, _told(meta, b"unit") or str(units.get(name, "")), _told(meta, b"ucd")) for name, meta in told]
