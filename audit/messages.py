@@ -22,7 +22,7 @@ from alerts.avro.inputs import Item
 from alerts.avro.packets import open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.surveys import Survey
-from audit.truth import AuditError, Part, Scope, parts_of
+from audit.truth import AuditError, Scope, TruthBatch, parts_of
 
 _NAME = re.compile(r"projects/[^/]+/subscriptions/[^/]+")
 _HOLD_SECS = 600
@@ -52,7 +52,7 @@ class MessagesTruth:
         self.scopes: Sequence[Scope] = ()
         self._silence_secs, self._survey, self._wire_schemas = silence_secs, survey, WireSchemas(schemas)
 
-    def parts(self) -> Iterator[Part]:  # noqa: D102 - see Truth
+    def parts(self) -> Iterator[TruthBatch]:  # noqa: D102 - see Truth
         try:
             with pubsub_v1.SubscriberClient() as client, tempfile.TemporaryFile("w+") as file:
                 self._check(client)
@@ -75,7 +75,7 @@ class MessagesTruth:
         if why:
             raise AuditError(f"--subscription {self.name} {why}; give the audit a plain subscription of its own to the topic")
 
-    def _pull(self, client: Any, held: _Held) -> Iterator[Part]:
+    def _pull(self, client: Any, held: _Held) -> Iterator[TruthBatch]:
         heard_at = time.monotonic()
         wanted, largest = _FIRST_PULL_MESSAGES, 1
         while time.monotonic() - heard_at < self._silence_secs:

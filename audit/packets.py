@@ -17,7 +17,7 @@ import xxhash
 
 from alerts.avro.columns import Columns, decode_columns
 from alerts.avro.decode import decode
-from alerts.avro.layout import Layout, Path, layout_of
+from alerts.avro.layout import PacketLayout, Path, layout_of
 from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.errors import DeadLetter
@@ -82,7 +82,7 @@ def _at_once(packets: list[Packet], survey: Survey | None) -> tuple[pa.RecordBat
         return None, packets
 
 
-def _of_columns(packets: list[Packet], columns: Columns, layout: Layout) -> tuple[pa.RecordBatch, list[Packet]]:
+def _of_columns(packets: list[Packet], columns: Columns, layout: PacketLayout) -> tuple[pa.RecordBatch, list[Packet]]:
     whole = np.flatnonzero(columns.good)
     good = [packets[number] for number in whole]
     alert_ids = _at(columns.packet, layout.alert_id)

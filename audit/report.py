@@ -40,7 +40,7 @@ class CatalogStates:
 
 
 @dataclass(frozen=True)
-class Counts:
+class AuditCounts:
     """The numbers of an audit. An alert here is a content: a copy counts once, a conflict twice."""
 
     records: int
@@ -79,14 +79,14 @@ class Report:
         return not any(self.counts.faults.values())
 
     @cached_property
-    def counts(self) -> Counts:
+    def counts(self) -> AuditCounts:
         """All numbers."""
         number = self.books.number
         records, expected = number("SELECT COUNT(*) FROM truth"), number("SELECT COUNT(*) FROM expected")
         unreadable = number("SELECT SUM(records) FROM unreadable")
         found = dict(self.books.rows("SELECT kind, COUNT(*) FROM faults GROUP BY kind"))
         letters = self.books.rows("SELECT stage, COUNT(*) FROM accounted GROUP BY stage ORDER BY stage")
-        return Counts(
+        return AuditCounts(
             records=records + unreadable,
             copies=records - expected,
             expected=expected,

@@ -42,7 +42,7 @@ class Scope:
 
 
 @dataclass
-class Part:
+class TruthBatch:
     """Some of the truth."""
 
     origin: int
@@ -64,7 +64,7 @@ class Truth(Protocol):
     """Whether a source stands for one packet, so that one that comes twice is the same again."""
     scopes: Sequence[Scope]
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[TruthBatch]:
         """All of it, a few hundred records or some ten thousand ids at a time. Raises ``AuditError``."""
 
 
@@ -92,15 +92,15 @@ class FilesTruth:
             scopes += [Scope(origin, printable(uri)) for uri in named]
         self.scopes: Sequence[Scope] = scopes
 
-    def parts(self) -> Iterator[Part]:  # noqa: D102 - see Truth
+    def parts(self) -> Iterator[TruthBatch]:  # noqa: D102 - see Truth
         for origin in sorted(set(self._files.values())):
             units, skipped = plan_units(file for file, own in self._files.items() if own == origin)
-            yield Part(origin, Records(), len(skipped))
+            yield TruthBatch(origin, Records(), len(skipped))
             for task in chain.from_iterable(split_unit(unit) for unit in units):
                 yield from parts_of(read_task(task, self._wire_schemas), origin, self._survey)
 
 
-def parts_of(items: Iterable[Item], origin: int, survey: Survey | None) -> Iterator[Part]:
+def parts_of(items: Iterable[Item], origin: int, survey: Survey | None) -> Iterator[TruthBatch]:
     """The parts of what a reader gives."""
     read = _Items(items)
     for batch in in_batches(read.packets(), BATCH_PACKETS, BATCH_BYTES):
@@ -125,9 +125,9 @@ class _Items:
             else:
                 self.letters.append(item)
 
-    def part(self, origin: int, records: Records) -> Part:
+    def part(self, origin: int, records: Records) -> TruthBatch:
         records.unreadable += self.letters
-        made = Part(origin, records, self.skipped)
+        made = TruthBatch(origin, records, self.skipped)
         self.letters, self.skipped = [], 0
         return made
 
@@ -151,12 +151,12 @@ class IdsTruth:
             raise AuditError(f"--ids {file} has no column {' or '.join(_ID_NAMES)}; it has {', '.join(names[:8])}")
         self.knows_digests = "packet_digest" in names
 
-    def parts(self) -> Iterator[Part]:  # noqa: D102 - see Truth
+    def parts(self) -> Iterator[TruthBatch]:  # noqa: D102 - see Truth
         with open_file(absolute(self.name)) as opened:
             _, batches = _batches(opened, self.name)
             try:
                 for batch in batches:
-                    yield Part(0, Records([self._records(batch)]))
+                    yield TruthBatch(0, Records([self._records(batch)]))
             except pa.ArrowInvalid as error:
                 raise AuditError(f"--ids {self.name} cannot be read: {str(error).splitlines()[0]}") from error
 

@@ -35,7 +35,7 @@ class CannotCount(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Counts:
+class InstructionCounts:
     """Instructions per alert by phase: ``fastavro.reader``, and ours by what is wanted of the packet."""
 
     per_alert: dict[str, float]
@@ -52,7 +52,7 @@ def missing_here() -> str | None:
     return None if shutil.which("valgrind") else INSTALL
 
 
-def count(survey: str = "ztf", alerts: int = PACKETS) -> Counts:
+def count(survey: str = "ztf", alerts: int = PACKETS) -> InstructionCounts:
     """Count over simulated packets; takes some 20 s. Raises ``CannotCount``."""
     if missing := missing_here():
         raise CannotCount(missing)
@@ -68,7 +68,7 @@ def count(survey: str = "ztf", alerts: int = PACKETS) -> Counts:
         _run([*callgrind, *command], environment)
         # One file by phase; the last one, until the end, has no number.
         totals = [_total(Path(f"{out}.{number}")) for number in range(1, len(PHASES) + 1)]
-    return Counts({name: total / len(phase(name, packets)[1]) for name, total in zip(PHASES, totals, strict=True)})
+    return InstructionCounts({name: total / len(phase(name, packets)[1]) for name, total in zip(PHASES, totals, strict=True)})
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:

@@ -48,7 +48,7 @@ class Json(sa.types.TypeDecorator[Any]):
         def __getitem__(self, key: str) -> sa.ColumnElement[Any]:
             if not isinstance(key, str):
                 raise QueryError(f"{self.expr}[{key!r}]: this is JSON, give the name of a key")
-            return sa.type_coerce(Part(self.expr, key, is_json=True), sa.String())
+            return sa.type_coerce(Subfield(self.expr, key, is_json=True), sa.String())
 
     comparator_factory = Comparator
 
@@ -73,10 +73,10 @@ class Nested(sa.types.UserDefinedType[Any]):
             if column.mode == "REPEATED":
                 if not isinstance(part, int) or part < 0:
                     raise QueryError(f"{self.expr}[{part!r}]: this is an array, take an item: [0] is the first")
-                return sa.type_coerce(Part(self.expr, part), sql_type(replace(column, mode="NULLABLE")))
+                return sa.type_coerce(Subfield(self.expr, part), sql_type(replace(column, mode="NULLABLE")))
             if part not in column.by_name:
                 raise QueryError(f"{self.expr} has no field {part!r}; it has {', '.join(column.by_name)}")
-            return sa.type_coerce(Part(self.expr, part), sql_type(column.by_name[part]))
+            return sa.type_coerce(Subfield(self.expr, part), sql_type(column.by_name[part]))
 
     comparator_factory = Comparator
 
@@ -84,7 +84,7 @@ class Nested(sa.types.UserDefinedType[Any]):
         return _converter(self.column)
 
 
-class Part(FunctionElement[Any]):
+class Subfield(FunctionElement[Any]):
     """A field of a record, an item of an array (NULL beyond its end), or the text under a key of JSON.
 
     Give it a type by ``type_coerce``, which also keeps SQLAlchemy from taking it for a table in GROUP BY.
@@ -97,13 +97,13 @@ class Part(FunctionElement[Any]):
         super().__init__(whole)
 
 
-@compiles(Part)
-def _printed(element: Part, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(Subfield)
+def _printed(element: Subfield, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.clauses.clauses[0], **kw)}[{element.part!r}]"
 
 
-@compiles(Part, "duckdb")
-def _duckdb(element: Part, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(Subfield, "duckdb")
+def _duckdb(element: Subfield, compiler: SQLCompiler, **kw: Any) -> str:
     whole = compiler.process(element.clauses.clauses[0], **kw)
     if element.is_json:
         return f"json_extract_string({whole}, {_path(element, compiler)})"
@@ -112,15 +112,15 @@ def _duckdb(element: Part, compiler: SQLCompiler, **kw: Any) -> str:
     return f"struct_extract({whole}, '{element.part}')"
 
 
-@compiles(Part, "bigquery")
-def _bigquery(element: Part, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(Subfield, "bigquery")
+def _bigquery(element: Subfield, compiler: SQLCompiler, **kw: Any) -> str:
     whole = compiler.process(element.clauses.clauses[0], **kw)
     if element.is_json:
         return f"JSON_VALUE({whole}, {_path(element, compiler)})"
     return f"{whole}[SAFE_OFFSET({element.part})]" if isinstance(element.part, int) else f"{whole}.`{element.part}`"
 
 
-def _path(element: Part, compiler: SQLCompiler) -> str:
+def _path(element: Subfield, compiler: SQLCompiler) -> str:
     return compiler.render_literal_value(f"$.{json.dumps(element.part, ensure_ascii=False)}", sa.String())
 
 

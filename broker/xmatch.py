@@ -24,7 +24,7 @@ from alerts.catalogs.files.astropy_tables import masked_column, to_astropy
 from alerts.catalogs.files.read_table import read_astropy
 from alerts.catalogs.files.table_positions import table_positions
 from alerts.catalogs.known import KNOWN, unit_of
-from alerts.catalogs.matching import Answer, within
+from alerts.catalogs.matching import Matches, within
 from alerts.catalogs.open import catalog_of, check
 from alerts.catalogs.spec import parse_spec
 from broker import ztf_archive
@@ -129,7 +129,7 @@ def _searched(catalog: Catalog, ra_deg: Floats, dec_deg: Floats, radius_arcsec: 
         raise public(str(error)) from None
 
 
-def _sources(answer: Answer, catalog: str) -> Table:
+def _sources(answer: Matches, catalog: str) -> Table:
     found = Table()
     found["separation_arcsec"] = Column(answer.separation_arcsec, unit=u.arcsec)
     found["source_id"] = masked_column("source_id", answer.source_id)

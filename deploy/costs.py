@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Night:
+class NightCosts:
     """A survey's night: how much comes, and what one alert takes."""
 
     name: str
@@ -33,8 +33,8 @@ class Night:
     """An alert's rows for insertAll (JSON, stamps in base64) as they pass the shuffle before the insert. Measured."""
 
 
-ZTF = Night("ZTF", 300_000, 10, {"file_loads": 0.0007, "streaming_inserts": 0.0067}, 59_000, 54_000, 76_000)
-LSST = Night("LSST", 10_000_000, 10, {"file_loads": 0.0018, "streaming_inserts": 0.0076}, 141_000, 128_000, 188_000)
+ZTF = NightCosts("ZTF", 300_000, 10, {"file_loads": 0.0007, "streaming_inserts": 0.0067}, 59_000, 54_000, 76_000)
+LSST = NightCosts("LSST", 10_000_000, 10, {"file_loads": 0.0018, "streaming_inserts": 0.0076}, 141_000, 128_000, 188_000)
 
 # --- assumed: none of it has been seen on Dataflow.
 OVERHEAD = 1.5
@@ -86,7 +86,7 @@ GB, GIB, TIB = 10**9, 2**30, 2**40
 class Cost:
     """One night in one mode."""
 
-    night: Night
+    night: NightCosts
     mode: str
     method: str
 
@@ -222,7 +222,7 @@ def pace(cost: Cost) -> str:
     return f"{cost.night.name}, {cost.method}: {need}"
 
 
-def storage(night: Night) -> str:
+def storage(night: NightCosts) -> str:
     """What a night adds to the tables, whichever way it came."""
     stored = night.alerts * night.table_bytes / GIB
     monthly = f"{stored * STORAGE_GIB_MONTH:,.2f} USD a month"

@@ -47,7 +47,7 @@ TRUTH_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Truth:
+class PacketTruth:
     """What is true of one packet; a row of ``truth.parquet``. Of a damaged packet: of the alert it was made from."""
 
     name: str
@@ -77,7 +77,7 @@ class SimulatedPacket:
 
     name: str
     data: bytes
-    truth: Truth
+    truth: PacketTruth
 
 
 @dataclass(frozen=True)
@@ -199,14 +199,14 @@ class Night:
         truth = replace(self._truth(name, sky_object, made), kind="damaged", damage=kind, damage_note=done.note)
         return SimulatedPacket(name, done.data, truth)
 
-    def _truth(self, name: str, sky_object: SkyObject, made: MadeAlert) -> Truth:
+    def _truth(self, name: str, sky_object: SkyObject, made: MadeAlert) -> PacketTruth:
         separation = None
         if sky_object.star_id is not None:
             separation = round(
                 float(separation_arcsec(made.ra_deg, made.dec_deg, sky_object.star_ra_deg, sky_object.star_dec_deg)), 9
             )
         starts = timedelta(hours=SURVEYS[self.survey].night_starts_utc_hours)
-        return Truth(
+        return PacketTruth(
             name=name,
             kind="good",
             damage=None,

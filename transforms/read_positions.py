@@ -12,7 +12,7 @@ import pyarrow as pa
 from transforms.elements import PositionBatch
 
 
-class Question(Protocol):
+class CatalogAlerts(Protocol):
     """Some alerts to ask one catalog about."""
 
     @property
@@ -20,7 +20,7 @@ class Question(Protocol):
         """The catalog's name."""
 
 
-class Source(Protocol):
+class PositionSource(Protocol):
     """A warehouse that knows where alerts are."""
 
     def read(self, wanted: Any) -> Iterator[pa.RecordBatch]:
@@ -31,8 +31,8 @@ class Source(Protocol):
 class ReadPositions(beam.PTransform):
     """Questions to ``PositionBatch``es, each read where it is worked on."""
 
-    questions: Sequence[Question]
-    source: Source
+    questions: Sequence[CatalogAlerts]
+    source: PositionSource
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection[PositionBatch]:
         """From the pipeline's beginning."""
@@ -40,6 +40,6 @@ class ReadPositions(beam.PTransform):
         return questions | "Positions" >> beam.FlatMap(_read, self.source)
 
 
-def _read(question: Question, source: Source) -> Iterator[PositionBatch]:
+def _read(question: CatalogAlerts, source: PositionSource) -> Iterator[PositionBatch]:
     for rows in source.read(question):
         yield PositionBatch(rows, (question.catalog,))

@@ -37,7 +37,7 @@ class SurveyCounts:
 
 
 @dataclass(frozen=True)
-class Counts:
+class RunCounts:
     """What the tables hold of one run."""
 
     surveys: dict[str, SurveyCounts]
@@ -49,10 +49,10 @@ class Counts:
     """Ids of other runs that have written rows of the same units meanwhile."""
 
 
-def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit]) -> Counts:
+def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit]) -> RunCounts:
     """The rows of a run in a warehouse. Raises ``QueryError``."""
     if not warehouse.holds_tables():
-        return Counts({}, {})
+        return RunCounts({}, {})
     values = {"run_id": run_id}
     surveys = {}
     for survey in warehouse.surveys:
@@ -74,7 +74,7 @@ def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit]) -> Counts:
             letters[str(row["stage"])] = int(row["number"])
             letters_again += 0 if warehouse.replaces else int(row["number"]) - int(row["letters"])
     others = warehouse.other_runs_of(run_id, {unit.key for unit in units})
-    return Counts(surveys, letters, letters_again, tuple(others))
+    return RunCounts(surveys, letters, letters_again, tuple(others))
 
 
 def _survey_sql(table: str, dialect: Dialect) -> str:

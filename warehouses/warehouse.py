@@ -27,7 +27,7 @@ from warehouses.units import Unit
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from warehouses.counts import Counts
+    from warehouses.counts import RunCounts
 
 _SHOWN = (
     "survey, alert_id, object_id, object_kind, observed_at, night, ra_deg, dec_deg, "
@@ -179,7 +179,7 @@ class Warehouse(abc.ABC):
         """The ids of the dead letters of a run."""
         return letters.letters_of(self, run_id)
 
-    def counts(self, run_id: str, units: Iterable[Unit]) -> Counts:
+    def counts(self, run_id: str, units: Iterable[Unit]) -> RunCounts:
         """What the tables hold of a run, which wrote ``units``."""
         return counts.count(self, run_id, units)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from alerts.avro import machine
-from alerts.avro.layout import EVERYTHING, Layout, Path, Projection
+from alerts.avro.layout import EVERYTHING, PacketLayout, Path, Projection
 from alerts.avro.machine import EARLIEST_MICROS, LATEST_MICROS
 from alerts.avro.packets import Packet
 from alerts.avro.program import NotSupported, Program, Target, TooManyRows, compile_schema
@@ -50,7 +50,7 @@ class Columns:
         return array
 
 
-def decode_columns(packets: Sequence[Packet], layout: Layout, want: Projection = EVERYTHING) -> Columns:
+def decode_columns(packets: Sequence[Packet], layout: PacketLayout, want: Projection = EVERYTHING) -> Columns:
     """Decode packets of one schema. Raises ``NotSupported`` where only fastavro can: the schema, or some value, is unusual."""
     if layout.unknown:
         raise NotSupported("the packets have fields without a column")
@@ -68,7 +68,7 @@ def decode_columns(packets: Sequence[Packet], layout: Layout, want: Projection =
     )
 
 
-def _null_arrays(out: _Output, layout: Layout) -> pa.Array:
+def _null_arrays(out: _Output, layout: PacketLayout) -> pa.Array:
     """Per packet the paths of its null and absent arrays."""
     missing = np.ones((len(layout.arrays), out.rows[0]), np.bool_)
     for number, path in enumerate(layout.arrays):

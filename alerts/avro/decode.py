@@ -20,7 +20,7 @@ import pyarrow as pa
 from alerts.avro.columns import Columns, decode_columns
 from alerts.avro.envelope import RunStamp, envelope
 from alerts.avro.inputs import in_batches
-from alerts.avro.layout import EVERYTHING, Layout, Path, Projection, layout_of, pluck
+from alerts.avro.layout import EVERYTHING, PacketLayout, Path, Projection, layout_of, pluck
 from alerts.avro.packets import Packet
 from alerts.avro.program import NotSupported, TooManyRows
 from alerts.avro.records import Record, read_datum, stamps_of, take_null_arrays, take_unknown, taken_bytes
@@ -95,7 +95,7 @@ def _dead_letter(error: Exception, packet: Packet, survey: Survey | None, what: 
 
 
 def _decode_group(
-    packets: list[Packet], layout: Layout, want: Projection, stamp: RunStamp, decoded: Decoded
+    packets: list[Packet], layout: PacketLayout, want: Projection, stamp: RunStamp, decoded: Decoded
 ) -> Iterator[pa.RecordBatch]:
     """Rows of packets of one schema: all that can be at once, then the others one by one."""
     try:
@@ -115,7 +115,7 @@ def _decode_group(
 
 
 def _decode_records(
-    packets: list[Packet], layout: Layout, want: Projection, stamp: RunStamp, decoded: Decoded
+    packets: list[Packet], layout: PacketLayout, want: Projection, stamp: RunStamp, decoded: Decoded
 ) -> Iterator[pa.RecordBatch]:
     good: list[Packet] = []
     records: list[Record] = []
@@ -161,7 +161,9 @@ def _of_columns(packets: list[Packet], columns: Columns) -> _Part:
     return _Part(good, [*arrays, *columns.stamps], columns.null_arrays, pa.nulls(len(good), pa.string()), columns.at)
 
 
-def _of_records(packets: list[Packet], records: list[Record], layout: Layout, want: Projection, unknown: Counter[str]) -> _Part:
+def _of_records(
+    packets: list[Packet], records: list[Record], layout: PacketLayout, want: Projection, unknown: Counter[str]
+) -> _Part:
     paths = {layout.alert_id, layout.time, layout.ra_deg, layout.dec_deg, *(path for path, _ in layout.object_ids)}
     if layout.version:
         paths.add(layout.version)
@@ -176,7 +178,7 @@ def _of_records(packets: list[Packet], records: list[Record], layout: Layout, wa
     return _Part(packets, [*columns, *(stamps if want.stamps else [])], null_arrays, extra, facts.__getitem__)
 
 
-def _rows(part: _Part, layout: Layout, want: Projection, stamp: RunStamp, decoded: Decoded) -> pa.RecordBatch:
+def _rows(part: _Part, layout: PacketLayout, want: Projection, stamp: RunStamp, decoded: Decoded) -> pa.RecordBatch:
     """The rows of a part, without those that lack an id or a time, which become dead letters."""
     made = envelope(part.packets, part.values, layout, stamp)
     columns = {**made.columns, "extra": part.extra, "null_arrays": part.null_arrays}

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_128_digest
 
-from alerts.avro.layout import Layout, Path, dotted
+from alerts.avro.layout import PacketLayout, Path, dotted
 from alerts.avro.packets import Packet
 from alerts.positions import healpix29, on_the_sky, wrapped
 from alerts.surveys import Survey
@@ -42,7 +42,7 @@ class Envelope:
     """How many positions are NULL, NaN or out of range."""
 
 
-def envelope(packets: Sequence[Packet], values: Values, layout: Layout, stamp: RunStamp) -> Envelope:
+def envelope(packets: Sequence[Packet], values: Values, layout: PacketLayout, stamp: RunStamp) -> Envelope:
     """The envelope of packets whose fields ``values`` knows."""
     survey, count = layout.survey, len(packets)
     data, starts, stops, _, sources, _, published_at, _ = zip(*packets, strict=True) if packets else [()] * len(Packet._fields)
@@ -109,7 +109,7 @@ def _integers(values: Any) -> Any:
     return values if isinstance(values, pa.Array) else [value if type(value) is int else None for value in values]
 
 
-def _faults(alert_ids: Any, times: Any, observed_at: Any, layout: Layout) -> dict[int, str]:
+def _faults(alert_ids: Any, times: Any, observed_at: Any, layout: PacketLayout) -> dict[int, str]:
     faults = {}
     for number in np.flatnonzero(np.isnat(observed_at)).tolist():
         expected = f"{layout.survey.time_format.upper()} ({layout.survey.time_scale.upper()}) between 1960 and 2100"
@@ -131,7 +131,7 @@ def _listed(values: Any) -> list[Any]:
     return list(values.to_pylist() if isinstance(values, pa.Array) else values)
 
 
-def _objects(values: Values, layout: Layout, count: int) -> tuple[list[str | None], list[str | None]]:
+def _objects(values: Values, layout: PacketLayout, count: int) -> tuple[list[str | None], list[str | None]]:
     """Id and kind of the object: the first that is neither null, nor 0, nor empty."""
     names: list[str | None] = [None] * count
     kinds: list[str | None] = [None] * count
@@ -142,7 +142,7 @@ def _objects(values: Values, layout: Layout, count: int) -> tuple[list[str | Non
     return names, kinds
 
 
-def _versions(values: Values, layout: Layout, count: int) -> list[str | None]:
+def _versions(values: Values, layout: PacketLayout, count: int) -> list[str | None]:
     if layout.version is None:
         return [layout.schema_version] * count
     return [layout.schema_version if sent is None else str(sent) for sent in _listed(values(layout.version))]

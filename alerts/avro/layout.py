@@ -51,7 +51,7 @@ def is_history(column: Column) -> bool:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PacketLayout:
     """Where packets of one schema keep what the table wants. A path is None where the schema lacks the field."""
 
     survey: Survey
@@ -76,7 +76,7 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=32)
-def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
+def layout_of(schema: WriterSchema, survey: Survey | None = None) -> PacketLayout:
     """The layout of packets of ``schema``, taken as ``survey``'s if one is named.
 
     Raises ``UnknownSurvey`` when the schema is of no known survey, and ``UndecodablePacket`` when it lacks the id, the
@@ -90,7 +90,7 @@ def layout_of(schema: WriterSchema, survey: Survey | None = None) -> Layout:
     stamps = {role: _first(schema, [path for path in paths if _is_bytes(schema, path)]) for role, paths in survey.stamps.items()}
     compared = _Comparison({path for path in stamps.values() if path}, named_types(schema.declared))
     compared.record(schema.declared, columns, ())
-    return Layout(
+    return PacketLayout(
         survey=survey,
         packet_type=pa.struct([column.arrow.with_name(column.field_name) for column in columns]),
         # A schema may name a field twice.

@@ -11,7 +11,7 @@ import fastavro
 import pyarrow as pa
 
 from alerts.avro.inputs import datum_bytes
-from alerts.avro.layout import Layout, dotted, fill_arrays, holds_null, pluck, take_values
+from alerts.avro.layout import PacketLayout, dotted, fill_arrays, holds_null, pluck, take_values
 from alerts.avro.packets import Packet
 from alerts.avro.weigh import weigh
 from alerts.errors import UndecodablePacket
@@ -51,12 +51,12 @@ def read_datum(packet: Packet) -> Record:
     return dict(record)
 
 
-def stamps_of(records: Sequence[Record], layout: Layout) -> list[pa.Array]:
+def stamps_of(records: Sequence[Record], layout: PacketLayout) -> list[pa.Array]:
     """The stamps science, template, difference of each record, NULL where it has none."""
     return [pa.array([path and pluck(record, path) for record in records], pa.binary()) for path in layout.stamps.values()]
 
 
-def take_unknown(records: Sequence[Record], layout: Layout, counts: Counter[str]) -> list[str | None]:
+def take_unknown(records: Sequence[Record], layout: PacketLayout, counts: Counter[str]) -> list[str | None]:
     """Take what no column takes out of the records, as JSON text for ``extra``.
 
     That is the fields without a column; and an array of which an item is null, whole: whether one is, each record decides.
@@ -66,7 +66,7 @@ def take_unknown(records: Sequence[Record], layout: Layout, counts: Counter[str]
     return [_take_unknown(record, layout, counts) for record in records]
 
 
-def _take_unknown(record: Record, layout: Layout, counts: Counter[str]) -> str | None:
+def _take_unknown(record: Record, layout: PacketLayout, counts: Counter[str]) -> str | None:
     taken = {}
     for path in layout.arrays_with_nulls:
         if holds_null(record, path):
@@ -77,6 +77,6 @@ def _take_unknown(record: Record, layout: Layout, counts: Counter[str]) -> str |
     return to_json(taken) if taken else None
 
 
-def take_null_arrays(records: Sequence[Record], layout: Layout) -> list[list[str]]:
+def take_null_arrays(records: Sequence[Record], layout: PacketLayout) -> list[list[str]]:
     """Put [] for null and absent arrays, and give the paths of those of each record."""
     return [[name for path in layout.arrays for name in fill_arrays(record, path)] for record in records]

@@ -12,7 +12,7 @@ import pyarrow as pa
 from alerts.catalogs.cache import AnchorCache
 from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog, Candidates, Catalog, CatalogError, Floats
 from alerts.catalogs.matching import within
-from alerts.catalogs.rows import Question, answered, epochs_jyear, failed
+from alerts.catalogs.rows import CatalogQuery, answered, epochs_jyear, failed
 from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, CatalogSpec
 from alerts.times import now_after
 from schemas.tables import NO_MATCH
@@ -54,7 +54,7 @@ class Asker:
         ``count`` is told of the alerts by status, and of the cache's hits.
         """
         spec = self.spec
-        question = Question(spec.name, spec.radius_arcsec, now_after(self._newer_than))
+        question = CatalogQuery(spec.name, spec.radius_arcsec, now_after(self._newer_than))
         ra, dec = (positions.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))
         epoch = epochs_jyear(positions) if self._observed else None
         try:

@@ -36,7 +36,7 @@ class BadCatalog(ValueError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class SourceColumns:
     """Which columns of a catalog hold what, and for which epochs they hold it.
 
     Positions are ICRS degrees, proper motions mas/yr (that in right ascension times cos dec), epochs Julian years.
@@ -74,7 +74,7 @@ class Catalog(Protocol):
     """Something that knows sources on the sky. Used by several threads at once."""
 
     @property
-    def source_columns(self) -> Layout:
+    def source_columns(self) -> SourceColumns:
         """Which columns hold what."""
 
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from alerts.catalogs.catalog import Layout
+from alerts.catalogs.catalog import SourceColumns
 
 DAY_SECS = 86400.0
 
@@ -21,7 +21,7 @@ DAY_SECS = 86400.0
 class Known:
     """What we know of a catalog before we ask."""
 
-    source_columns: Layout
+    source_columns: SourceColumns
     columns: Mapping[str, pa.DataType]
     """The columns asked for (``cols2``), and their types."""
     canary: tuple[float, float] | None = None
@@ -56,14 +56,14 @@ def _columns(floats: str = "", texts: str = "", integers: str = "") -> dict[str,
 
 KNOWN: dict[str, Known] = {
     "vizier:II/246/out": Known(
-        Layout(ra="RAJ2000", dec="DEJ2000", source_id="2MASS"),
+        SourceColumns(ra="RAJ2000", dec="DEJ2000", source_id="2MASS"),
         _columns(
             "RAJ2000 DEJ2000 errHalfMaj errHalfMin Jmag Hmag Kmag e_Jmag e_Hmag e_Kmag MeasureJD", "2MASS Qfl Rfl", "errPosAng X"
         ),
         canary=(274.839773, -25.427162),
     ),
     "vizier:II/328/allwise": Known(
-        Layout(ra="RAJ2000", dec="DEJ2000", source_id="AllWISE"),
+        SourceColumns(ra="RAJ2000", dec="DEJ2000", source_id="AllWISE"),
         _columns(
             "RAJ2000 DEJ2000 W1mag W2mag W3mag W4mag Jmag Hmag Kmag e_W1mag e_W2mag e_W3mag e_W4mag e_Jmag e_Hmag e_Kmag",
             "AllWISE",
@@ -71,19 +71,19 @@ KNOWN: dict[str, Known] = {
         canary=(190.3811089, 26.0426682),
     ),
     "vizier:I/355/gaiadr3": Known(
-        Layout("RAdeg", "DEdeg", "Source", "pmRA", "pmDE", position_epoch_jyear=2016.0, match_epoch_jyear=2000.0),
+        SourceColumns("RAdeg", "DEdeg", "Source", "pmRA", "pmDE", position_epoch_jyear=2016.0, match_epoch_jyear=2000.0),
         _columns("RAdeg DEdeg Plx e_Plx pmRA pmDE Gmag BPmag RPmag", integers="Source"),
         # It moves by 0.3 mas a year.
         canary=(104.28949220869518, -8.541966381622395),
     ),
     "vizier:I/311/hip2": Known(
-        Layout("RArad", "DErad", "HIP", "pmRA", "pmDE", position_epoch_jyear=1991.25, match_epoch_jyear=2000.0),
+        SourceColumns("RArad", "DErad", "HIP", "pmRA", "pmDE", position_epoch_jyear=1991.25, match_epoch_jyear=2000.0),
         _columns("RArad DErad Plx pmRA pmDE Hpmag B-V", integers="HIP"),
         # Vega, SIMBAD's ICRS position at epoch 2000.
         canary=(279.23473479, 38.78368896),
     ),
     "vizier:B/vsx/vsx": Known(
-        Layout(ra="_RAJ2000", dec="_DEJ2000", source_id="OID"),
+        SourceColumns(ra="_RAJ2000", dec="_DEJ2000", source_id="OID"),
         _columns("_RAJ2000 _DEJ2000 max min Period", "Name Type", "OID V"),
         # Mira: omicron Ceti, 02h19m20.79s -02d58m39.5s (GCVS, VSX).
         canary=(34.83662, -2.97763),
@@ -91,7 +91,7 @@ KNOWN: dict[str, Known] = {
     ),
     # A shared service that changes daily: these four columns, and others would be another service.
     "simbad": Known(
-        Layout("ra", "dec", "main_id", position_epoch_jyear=2000.0, match_epoch_jyear=2000.0),
+        SourceColumns("ra", "dec", "main_id", position_epoch_jyear=2000.0, match_epoch_jyear=2000.0),
         _columns("ra dec", "main_id otype"),
         canary=(279.23473479, 38.78368896),
         keep_secs=DAY_SECS,

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from astropy.coordinates import angular_separation
 
-from alerts.catalogs.catalog import Candidates, Floats, Integers, Layout
+from alerts.catalogs.catalog import Candidates, Floats, Integers, SourceColumns
 from alerts.catalogs.proper_motion import move
 
 
 @dataclass(frozen=True)
-class Answer:
+class Matches:
     """What lies within the radius of the positions asked for: pairs by position, nearest first."""
 
     position: Integers
@@ -26,9 +26,9 @@ class Answer:
     source_id: pa.Array
     sources: pa.RecordBatch
 
-    def take(self, rows: Integers, position: Integers) -> Answer:
+    def take(self, rows: Integers, position: Integers) -> Matches:
         """Some of the pairs, for other positions."""
-        return Answer(
+        return Matches(
             position,
             self.separation_arcsec[rows],
             self.ra_deg[rows],
@@ -41,13 +41,13 @@ class Answer:
 
 def within(
     found: Candidates,
-    source_columns: Layout,
+    source_columns: SourceColumns,
     ra_deg: Floats,
     dec_deg: Floats,
     *,
     radius_arcsec: float,
     epoch_jyear: Floats | None,
-) -> Answer:
+) -> Matches:
     """The candidates within the radius of the positions (ICRS, degrees).
 
     With ``epoch_jyear``, one per position, sources with a proper motion are taken where they stand then; without, where
@@ -64,7 +64,7 @@ def within(
     rank = pc.rank(ids, sort_keys="ascending", tiebreaker="first").to_numpy()
     near = near[np.lexsort((rank[near], separation[near], found.position[near]))]
     rows = pa.array(near)
-    return Answer(
+    return Matches(
         found.position[near], separation[near], ra[near], dec[near], epoch[near], ids.take(rows), found.sources.take(rows)
     )
 
@@ -75,7 +75,7 @@ def separations(ra1_deg: Floats, dec1_deg: Floats, ra2_deg: Floats, dec2_deg: Fl
     return np.asarray(np.degrees(angles) * 3600, dtype=np.float64)
 
 
-def places(found: Candidates, source_columns: Layout, epoch_jyear: Floats | None) -> tuple[Floats, Floats, Floats]:
+def places(found: Candidates, source_columns: SourceColumns, epoch_jyear: Floats | None) -> tuple[Floats, Floats, Floats]:
     """Right ascension and declination of each pair's source, and the epoch at which it stands there (NaN: not known)."""
     count = len(found.position)
     if source_columns.ra is None or source_columns.dec is None:
@@ -99,7 +99,7 @@ def floats(sources: pa.RecordBatch, name: str) -> Floats:
     return np.asarray(pc.fill_null(pc.cast(column, pa.float64()), float("nan")).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def source_ids(sources: pa.RecordBatch, source_columns: Layout) -> pa.Array:
+def source_ids(sources: pa.RecordBatch, source_columns: SourceColumns) -> pa.Array:
     """The sources' ids as text; null where no column is known to hold them."""
     if source_columns.source_id is None:
         return pa.nulls(sources.num_rows, pa.string())

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from alerts.catalogs.asking import CATALOG_EPOCH, Asker, delta_arcsec
 from alerts.catalogs.cache import AnchorCache
-from alerts.catalogs.catalog import Candidates, Catalog, Floats, Layout
+from alerts.catalogs.catalog import Candidates, Catalog, Floats, SourceColumns
 from alerts.catalogs.cds.client import DEADLINE_SECS, URL, CdsCatalog, Service, declared
 from alerts.catalogs.cds.gate import Gate
 from alerts.catalogs.files.local import LocalCatalog, check_local, shared_local
@@ -102,7 +102,7 @@ class _File:
         self._warned = False
 
     @property
-    def source_columns(self) -> Layout:
+    def source_columns(self) -> SourceColumns:
         return self._open().source_columns
 
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alerts.catalogs.catalog import Floats
-from alerts.catalogs.matching import Answer
+from alerts.catalogs.matching import Matches
 from alerts.errors import shortened
 from alerts.json_text import to_json
 from alerts.secrets import redact
@@ -35,7 +35,7 @@ def epochs_jyear(positions: pa.RecordBatch) -> Floats:
 
 
 @dataclass(frozen=True)
-class Question:
+class CatalogQuery:
     """What was asked of a catalog, and when (UTC)."""
 
     catalog: str
@@ -43,7 +43,7 @@ class Question:
     asked_at: datetime
 
 
-def answered(positions: pa.RecordBatch, question: Question, answer: Answer) -> pa.RecordBatch:
+def answered(positions: pa.RecordBatch, question: CatalogQuery, answer: Matches) -> pa.RecordBatch:
     """The rows for an answer whose ``position`` counts the alerts of ``positions``."""
     counts = np.bincount(answer.position, minlength=positions.num_rows)
     status = pa.array(np.where(counts > 0, MATCHED, NO_MATCH).tolist(), pa.string())
@@ -54,7 +54,7 @@ def answered(positions: pa.RecordBatch, question: Question, answer: Answer) -> p
     return _rows(positions, question, status, pa.nulls(positions.num_rows, pa.string()), matches)
 
 
-def failed(positions: pa.RecordBatch, question: Question, error: str) -> pa.RecordBatch:
+def failed(positions: pa.RecordBatch, question: CatalogQuery, error: str) -> pa.RecordBatch:
     """The rows of alerts of which the catalog has told nothing; ``error`` says why, without credentials."""
     count = positions.num_rows
     matches = pa.array([[]] * count, CROSSMATCHES.arrow_schema.field("matches").type)
@@ -62,7 +62,7 @@ def failed(positions: pa.RecordBatch, question: Question, error: str) -> pa.Reco
     return _rows(positions, question, status, why, matches)
 
 
-def _matches(answer: Answer, kind: pa.StructType) -> pa.StructArray:
+def _matches(answer: Matches, kind: pa.StructType) -> pa.StructArray:
     columns = pa.array([to_json(source) for source in answer.sources.to_pylist()], pa.string())
     values = {
         "source_id": answer.source_id,
@@ -81,7 +81,9 @@ def _nullable(values: Floats) -> pa.Array:
     return pa.array(values, pa.float64(), mask=np.isnan(values))
 
 
-def _rows(positions: pa.RecordBatch, question: Question, status: pa.Array, error: pa.Array, matches: pa.Array) -> pa.RecordBatch:
+def _rows(
+    positions: pa.RecordBatch, question: CatalogQuery, status: pa.Array, error: pa.Array, matches: pa.Array
+) -> pa.RecordBatch:
     count = positions.num_rows
     values = {
         **{name: positions.column(name) for name in POSITION_COLUMNS},

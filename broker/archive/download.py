@@ -18,7 +18,7 @@ import urllib3
 from alerts.avro.archives import READ_ERRORS
 from alerts.avro.unpack import GZIP_MAGIC, gunzip
 from broker.archive.errors import ChecksumMismatch, NotEnoughSpace
-from broker.archive.part import Note, Part
+from broker.archive.part import Note, PartialDownload
 from broker.archive.progress import progress_bar
 from broker.archive.remote import MD5_LIST, Patience, Remote
 
@@ -40,7 +40,7 @@ def fetch(remote: Remote, name: str, md5: str | None, folder: Path, *, progress:
     if final.exists():
         return final
     folder.mkdir(parents=True, exist_ok=True)
-    with Part.held(folder, name, Note(remote.url + name, md5)) as part:
+    with PartialDownload.held(folder, name, Note(remote.url + name, md5)) as part:
         if final.exists():
             return final
         for _ in range(2):
@@ -54,7 +54,7 @@ def fetch(remote: Remote, name: str, md5: str | None, folder: Path, *, progress:
     raise ChecksumMismatch(f"{name} from {remote.url} came wrong twice ({fault}); nothing was kept: try again later")
 
 
-def _fill(part: Part, remote: Remote, name: str, progress: bool | None) -> None:
+def _fill(part: PartialDownload, remote: Remote, name: str, progress: bool | None) -> None:
     """Bring all bytes into the part, in as many requests as it takes."""
     patience = Patience()
     with progress_bar(name, part.note.total_bytes, part.size_bytes, shown=progress) as bar:
@@ -78,7 +78,7 @@ def _fill(part: Part, remote: Remote, name: str, progress: bool | None) -> None:
             patience.wait(cause)
 
 
-def _range(part: Part) -> dict[str, str]:
+def _range(part: PartialDownload) -> dict[str, str]:
     if part.size_bytes == 0:
         return {}
     asked = {"Range": f"bytes={part.size_bytes}-"}
@@ -86,7 +86,7 @@ def _range(part: Part) -> dict[str, str]:
     return asked | ({"If-Range": part.note.validator} if part.note.validator else {})
 
 
-def _continues(part: Part, answer: requests.Response) -> bool:
+def _continues(part: PartialDownload, answer: requests.Response) -> bool:
     """Whether the body goes on where the part ends. The part is emptied where it does not."""
     headers = answer.headers
     if answer.status_code == 200:
@@ -106,7 +106,7 @@ def _continues(part: Part, answer: requests.Response) -> bool:
     return False
 
 
-def _take(part: Part, answer: requests.Response, bar: Any) -> str | None:
+def _take(part: PartialDownload, answer: requests.Response, bar: Any) -> str | None:
     """Append the body to the part; gives what broke it off, if something did."""
     chunks = answer.raw.stream(_CHUNK_BYTES, decode_content=False)
     while True:
@@ -120,7 +120,7 @@ def _take(part: Part, answer: requests.Response, bar: Any) -> str | None:
         bar.update(len(chunk))
 
 
-def _check_space(part: Part, name: str) -> None:
+def _check_space(part: PartialDownload, name: str) -> None:
     if part.note.total_bytes is None:
         return
     needed = part.note.total_bytes - part.size_bytes + int(_INDEX_SHARE * part.note.total_bytes)
@@ -132,7 +132,7 @@ def _check_space(part: Part, name: str) -> None:
         )
 
 
-def _fault(part: Part, md5: str | None) -> str | None:
+def _fault(part: PartialDownload, md5: str | None) -> str | None:
     """What is wrong with a full part, if anything is."""
     if md5 is not None:
         found = part.hexdigest()

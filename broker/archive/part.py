@@ -38,7 +38,7 @@ class Note:
     """The strong ETag, else the Last-Modified date, by which the server tells whether it still has the same file."""
 
 
-class Part:
+class PartialDownload:
     """The bytes so far and their MD5. Make one with ``held``."""
 
     def __init__(self, file: BinaryIO, folder: Path, name: str, wanted: Note) -> None:
@@ -55,7 +55,7 @@ class Part:
 
     @classmethod
     @contextlib.contextmanager
-    def held(cls, folder: Path, name: str, wanted: Note) -> Iterator[Part]:
+    def held(cls, folder: Path, name: str, wanted: Note) -> Iterator[PartialDownload]:
         """The part of a night, which nobody else has meanwhile. Waits for whoever has it."""
         path = folder / (name + PART)
         while True:

@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from simulation.catalog_server.catalog import Column, Pairs
+from simulation.catalog_server.catalog import Pairs, ServedColumn
 from simulation.catalog_server.form import Form
-from simulation.catalog_server.question import Question
+from simulation.catalog_server.question import XMatchRequest
 
 CONTENT_TYPES = {"votable": "text/xml", "csv": "text/csv", "tsv": "text/tab-separated-values", "json": "application/json"}
-DISTANCE = Column("angDist", "double", "arcsec")
+DISTANCE = ServedColumn("angDist", "double", "arcsec")
 
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -36,10 +36,10 @@ _TOO_MANY = '\t\t<INFO name="QUERY_STATUS" value="OVERFLOW"/>\n'
 
 
 @dataclass(frozen=True)
-class Answer:
+class TextTable:
     """A table of text; two columns of one name are not renamed."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[ServedColumn, ...]
     cells: tuple[pa.Array, ...]
     """One array of text per column; NULL is empty."""
     overflow: bool = False
@@ -49,7 +49,7 @@ class Answer:
         return len(self.cells[0])
 
 
-def find_pairs(question: Question) -> Pairs:
+def find_pairs(question: XMatchRequest) -> Pairs:
     """The matches of a question in the order of the upload, the nearest first: so they stand in recorded answers."""
     asked = question.asked
     pairs = question.catalog.near(asked.ra_deg, asked.dec_deg, question.radius_arcsec)
@@ -59,7 +59,7 @@ def find_pairs(question: Question) -> Pairs:
     return pairs.take(nearest)
 
 
-def make_answer(question: Question, pairs: Pairs, max_rows: int) -> Answer:
+def make_answer(question: XMatchRequest, pairs: Pairs, max_rows: int) -> TextTable:
     """The rows of an answer: the separation, then the columns of the upload, then those of the catalog."""
     kept = pairs.take(slice(max_rows))
     given = {column.name: column for column in question.asked.columns}
@@ -68,10 +68,10 @@ def make_answer(question: Question, pairs: Pairs, max_rows: int) -> Answer:
     columns = [given[name] for name in question.columns1], [question.catalog.columns[name] for name in question.columns2]
     cells1 = [question.asked.cells[name].take(rows) for name in question.columns1]
     cells2 = [question.catalog.cells(name, kept.source) for name in question.columns2]
-    return Answer((DISTANCE, *columns[0], *columns[1]), (distance, *cells1, *cells2), overflow=len(pairs) > len(kept))
+    return TextTable((DISTANCE, *columns[0], *columns[1]), (distance, *cells1, *cells2), overflow=len(pairs) > len(kept))
 
 
-def render(answer: Answer, answer_format: str) -> bytes:
+def render(answer: TextTable, answer_format: str) -> bytes:
     """The table as ``votable``, ``csv``, ``tsv`` or ``json``."""
     return {"votable": _votable, "csv": _csv, "tsv": _tsv, "json": _json}[answer_format](answer)
 
@@ -92,18 +92,18 @@ def html_page(title: str) -> bytes:
     return f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n".encode()
 
 
-def _csv(answer: Answer) -> bytes:
+def _csv(answer: TextTable) -> bytes:
     head = pa.array([column.name for column in answer.columns], pa.string())
     return _lines([",".join(_quoted(head).to_pylist()), *_joined([_quoted(cell) for cell in answer.cells], ",")])
 
 
-def _tsv(answer: Answer) -> bytes:
+def _tsv(answer: TextTable) -> bytes:
     """A cell cannot hold a tab or a new line: they become blanks."""
     cells = [pc.replace_substring_regex(cell, "[\t\r\n]", " ") for cell in answer.cells]
     return _lines(["\t".join(column.name for column in answer.columns), *_joined(cells, "\t")])
 
 
-def _json(answer: Answer) -> bytes:
+def _json(answer: TextTable) -> bytes:
     metadata = [describe(column) for column in answer.columns]
     values = [
         cells.to_pylist() if column.datatype == "char" else list(map(_json_number, cells.to_pylist()))
@@ -112,12 +112,12 @@ def _json(answer: Answer) -> bytes:
     return json.dumps({"metadata": metadata, "data": list(zip(*values, strict=True))}).encode()
 
 
-def describe(column: Column) -> Mapping[str, str]:
+def describe(column: ServedColumn) -> Mapping[str, str]:
     """A column in JSON."""
     return {"name": column.name, "datatype": column.datatype, "unit": column.unit}
 
 
-def _votable(answer: Answer) -> bytes:
+def _votable(answer: TextTable) -> bytes:
     fields = "".join(map(_field, answer.columns))
     cells = [_escaped(cell) for cell in answer.cells]
     rows = _joined(cells, "</TD><TD>")
@@ -129,7 +129,7 @@ def _votable(answer: Answer) -> bytes:
     ).encode()
 
 
-def _field(column: Column) -> str:
+def _field(column: ServedColumn) -> str:
     size = ' arraysize="*"' if column.datatype == "char" else ""
     unit = f" unit={quoteattr(column.unit)}" if column.unit else ""
     return f'\t\t\t<FIELD name={quoteattr(column.name)} datatype="{column.datatype}"{size}{unit}/>\n'

@@ -50,7 +50,7 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Column:
+class ServedColumn:
     """A column's name, its VOTable datatype and unit."""
 
     name: str
@@ -101,7 +101,7 @@ class ServedCatalog:
         self._table = table.combine_chunks()
         self._tree = cKDTree(unit_vectors(ra, dec), balanced_tree=False, compact_nodes=False)
         types = {field.name: _DATATYPES.get(field.type, "char") for field in table.schema} | dict(datatypes or {})
-        self.columns = {name: Column(name, types[name], (units or {}).get(name, "")) for name in table.column_names}
+        self.columns = {name: ServedColumn(name, types[name], (units or {}).get(name, "")) for name in table.column_names}
 
     def __len__(self) -> int:
         return len(self.ra_deg)

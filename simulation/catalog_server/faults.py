@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from simulation.catalog_server.answers import Answer, find_pairs, make_answer
+from simulation.catalog_server.answers import TextTable, find_pairs, make_answer
 from simulation.catalog_server.catalog import Pairs
-from simulation.catalog_server.question import Question
+from simulation.catalog_server.question import XMatchRequest
 
 STATUSES = {
     "403": (403, "Forbidden"),
@@ -123,23 +123,23 @@ def _has_room(fault: Fault, in_flight: int) -> bool:
     return fault.kind == TOO_MANY_JOBS and in_flight <= fault.jobs
 
 
-def faulty_answer(question: Question, kind: str | None, rows: int) -> Answer:
+def faulty_answer(question: XMatchRequest, kind: str | None, rows: int) -> TextTable:
     """The answer to a question, wrong as ``kind`` says; right where it is None or a fault of another sort."""
     answer = make_answer(
         question, _faulty_pairs(question, kind), min(rows, question.max_rows) if kind == "truncated" else question.max_rows
     )
     if kind == "missing_column":
-        return Answer(answer.columns[:-1], answer.cells[:-1], answer.overflow)
+        return TextTable(answer.columns[:-1], answer.cells[:-1], answer.overflow)
     if kind == "foreign_index":
         return _beyond(answer, question)
     if kind in ("other_columns", "other_columns_empty"):
         # Names as another version of the service might have them.
         renamed = tuple(replace(column, name=f"{column.name.lower()}_{place}") for place, column in enumerate(answer.columns))
-        return Answer(renamed, answer.cells, answer.overflow)
+        return TextTable(renamed, answer.cells, answer.overflow)
     return answer
 
 
-def _faulty_pairs(question: Question, kind: str | None) -> Pairs:
+def _faulty_pairs(question: XMatchRequest, kind: str | None) -> Pairs:
     asked = question.asked
     if kind == "outside_radius":
         return question.catalog.nearest(asked.ra_deg, asked.dec_deg, 2)
@@ -151,7 +151,7 @@ def _faulty_pairs(question: Question, kind: str | None) -> Pairs:
     return pairs
 
 
-def _beyond(answer: Answer, question: Question) -> Answer:
+def _beyond(answer: TextTable, question: XMatchRequest) -> TextTable:
     """The whole numbers that came with the upload, too large by the number of its rows."""
     cells = list(answer.cells)
     # After the separation come the columns of the upload.
@@ -159,4 +159,4 @@ def _beyond(answer: Answer, question: Question) -> Answer:
         if answer.columns[place].datatype == "long":
             too_large = [str(int(cell) + len(question.asked)) if cell else cell for cell in cells[place].to_pylist()]
             cells[place] = pa.array(too_large, pa.string())
-    return Answer(answer.columns, tuple(cells), answer.overflow)
+    return TextTable(answer.columns, tuple(cells), answer.overflow)

@@ -16,7 +16,7 @@ from simulation.catalog_server.catalog import ServedCatalog
 from simulation.catalog_server.delivery import Client, Reply, deliver
 from simulation.catalog_server.faults import Fault, Faults, faulty_answer
 from simulation.catalog_server.form import Form, Refused, read_form, read_query
-from simulation.catalog_server.question import Question, catalog_name, find_catalog, read_question
+from simulation.catalog_server.question import XMatchRequest, catalog_name, find_catalog, read_question
 
 if TYPE_CHECKING:
     from simulation.catalog_server.server import Listener
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             shared.calls.end(call)
 
-    def _read(self, call: Call, query: str, length: int) -> tuple[Form, Question | None, str]:
+    def _read(self, call: Call, query: str, length: int) -> tuple[Form, XMatchRequest | None, str]:
         """The form, and the question that it is or why it is none."""
         shared, form = self.server.shared, read_query(query)
         try:
@@ -166,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
         return Reply(200, json.dumps(record).encode(), "application/json")
 
 
-def _answer(form: Form, question: Question | None, refusal: str, fault: Fault | None) -> Reply:
+def _answer(form: Form, question: XMatchRequest | None, refusal: str, fault: Fault | None) -> Reply:
     if failed := _failed(fault, form):
         return failed
     if question is None:

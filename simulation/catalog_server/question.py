@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alerts.positions import Degrees, on_the_sky, separation_arcsec
-from simulation.catalog_server.catalog import Column, ServedCatalog
+from simulation.catalog_server.catalog import ServedCatalog, ServedColumn
 from simulation.catalog_server.form import Form, Refused
 from simulation.catalog_server.texts import datatype, read_csv
 
@@ -30,7 +30,7 @@ class Asked:
 
     ra_deg: Degrees
     dec_deg: Degrees
-    columns: tuple[Column, ...]
+    columns: tuple[ServedColumn, ...]
     cells: Mapping[str, pa.Array]
 
     def __len__(self) -> int:
@@ -38,7 +38,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Question:
+class XMatchRequest:
     """A request that the service takes."""
 
     catalog: ServedCatalog
@@ -58,7 +58,7 @@ def catalog_name(form: Form) -> str:
     return named.removeprefix("vizier:") if isinstance(named, str) else ""
 
 
-def read_question(form: Form, catalogs: Mapping[str, ServedCatalog], max_rows: int) -> Question:
+def read_question(form: Form, catalogs: Mapping[str, ServedCatalog], max_rows: int) -> XMatchRequest:
     """What a request asks; ``max_rows`` is the most that an answer may have. Raises ``Refused``."""
     for name in _REQUIRED:
         if not form.get(name.lower()):
@@ -75,7 +75,7 @@ def read_question(form: Form, catalogs: Mapping[str, ServedCatalog], max_rows: i
     asked = _in_area(form, _read_cat1(form, catalogs))
     columns1 = _chosen(form, "cols1", [column.name for column in asked.columns])
     columns2 = _chosen(form, "cols2", list(catalog.columns))
-    return Question(catalog, asked, radius_arcsec, answer_format, best, rows, columns1, columns2)
+    return XMatchRequest(catalog, asked, radius_arcsec, answer_format, best, rows, columns1, columns2)
 
 
 def find_catalog(catalogs: Mapping[str, ServedCatalog], name: str) -> ServedCatalog:
@@ -108,7 +108,7 @@ def _read_upload(form: Form, body: bytes) -> Asked:
     if len(bad):
         row = int(bad[0])
         raise Refused(f"Row {row + 1} of the uploaded table is not on the sky: ra={ra[row]}, dec={dec[row]}.")
-    columns = tuple(Column(name, datatype(table.column(name))) for name in table.column_names)
+    columns = tuple(ServedColumn(name, datatype(table.column(name))) for name in table.column_names)
     return Asked(ra, dec, columns, {name: table.column(name).combine_chunks() for name in table.column_names})
 
 

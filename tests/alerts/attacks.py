@@ -16,7 +16,7 @@ import pyarrow as pa
 from alerts.avro.inputs import read_slice, slice_tar
 from alerts.avro.packets import wrap_in_container
 from alerts.avro.wire_schemas import WireSchemas, WriterSchema
-from alerts.catalogs.catalog import CatalogError, Layout
+from alerts.catalogs.catalog import CatalogError, SourceColumns
 from alerts.catalogs.cds.answers import read_answer, read_columns
 from alerts.catalogs.http import post
 from alerts.cutouts import to_pixels
@@ -91,7 +91,7 @@ def read_table(body: bytes) -> int:
 
 def read_declaration(body: bytes) -> list[str]:
     """The columns in a VOTable."""
-    return list(read_columns(body, "c", Layout(None, None)))
+    return list(read_columns(body, "c", SourceColumns(None, None)))
 
 
 def warm_up() -> None:

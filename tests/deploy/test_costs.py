@@ -13,7 +13,7 @@ from tests.deploy.sources import ROOT
 PAGE = ROOT / "docs" / "dataflow.md"
 
 
-def cost(night: costs.Night, mode: str, method: str) -> costs.Cost:
+def cost(night: costs.NightCosts, mode: str, method: str) -> costs.Cost:
     (found,) = [one for one in COSTS if (one.night, one.mode, one.method) == (night, mode, method)]
     return found
 

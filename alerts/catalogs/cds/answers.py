@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from alerts.catalogs.catalog import BadCatalog, Candidates, Layout, Unavailable
+from alerts.catalogs.catalog import BadCatalog, Candidates, SourceColumns, Unavailable
 from alerts.limits import MAX_ANSWER_COLUMNS, MAX_ANSWER_ROWS, MAX_ANSWER_TABLE_BYTES, MAX_NAME_CHARACTERS
 
 INDEX = "broker_index"
@@ -82,7 +82,7 @@ def read_answer(
     return Candidates(position, batch, np.asarray(distance.to_numpy(), dtype=np.float64))
 
 
-def read_columns(body: bytes, catalog: str, source_columns: Layout) -> dict[str, pa.DataType]:
+def read_columns(body: bytes, catalog: str, source_columns: SourceColumns) -> dict[str, pa.DataType]:
     """The columns that a VOTable declares for a catalog, and their types.
 
     Raises ``Unavailable`` when it is no such table, or lacks columns that ``source_columns`` names.

@@ -23,8 +23,8 @@ from alerts.catalogs.catalog import (
     Banned,
     Candidates,
     Floats,
-    Layout,
     Rejected,
+    SourceColumns,
     Unavailable,
 )
 from alerts.catalogs.cds.answers import read_answer, read_columns
@@ -80,7 +80,7 @@ class CdsCatalog:
         self._lock = threading.Lock()
 
     @property
-    def source_columns(self) -> Layout:
+    def source_columns(self) -> SourceColumns:
         """Which columns hold what, as declared."""
         return self._known.source_columns
 
@@ -253,7 +253,7 @@ class _AskedToWait(Unavailable):
 
 def declared(spec: CatalogSpec) -> Known:
     """What is known of a catalog: our list, and what the parameters of its name say instead. Raises ``BadCatalog``."""
-    known = KNOWN.get(spec.name, Known(Layout(None, None), {}))
+    known = KNOWN.get(spec.name, Known(SourceColumns(None, None), {}))
     canary = canary_position(spec) or known.canary
     position_epoch, match_epoch = epochs(spec)
     given: dict[str, Any] = {_LAYOUT[name]: value for name, value in spec.columns.items() if name in _LAYOUT}

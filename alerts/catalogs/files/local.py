@@ -16,7 +16,7 @@ import astropy.units as u
 import numpy as np
 import pyarrow as pa
 
-from alerts.catalogs.catalog import BadCatalog, Candidates, Floats, Layout
+from alerts.catalogs.catalog import BadCatalog, Candidates, Floats, SourceColumns
 from alerts.catalogs.files.position_columns import PositionColumns, find_positions, listed
 from alerts.catalogs.files.read_table import Header, Opener, open_local_file, parts_of, read_header, read_table
 from alerts.catalogs.files.sky_index import SkyIndex
@@ -50,7 +50,7 @@ class _Tier:
 class LocalCatalog:
     """A catalog read from a file; see ``Catalog``."""
 
-    def __init__(self, sources: pa.RecordBatch, source_columns: Layout) -> None:
+    def __init__(self, sources: pa.RecordBatch, source_columns: SourceColumns) -> None:
         """``sources``: ICRS positions in degrees; those without one on the sky are left out, and counted in ``left_out``."""
         good = on_the_sky(*_positions(sources, source_columns))
         self.left_out = int(np.count_nonzero(~good))
@@ -73,7 +73,7 @@ class LocalCatalog:
         return int(self._sources.num_rows)
 
     @property
-    def source_columns(self) -> Layout:
+    def source_columns(self) -> SourceColumns:
         """Which columns hold what."""
         return self._source_columns
 
@@ -97,7 +97,7 @@ class LocalCatalog:
         return Candidates(np.concatenate(positions), self._sources.take(pa.array(np.concatenate(rows))))
 
 
-def _positions(sources: pa.RecordBatch, source_columns: Layout) -> tuple[Floats, Floats]:
+def _positions(sources: pa.RecordBatch, source_columns: SourceColumns) -> tuple[Floats, Floats]:
     """Right ascension and declination: the columns themselves where these are floats already, not a copy of them."""
     ra, dec = (
         column.to_numpy() if column.type == pa.float64() and not column.null_count else floats(sources, name)
@@ -129,8 +129,8 @@ def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = No
 
 
 def _in_degrees(
-    path: str, sources: pa.RecordBatch, source_columns: Layout, positions: PositionColumns
-) -> tuple[pa.RecordBatch, Layout]:
+    path: str, sources: pa.RecordBatch, source_columns: SourceColumns, positions: PositionColumns
+) -> tuple[pa.RecordBatch, SourceColumns]:
     """The sources with columns of their ICRS degrees; those of the file, untouched, where they are that."""
     added = []
     for name, degrees in zip((positions.ra, positions.dec), arrow_positions(path, sources, positions), strict=True):
@@ -147,12 +147,12 @@ def _in_degrees(
     return sources, replace(source_columns, ra=added[0], dec=added[1])
 
 
-def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> Layout:
+def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> SourceColumns:
     """What is where in a file, from its header alone. Raises ``BadCatalog`` where ``open_local`` would, as far as that tells."""
     return _checked(path, columns, opener or open_local_file)[0]
 
 
-def _checked(path: str, columns: Mapping[str, str], opener: Opener) -> tuple[Layout, PositionColumns]:
+def _checked(path: str, columns: Mapping[str, str], opener: Opener) -> tuple[SourceColumns, PositionColumns]:
     unknown = sorted(set(columns) - set(_PARAMETERS))
     if unknown:
         raise BadCatalog(f"{path} has the parameter {unknown[0]!r}; a file takes {', '.join(_PARAMETERS)}")
@@ -171,7 +171,7 @@ def _checked(path: str, columns: Mapping[str, str], opener: Opener) -> tuple[Lay
     if header.empty:
         raise BadCatalog(f"{path} has no rows; a catalog without sources would match nothing, and not say why")
     source_id = _id(path, header, columns.get("id"))
-    return Layout(positions.ra, positions.dec, source_id, pmra, pmdec, position_epoch_jyear=epoch), positions
+    return SourceColumns(positions.ra, positions.dec, source_id, pmra, pmdec, position_epoch_jyear=epoch), positions
 
 
 def _check_position(path: str, header: Header, name: str) -> None:

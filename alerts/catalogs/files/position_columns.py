@@ -56,7 +56,7 @@ _UNITS = {
 
 
 @dataclass(frozen=True)
-class Field:
+class ColumnFacts:
     """What a table says of one of its columns; empty where it says nothing."""
 
     name: str
@@ -77,7 +77,7 @@ class PositionColumns:
 
 
 def find_positions(
-    what: str, fields: Sequence[Field], ra: str | None = None, dec: str | None = None, *, say: str = "ra=..&dec=.."
+    what: str, fields: Sequence[ColumnFacts], ra: str | None = None, dec: str | None = None, *, say: str = "ra=..&dec=.."
 ) -> PositionColumns:
     """The columns that hold the positions of a table called ``what``; those named ``ra`` and ``dec`` where they are given.
 
@@ -105,7 +105,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(every[:_MANY_COLUMNS]) + more
 
 
-def _found(what: str, fields: Sequence[Field], say: str) -> tuple[str, str]:
+def _found(what: str, fields: Sequence[ColumnFacts], say: str) -> tuple[str, str]:
     good = [field for field in fields if not _other_system(field)]
     main = _by_ucd(good, main=True)
     found = main if len(main) == 1 else _by_name(good) or _by_ucd(good, main=False)
@@ -121,7 +121,7 @@ def _found(what: str, fields: Sequence[Field], say: str) -> tuple[str, str]:
     raise BadCatalog(f"no columns of {what} are known to hold positions; say which with {say}; {_has(fields)}")
 
 
-def _has(fields: Sequence[Field]) -> str:
+def _has(fields: Sequence[ColumnFacts]) -> str:
     return f"it has {listed(field.name for field in fields)}"
 
 
@@ -129,7 +129,7 @@ def _convert(frame: str) -> str:
     return f"convert them to ICRS first, with astropy: SkyCoord(.., frame={frame!r}).icrs"
 
 
-def _by_name(fields: Sequence[Field]) -> list[tuple[str, str]]:
+def _by_name(fields: Sequence[ColumnFacts]) -> list[tuple[str, str]]:
     split = [(field.name, *_split(field.name)) for field in fields]
     return [
         (ra, dec)
@@ -142,7 +142,7 @@ def _by_name(fields: Sequence[Field]) -> list[tuple[str, str]]:
     ]
 
 
-def _by_ucd(fields: Sequence[Field], *, main: bool) -> list[tuple[str, str]]:
+def _by_ucd(fields: Sequence[ColumnFacts], *, main: bool) -> list[tuple[str, str]]:
     def told(new: str, old: str) -> list[str]:
         words = [(field.name, field.ucd.lower().split(";")) for field in fields]
         return [
@@ -163,7 +163,7 @@ def _split(name: str) -> tuple[str, str]:
     return prefix.strip(), re.sub(r"[^a-z0-9]", "", stem)
 
 
-def _other_system(field: Field) -> tuple[str, str] | None:
+def _other_system(field: ColumnFacts) -> tuple[str, str] | None:
     """What a column that is not equatorial of J2000 or ICRS is, and astropy's name for that."""
     frames = {system: frame for system, frame, _ in _OTHERS}
     declared = field.frame.lower().removeprefix("eq_")
@@ -175,7 +175,7 @@ def _other_system(field: Field) -> tuple[str, str] | None:
     return None if system is None else (system, frames[system])
 
 
-def _unit(what: str, field: Field) -> u.UnitBase | None:
+def _unit(what: str, field: ColumnFacts) -> u.UnitBase | None:
     """The unit of a column: what the file says, else what stands in brackets in its name; None where neither does."""
     in_name = re.search(r"[(\[]([^)\]]+)[)\]]\s*$", field.name)
     for text, told in ((field.unit, True), (in_name.group(1) if in_name else "", False)):

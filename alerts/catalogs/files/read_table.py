@@ -24,7 +24,7 @@ from astropy.table import Table
 from alerts.avro.unpack import MAGIC_BYTES, buffered, packing_of, unpacked
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.files.astropy_tables import fits_table, fits_types, from_astropy, plain_table, read_votable, to_astropy
-from alerts.catalogs.files.position_columns import Field
+from alerts.catalogs.files.position_columns import ColumnFacts
 from alerts.catalogs.files.read_csv import CSV_BLOCK_BYTES, check_names, csv_floats, csv_reader, not_a_number, typed
 from alerts.catalogs.files.table_positions import arrow_fields, table_fields
 
@@ -60,7 +60,7 @@ class Header:
     """Columns that hold numbers (in CSV: as far as the first rows tell)."""
     ids: frozenset[str]
     """Columns that may hold ids: integers or text."""
-    fields: list[Field]
+    fields: list[ColumnFacts]
     """Units, UCDs and frames, where the file tells them."""
     empty: bool
     """Whether there are no rows."""
@@ -165,7 +165,7 @@ def _csv_header(path: str, file: io.BufferedReader) -> Header:
     columns = [pa.chunked_array([column]) for column in first.columns] if first else []
     wrong = {name: text for name, text in zip(names, map(not_a_number, columns), strict=False) if text is not None}
     kinds = {name: f"text such as {wrong[name]!r}" if name in wrong else "numbers" for name in names}
-    fields = [Field(name, units.get(name, "")) for name in names]
+    fields = [ColumnFacts(name, units.get(name, "")) for name in names]
     return Header(kinds, frozenset(names) - frozenset(wrong), frozenset(names), fields, not columns, wrong)
 
 
@@ -197,11 +197,11 @@ def _astropy(kind: str, file: io.BufferedReader) -> Table:
     return read_votable(stream) if kind == VOTABLE else Table.read(stream.read().decode("utf-8"), format="ascii.ecsv")
 
 
-def _fits_fields(hdu: Any) -> list[Field]:
+def _fits_fields(hdu: Any) -> list[ColumnFacts]:
     header = hdu.header
     frame = " ".join(str(header[key]) for key in ("RADESYS", "RADECSYS", "EQUINOX") if key in header)
     ucds = [str(header.get(f"TUCD{number}", "")) for number in range(1, len(hdu.columns) + 1)]
-    return [Field(column.name, column.unit or "", ucd, frame) for column, ucd in zip(hdu.columns, ucds, strict=True)]
+    return [ColumnFacts(column.name, column.unit or "", ucd, frame) for column, ucd in zip(hdu.columns, ucds, strict=True)]
 
 
 def _kind_of(path: str) -> str | None:
@@ -259,7 +259,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _header(path: str, names: list[str], types: Iterable[pa.DataType], fields: list[Field], rows: int) -> Header:
+def _header(path: str, names: list[str], types: Iterable[pa.DataType], fields: list[ColumnFacts], rows: int) -> Header:
     check_names(path, names)
     found = dict(zip(names, types, strict=True))
     is_number = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)

@@ -19,7 +19,7 @@ from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 
 from alerts.catalogs.catalog import BadCatalog, Floats
-from alerts.catalogs.files.position_columns import Field, PositionColumns, find_positions
+from alerts.catalogs.files.position_columns import ColumnFacts, PositionColumns, find_positions
 from alerts.positions import on_the_sky, wrapped
 
 _MISSING = r"^(?i:nan|null|none|--|n/a)?$"
@@ -74,25 +74,25 @@ def table_positions(what: str, table: Table | pa.Table, ra: str | None = None, d
     return angles
 
 
-def arrow_fields(schema: pa.Schema) -> list[Field]:
+def arrow_fields(schema: pa.Schema) -> list[ColumnFacts]:
     """What an Arrow schema says of its columns: in a field's metadata, or where astropy writes it."""
     yaml = (schema.metadata or {}).get(b"table_meta_yaml")
     header: dict[str, Any] = get_header_from_yaml(yaml.decode().splitlines()) if yaml else {}
     units = {column["name"]: column.get("unit") or "" for column in header.get("datatype", [])}
     units |= {name: told.get("unit", "") for name, told in header.get("meta", {}).get("__serialized_columns__", {}).items()}
     told = [(field.name, field.metadata or {}) for field in schema]
-    return [Field(name, _told(meta, b"unit") or str(units.get(name, "")), _told(meta, b"ucd")) for name, meta in told]
+    return [ColumnFacts(name, _told(meta, b"unit") or str(units.get(name, "")), _told(meta, b"ucd")) for name, meta in told]
 
 
 def _told(metadata: Mapping[bytes, bytes], key: bytes) -> str:
     return metadata.get(key, b"").decode("utf-8", "replace")
 
 
-def table_fields(table: Table) -> list[Field]:
+def table_fields(table: Table) -> list[ColumnFacts]:
     """What an astropy table says of its columns."""
     facts = [(name, table[name].info) for name in table.colnames]
     return [
-        Field(name, str(info.unit or ""), *(str((info.meta or {}).get(key, "")) for key in ("ucd", "frame")))
+        ColumnFacts(name, str(info.unit or ""), *(str((info.meta or {}).get(key, "")) for key in ("ucd", "frame")))
         for name, info in facts
     ]
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.spatial import cKDTree
 
 from alerts.catalogs.cache import AnchorCache
-from alerts.catalogs.catalog import Candidates, Layout, Unavailable
+from alerts.catalogs.catalog import Candidates, SourceColumns, Unavailable
 from alerts.catalogs.matching import within
 
-LAYOUT = Layout("ra", "dec", "id")
+LAYOUT = SourceColumns("ra", "dec", "id")
 RADIUS, DELTA = 1.5, 1.0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from alerts.catalogs.catalog import Layout, Unavailable
+from alerts.catalogs.catalog import SourceColumns, Unavailable
 from alerts.catalogs.cds.answers import INDEX, BadColumns, read_answer, read_columns
 from alerts.catalogs.known import KNOWN
 
@@ -99,7 +99,7 @@ VOTABLE = f"""<?xml version="1.0"?><VOTABLE xmlns="http://www.ivoa.net/xml/VOTab
 
 
 def test_a_votable_declares_the_columns():
-    found = read_columns(VOTABLE.encode(), "c", Layout("RAJ2000", None, "Name"))
+    found = read_columns(VOTABLE.encode(), "c", SourceColumns("RAJ2000", None, "Name"))
     assert found == {
         "Name": pa.string(),
         "RAJ2000": pa.float64(),
@@ -113,12 +113,12 @@ def test_a_votable_declares_the_columns():
 @pytest.mark.parametrize("body", [b"", b"<html>", b"a,b\n1,2\n", b"<VOTABLE/>", VOTABLE.replace("angDist", "dist").encode()])
 def test_anything_else_declares_none(body):
     with pytest.raises(Unavailable, match="does not say which columns"):
-        read_columns(body, "c", Layout(None, None))
+        read_columns(body, "c", SourceColumns(None, None))
 
 
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(BadColumns, match="no column RA; it has Name, RAJ2000"):
-        read_columns(VOTABLE.encode(), "c", Layout("RA", None))
+        read_columns(VOTABLE.encode(), "c", SourceColumns("RA", None))
 
 
 def test_positions_are_exact_integers():

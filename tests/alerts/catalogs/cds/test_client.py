@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alerts.catalogs.catalog import BadCatalog, Banned, Layout, Rejected, Unavailable
+from alerts.catalogs.catalog import BadCatalog, Banned, Rejected, SourceColumns, Unavailable
 from alerts.catalogs.cds import client as cds
 from alerts.catalogs.cds import gate
 from alerts.catalogs.cds.answers import INDEX
@@ -344,5 +344,5 @@ def test_every_listed_catalog_is_whole():
         assert named <= set(known.columns), name
         assert INDEX not in known.columns
         assert known.canary, name
-        assert isinstance(source_columns, Layout)
+        assert isinstance(source_columns, SourceColumns)
     assert set(KNOWN["simbad"].columns) == {"main_id", "otype", "ra", "dec"}

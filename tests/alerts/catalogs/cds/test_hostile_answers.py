@@ -17,7 +17,7 @@ import pytest
 
 from alerts.avro import wire_schemas
 from alerts.avro.wire_schemas import WireSchemas
-from alerts.catalogs.rows import POSITION_COLUMNS, Question, failed
+from alerts.catalogs.rows import POSITION_COLUMNS, CatalogQuery, failed
 from alerts.errors import UnknownSchema
 from alerts.limits import MAX_ANSWER_BYTES, MAX_ANSWER_ROWS
 from tests.alerts.attacks import (
@@ -153,7 +153,7 @@ def test_a_table_that_is_none(body, says):
 def test_what_a_service_says_stands_shortened_in_each_row_that_failed():
     # Ten thousand alerts ask at once, and each has its own row.
     positions = pa.RecordBatch.from_pylist([dict.fromkeys(POSITION_COLUMNS)] * 3)
-    rows = failed(positions, Question("c", 1.0, datetime.now(timezone.utc)), "c: unknown: " + "x" * MIB)
+    rows = failed(positions, CatalogQuery("c", 1.0, datetime.now(timezone.utc)), "c: unknown: " + "x" * MIB)
     assert all(len(one) < 500 for one in rows.column("error").to_pylist())
 
 

@@ -18,7 +18,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
-from alerts.catalogs.catalog import BadCatalog, Candidates, Catalog, Layout
+from alerts.catalogs.catalog import BadCatalog, Candidates, Catalog, SourceColumns
 from alerts.catalogs.files.local import SLOW_MAS_YR, LocalCatalog, check_local, open_local, shared_local
 from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.matching import separations, within
@@ -114,7 +114,7 @@ WRITERS = {".parquet": parquet_file, ".csv": csv_file, ".csv.gz": csv_file, ".fi
 @pytest.mark.parametrize("ending", WRITERS)
 def test_every_format_gives_back_what_was_written(tmp_path, ending):
     catalog = open_local(WRITERS[ending](tmp_path, ending), {})
-    assert catalog.source_columns == Layout(ra="RA", dec="Dec", source_id="Source")
+    assert catalog.source_columns == SourceColumns(ra="RA", dec="Dec", source_id="Source")
     assert len(catalog) == 4
     found = catalog.search(np.array(RA), np.array(DEC), 0.001, None)
     assert found.position.tolist() == [0, 1, 2, 3]
@@ -300,7 +300,7 @@ def test_what_a_person_says_of_the_columns_holds(tmp_path):
     path = write_csv(tmp_path / "said.csv", "ra,dec,lon,lat,key,pm1,pm2\n1,2,30,40,k,5,6\n")
     said = {"ra": "lon", "dec": "lat", "id": "key", "pmra": "pm1", "pmdec": "pm2", "epoch": "1991.25"}
     catalog = open_local(path, said)
-    assert catalog.source_columns == check_local(path, said) == Layout("lon", "lat", "key", "pm1", "pm2", 1991.25)
+    assert catalog.source_columns == check_local(path, said) == SourceColumns("lon", "lat", "key", "pm1", "pm2", 1991.25)
     assert catalog.source_columns.moves
     assert catalog.search(np.array([30.0]), np.array([40.0]), 1.0, None).sources.column("key").to_pylist() == ["k"]
 
@@ -656,7 +656,7 @@ def test_without_an_epoch_or_at_its_own_stars_are_where_the_file_has_them(tmp_pa
 
 def test_variable_stars_of_the_gcvs_are_found_as_fink_found_them(real_data):
     catalog = open_local(str(real_data / "catalogs/gcvs.parquet"), {})
-    assert (len(catalog), catalog.left_out, catalog.source_columns) == (59_099, 0, Layout("ra", "dec"))
+    assert (len(catalog), catalog.left_out, catalog.source_columns) == (59_099, 0, SourceColumns("ra", "dec"))
     labels = pa_csv.read_csv(real_data / "catalogs/fink_xmatch_labels.csv")
     ra, dec, label = (labels.column(name).to_numpy() for name in ("ra", "dec", "gcvs"))
     found = catalog.search(ra, dec, 1.5, None)

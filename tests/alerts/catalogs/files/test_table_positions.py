@@ -14,7 +14,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
 from alerts.catalogs.catalog import BadCatalog
-from alerts.catalogs.files.position_columns import Field, find_positions
+from alerts.catalogs.files.position_columns import ColumnFacts, find_positions
 from alerts.catalogs.files.table_positions import table_positions
 
 DEC = [1.0, 5.0, 2.0]
@@ -172,52 +172,65 @@ PAIRS = [
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_usual_names_are_known(pair):
-    found = find_positions("t", [Field("id"), *map(Field, pair), Field("e_ra"), Field("ra_err"), Field("pmra"), Field("pmdec")])
+    found = find_positions(
+        "t",
+        [
+            ColumnFacts("id"),
+            *map(ColumnFacts, pair),
+            ColumnFacts("e_ra"),
+            ColumnFacts("ra_err"),
+            ColumnFacts("pmra"),
+            ColumnFacts("pmdec"),
+        ],
+    )
     assert (found.ra, found.dec) == pair
 
 
 def test_names_that_tell_a_unit():
-    found = find_positions("t", [Field("ra_rad"), Field("dec_rad")])
+    found = find_positions("t", [ColumnFacts("ra_rad"), ColumnFacts("dec_rad")])
     assert (found.ra_unit, found.dec_unit) == (u.rad, u.rad)
     # Hipparcos-2 has degrees there.
-    assert find_positions("t", [Field("RArad"), Field("DErad")]).ra_unit is None
-    assert find_positions("t", [Field("ra [rad]"), Field("dec [rad]")]).ra_unit == u.rad
-    assert find_positions("t", [Field("RAJ2000", '"h:m:s"'), Field("DEJ2000", '"d:m:s"')]).ra_unit == u.hourangle
+    assert find_positions("t", [ColumnFacts("RArad"), ColumnFacts("DErad")]).ra_unit is None
+    assert find_positions("t", [ColumnFacts("ra [rad]"), ColumnFacts("dec [rad]")]).ra_unit == u.rad
+    assert find_positions("t", [ColumnFacts("RAJ2000", '"h:m:s"'), ColumnFacts("DEJ2000", '"d:m:s"')]).ra_unit == u.hourangle
 
 
 def test_the_main_ucd_decides_and_several_names_are_asked_about():
     fields = [
-        Field("ra"),
-        Field("dec"),
-        Field("alpha", "deg", "pos.eq.ra;meta.main"),
-        Field("delta", "deg", "pos.eq.dec;meta.main"),
+        ColumnFacts("ra"),
+        ColumnFacts("dec"),
+        ColumnFacts("alpha", "deg", "pos.eq.ra;meta.main"),
+        ColumnFacts("delta", "deg", "pos.eq.dec;meta.main"),
     ]
     assert find_positions("t", fields).ra == "alpha"
-    assert find_positions("t", [Field("a", ucd="POS_EQ_RA_MAIN"), Field("d", ucd="POS_EQ_DEC_MAIN"), *fields[:2]]).ra == "a"
+    assert (
+        find_positions("t", [ColumnFacts("a", ucd="POS_EQ_RA_MAIN"), ColumnFacts("d", ucd="POS_EQ_DEC_MAIN"), *fields[:2]]).ra
+        == "a"
+    )
     # A plain UCD where no name is known; an error of a position is no position.
-    plain = [Field("a", ucd="pos.eq.ra"), Field("d", ucd="pos.eq.dec"), Field("ea", ucd="stat.error;pos.eq.ra")]
+    plain = [ColumnFacts("a", ucd="pos.eq.ra"), ColumnFacts("d", ucd="pos.eq.dec"), ColumnFacts("ea", ucd="stat.error;pos.eq.ra")]
     assert find_positions("t", plain).ra == "a"
     with pytest.raises(BadCatalog, match=r"several columns of t may hold the positions \(ra/dec, RAJ2000/DEJ2000\); say which"):
-        find_positions("t", [Field("ra"), Field("dec"), Field("RAJ2000"), Field("DEJ2000")])
-    found = find_positions("t", [Field("ra"), Field("dec"), Field("x"), Field("y")], "x", "y")
+        find_positions("t", [ColumnFacts("ra"), ColumnFacts("dec"), ColumnFacts("RAJ2000"), ColumnFacts("DEJ2000")])
+    found = find_positions("t", [ColumnFacts("ra"), ColumnFacts("dec"), ColumnFacts("x"), ColumnFacts("y")], "x", "y")
     assert (found.ra, found.dec) == ("x", "y")
     with pytest.raises(BadCatalog, match="t has no column 'z'; it has x"):
-        find_positions("t", [Field("x")], "x", "z")
+        find_positions("t", [ColumnFacts("x")], "x", "z")
     with pytest.raises(BadCatalog, match="give both"):
-        find_positions("t", [Field("x")], ra="x")
+        find_positions("t", [ColumnFacts("x")], ra="x")
 
 
 OTHERS = [
-    ([Field("RAB1950"), Field("DEB1950")], "'RAB1950' in B1950"),
-    ([Field("_RAB1950"), Field("_DEB1950")], "'_RAB1950' in B1950"),
-    ([Field("ra_1950"), Field("dec_1950")], "'ra_1950' in B1950"),
-    ([Field("RA (B1950)"), Field("Dec (B1950)")], "B1950"),
-    ([Field("GLON"), Field("GLAT")], "'GLON' in galactic"),
-    ([Field("gal_l"), Field("gal_b")], "galactic"),
-    ([Field("ELON"), Field("ELAT")], "ecliptic"),
-    ([Field("x", ucd="pos.galactic.lon"), Field("y", ucd="pos.galactic.lat")], "'x' in galactic"),
-    ([Field("ra", frame="eq_FK4 B1950"), Field("dec", frame="eq_FK4 B1950")], "'ra' in B1950"),
-    ([Field("ra", frame="FK5 1975.0"), Field("dec", frame="FK5 1975.0")], "another equinox"),
+    ([ColumnFacts("RAB1950"), ColumnFacts("DEB1950")], "'RAB1950' in B1950"),
+    ([ColumnFacts("_RAB1950"), ColumnFacts("_DEB1950")], "'_RAB1950' in B1950"),
+    ([ColumnFacts("ra_1950"), ColumnFacts("dec_1950")], "'ra_1950' in B1950"),
+    ([ColumnFacts("RA (B1950)"), ColumnFacts("Dec (B1950)")], "B1950"),
+    ([ColumnFacts("GLON"), ColumnFacts("GLAT")], "'GLON' in galactic"),
+    ([ColumnFacts("gal_l"), ColumnFacts("gal_b")], "galactic"),
+    ([ColumnFacts("ELON"), ColumnFacts("ELAT")], "ecliptic"),
+    ([ColumnFacts("x", ucd="pos.galactic.lon"), ColumnFacts("y", ucd="pos.galactic.lat")], "'x' in galactic"),
+    ([ColumnFacts("ra", frame="eq_FK4 B1950"), ColumnFacts("dec", frame="eq_FK4 B1950")], "'ra' in B1950"),
+    ([ColumnFacts("ra", frame="FK5 1975.0"), ColumnFacts("dec", frame="FK5 1975.0")], "another equinox"),
 ]
 
 
@@ -229,7 +242,7 @@ def test_other_systems_are_refused_by_name(fields, says):
     with pytest.raises(BadCatalog, match="convert them to ICRS"):
         find_positions("t", fields, *[one.name for one in fields])
     # Beside columns that are right they do no harm.
-    assert find_positions("t", [*fields, Field("_RAJ2000"), Field("_DEJ2000")]).ra == "_RAJ2000"
+    assert find_positions("t", [*fields, ColumnFacts("_RAJ2000"), ColumnFacts("_DEJ2000")]).ra == "_RAJ2000"
 
 
 def test_many_threads_read_angles_at_once():
