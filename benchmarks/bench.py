@@ -27,7 +27,7 @@ from benchmarks.machine_facts import facts, sentence
 from benchmarks.resources import memory, scaling
 from benchmarks.samples import WHOLE_RUNS, real, simulated
 from benchmarks.stages import stages
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 
 MARK = "<!-- measured -->"
 _DISTINCT = 2048
@@ -78,7 +78,7 @@ def _frame(parser: argparse.ArgumentParser, file: Path | None) -> str:
     return before
 
 
-def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Table]:
+def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[MarkdownTable]:
     """The tables one by one as they are measured, the goals last; ``quick``: of decoding and of whole runs only."""
     nights = [simulated(folder, survey, min(alerts, _DISTINCT)) for survey in ("ztf", "lsst")]
     catalog = write_catalog(nights[0].archive.parent / "catalog.parquet", folder / "catalog.parquet")
@@ -87,7 +87,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Tabl
     if not quick:
         yield _instructions()
         yield (staged := stages(samples, catalog, folder))
-    runs: dict[str, Table] = {}
+    runs: dict[str, MarkdownTable] = {}
     for sample in [sample for sample in samples if sample.name in WHOLE_RUNS]:
         runs[sample.name] = end_to_end(sample, catalog, alerts, folder)
         yield runs[sample.name]
@@ -99,16 +99,16 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Tabl
     yield goals(decoded, staged, runs, measured)
 
 
-def _instructions() -> Table:
+def _instructions() -> MarkdownTable:
     try:
         return counted()
     except CannotCount as error:
-        return Table("Instructions per alert", [], notes=[f"Not counted: {error}"])
+        return MarkdownTable("Instructions per alert", [], notes=[f"Not counted: {error}"])
 
 
-def _cloud(full: bool) -> Table:
+def _cloud(full: bool) -> MarkdownTable:
     """What ``benchmarks.cloud`` prints, as a table."""
-    table = Table(_CLOUD, ["run"])
+    table = MarkdownTable(_CLOUD, ["run"])
     if not full:
         table.notes.append("Not measured: with --full, or python -m benchmarks.cloud.")
     elif importlib.util.find_spec("bqemulator") is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.contenders import PROJECTIONS, Decoder, cached_schema, columns_alone, naive, naive_to_arrow, ours
 from benchmarks.peers import peers
 from benchmarks.samples import Sample
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 from benchmarks.timing import ROUNDS, TURN_SECS, Timing, taking_turns
 
 AT_MOST = 256
@@ -23,10 +23,10 @@ NAIVE = "fastavro.reader"
 ALONE = ", without the broker's own columns"
 
 
-def decoding(samples: list[Sample], rounds: int = ROUNDS) -> Table:
+def decoding(samples: list[Sample], rounds: int = ROUNDS) -> MarkdownTable:
     """Microseconds of CPU per alert, and how many times faster than ``fastavro.reader``, by sample."""
     columns = [column for sample in samples for column in (f"{sample.name}, µs", f"{sample.name}, x faster")]
-    table = Table("Packets in memory to records or Arrow columns", ["decoder", *columns])
+    table = MarkdownTable("Packets in memory to records or Arrow columns", ["decoder", *columns])
     rows: dict[str, dict[str, str | float | int | None]] = {}
     for sample in samples:
         packets = sample.packets(AT_MOST)

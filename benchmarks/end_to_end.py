@@ -25,7 +25,7 @@ from benchmarks.jobs import (
     ours_in_beam,
 )
 from benchmarks.samples import Sample, cut
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 from benchmarks.timing import Timing, taking_turns
 
 ROUNDS = 4
@@ -44,7 +44,7 @@ _BARE: dict[str, Job] = {BARE: bare_decompression, BARE_GZIP: bare_decompression
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """What a job takes, round by round: CPU seconds per further alert, and before the first one."""
 
     slopes: tuple[float, ...]
@@ -67,12 +67,12 @@ class Cost:
         """Seconds before the first alert, median of the rounds."""
         return statistics.median(self.starts)
 
-    def over(self, other: Cost) -> float:
+    def over(self, other: RunCost) -> float:
         """How many times the CPU per alert of ``other``: median of the rounds' ratios."""
         return statistics.median(mine / theirs for mine, theirs in zip(self.slopes, other.slopes, strict=True))
 
 
-def between(small: Timing, large: Timing, small_alerts: int, large_alerts: int) -> Cost:
+def between(small: Timing, large: Timing, small_alerts: int, large_alerts: int) -> RunCost:
     """The cost from the timings of two sizes."""
 
     def slopes(few: tuple[float, ...], many: tuple[float, ...]) -> tuple[float, ...]:
@@ -81,16 +81,16 @@ def between(small: Timing, large: Timing, small_alerts: int, large_alerts: int) 
 
     whole = slopes(small.secs, large.secs)
     starts = tuple((secs - slope) * small_alerts for secs, slope in zip(small.secs, whole, strict=True))
-    return Cost(whole, starts, slopes(small.kernel_secs, large.kernel_secs))
+    return RunCost(whole, starts, slopes(small.kernel_secs, large.kernel_secs))
 
 
-def end_to_end(sample: Sample, catalog: Path, alerts: int, folder: Path) -> Table:
+def end_to_end(sample: Sample, catalog: Path, alerts: int, folder: Path) -> MarkdownTable:
     """CPU per alert of whole runs over ``alerts`` packets of a sample, and ratios."""
     sizes = (alerts // SMALL_PART, alerts)
     archives = {size: cut(sample.archive, size, folder) for size in sizes}
-    costs: dict[str, Cost] = apart(measured, sample.survey, catalog, archives, ROUNDS)
+    costs: dict[str, RunCost] = apart(measured, sample.survey, catalog, archives, ROUNDS)
     columns = ["run", "µs per alert", KERNEL, "start, s", OVER_BARE, OVER_OURS, FASTER]
-    table = Table(f"Archive .tar.gz to Parquet, {sample.name}, {alerts:,} alerts", columns)
+    table = MarkdownTable(f"Archive .tar.gz to Parquet, {sample.name}, {alerts:,} alerts", columns)
     for name, cost in costs.items():
         extent = next((kind for kind in (CANDIDATE, EVERYTHING) if name.endswith(kind)), None)
         cells = {"run": name, "µs per alert": cost.micros, KERNEL: cost.kernel_micros, "start, s": cost.start_secs}
@@ -107,7 +107,7 @@ def end_to_end(sample: Sample, catalog: Path, alerts: int, folder: Path) -> Tabl
     return table
 
 
-def measured(survey: str, catalog: Path, archives: dict[int, Path], rounds: int) -> dict[str, Cost]:
+def measured(survey: str, catalog: Path, archives: dict[int, Path], rounds: int) -> dict[str, RunCost]:
     """The cost of every job over two archives, by number of their alerts."""
     small, large = sorted(archives)
     jobs = {name: (job, False) for name, job in _BARE.items()}

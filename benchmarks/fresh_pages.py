@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine_facts import facts, sentence
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 from benchmarks.timing import cpu_secs
 
 _PIECE = 2**20
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--gb", type=int, default=4, help="size of the file, at most half of what is free (default 4)")
     given = parser.parse_args(argv)
     print(f"{sentence(facts())}\n")
-    table = Table(f"A file of {given.gb} GB, written and removed", ["time", "kernel, µs per page of 4 kB"])
+    table = MarkdownTable(f"A file of {given.gb} GB, written and removed", ["time", "kernel, µs per page of 4 kB"])
     for time in ("first", "second", "third"):
         table.add_row({"time": time, "kernel, µs per page of 4 kB": _written_us(given.gb * 2**30)})
     print(table.to_markdown())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks import decoding, end_to_end, stages
 from benchmarks.resources import NIGHT, of_a_night_mb
-from benchmarks.tables import Cell, Table
+from benchmarks.tables import Cell, MarkdownTable
 
 _MEMORY_MB = 2000
 
@@ -23,10 +23,12 @@ class Goal:
     """By the name of a sample; None where it was not measured."""
 
 
-def goals(decoded: Table, staged: Table, runs: Mapping[str, Table], memory: Table) -> Table:
+def goals(
+    decoded: MarkdownTable, staged: MarkdownTable, runs: Mapping[str, MarkdownTable], memory: MarkdownTable
+) -> MarkdownTable:
     """A row for every goal, a column for every sample with whole runs; reached where all of them have reached it."""
     found = [*_of_runs(runs), *_of_decoding(decoded), _of_pixels(staged), _of_memory(memory)]
-    table = Table("Goals", ["goal", "limit", *runs, "reached"])
+    table = MarkdownTable("Goals", ["goal", "limit", *runs, "reached"])
     for goal in found:
         values = {name: goal.measured(name) for name in runs}
         numbers = [value for value in values.values() if isinstance(value, (int, float))]
@@ -37,7 +39,7 @@ def goals(decoded: Table, staged: Table, runs: Mapping[str, Table], memory: Tabl
     return table
 
 
-def _of_runs(runs: Mapping[str, Table]) -> list[Goal]:
+def _of_runs(runs: Mapping[str, MarkdownTable]) -> list[Goal]:
     def cell(extent: str, column: str) -> Callable[[str], Cell]:
         return lambda sample: runs[sample].cell(f"{end_to_end.OURS}: {extent}", column)
 
@@ -62,7 +64,7 @@ def _of_runs(runs: Mapping[str, Table]) -> list[Goal]:
     return found
 
 
-def _over_loop(runs: Mapping[str, Table], extent: str) -> Callable[[str], Cell]:
+def _over_loop(runs: Mapping[str, MarkdownTable], extent: str) -> Callable[[str], Cell]:
     def measured(sample: str) -> Cell:
         part = runs[sample].cell(f"{end_to_end.LOOP}: {extent}", end_to_end.OVER_OURS)
         return 1 / part
@@ -70,7 +72,7 @@ def _over_loop(runs: Mapping[str, Table], extent: str) -> Callable[[str], Cell]:
     return measured
 
 
-def _of_decoding(decoded: Table) -> list[Goal]:
+def _of_decoding(decoded: MarkdownTable) -> list[Goal]:
     def cell(want: str) -> Callable[[str], Cell]:
         return lambda sample: decoded.cell(f"ours, {want}", f"{sample}, x faster")
 
@@ -81,14 +83,14 @@ def _of_decoding(decoded: Table) -> list[Goal]:
     return [row for want, least in limits.items() for row in (goal(want, least), goal(f"{want}{decoding.ALONE}", None))]
 
 
-def _of_pixels(staged: Table) -> Goal:
+def _of_pixels(staged: MarkdownTable) -> Goal:
     def measured(sample: str) -> Cell:
         return staged.cell(stages.ASTROPY_PIXELS, sample) / staged.cell(stages.OUR_PIXELS, sample)
 
     return Goal("stamps to pixels: times faster than gunzip and astropy", 6.0, True, measured)
 
 
-def _of_memory(memory: Table) -> Goal:
+def _of_memory(memory: MarkdownTable) -> Goal:
     def measured(sample: str) -> Cell:
         night_mb = of_a_night_mb(memory) if sample in memory.title else None
         return None if night_mb is None else round(night_mb)

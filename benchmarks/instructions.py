@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.counted import NAIVE, PHASES, phase
 from benchmarks.machine_facts import facts, sentence
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 from broker.simulate import simulate_packets
 
 PACKETS = 256
@@ -86,10 +86,10 @@ def _total(file: Path) -> int:
     return int(found[1])
 
 
-def counted() -> Table:
+def counted() -> MarkdownTable:
     """The counts as a table. Raises ``CannotCount``."""
     counts = count()
-    table = Table(f"Instructions per alert, {PACKETS} simulated ZTF packets", ["decoder", "thousand", "times fewer"])
+    table = MarkdownTable(f"Instructions per alert, {PACKETS} simulated ZTF packets", ["decoder", "thousand", "times fewer"])
     for name, instructions in counts.per_alert.items():
         shown = name if name == NAIVE else f"ours, {name}"
         table.add_row({"decoder": shown, "thousand": instructions / 1000, "times fewer": counts.times_fewer(name)})

@@ -25,7 +25,7 @@ from benchmarks.end_to_end import LOOP, OURS, SMALL_PART
 from benchmarks.jobs import Given, Job, ours_in_a_loop, ours_in_beam
 from benchmarks.machine_facts import facts, sentence
 from benchmarks.samples import cut, simulated
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 
 _HERE = Path(__file__).parents[1]
 _SHOWN = 0.01
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _profiled(alerts: int, folder: Path, everything: bool) -> Table:
+def _profiled(alerts: int, folder: Path, everything: bool) -> MarkdownTable:
     night = simulated(folder, "ztf", min(alerts, 2048))
     catalog = folder / "catalog.parquet"
     if not catalog.exists():
@@ -57,7 +57,7 @@ def _profiled(alerts: int, folder: Path, everything: bool) -> Table:
     jobs: dict[str, Job] = {OURS: ours_in_beam, LOOP: ours_in_a_loop}
     spent = {name: _per_alert_us(*(apart(profile, job, run) for run in runs), *sizes) for name, job in jobs.items()}
     extent = "stamps and history" if everything else "candidate"
-    table = Table(f"Own time by function, µs per alert, {extent}", ["where", *jobs])
+    table = MarkdownTable(f"Own time by function, µs per alert, {extent}", ["where", *jobs])
     whole = {name: sum(by_place.values()) for name, by_place in spent.items()}
     places = sorted(set().union(*spent.values()), key=lambda place: -max(by_place.get(place, 0.0) for by_place in spent.values()))
     large = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.apart import apart, quiet
 from benchmarks.jobs import Given, ours_in_a_loop, ours_in_beam
 from benchmarks.samples import Sample, cut
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 
 NIGHT = 1_000_000
 MEMORY_ALERTS = (1_000, 10_000)
@@ -26,9 +26,9 @@ _FULL_DISK_BYTES = 20 * 2**30
 ROUNDS = 3
 
 
-def memory(sample: Sample, catalog: Path, folder: Path, full: bool, alerts: tuple[int, ...] = MEMORY_ALERTS) -> Table:
+def memory(sample: Sample, catalog: Path, folder: Path, full: bool, alerts: tuple[int, ...] = MEMORY_ALERTS) -> MarkdownTable:
     """Peak memory of processes that do one whole ingest each, with everything in it."""
-    table = Table(f"Memory of broker ingest, {sample.name}, stamps and history", ["alerts", "archive", "peak, MB"])
+    table = MarkdownTable(f"Memory of broker ingest, {sample.name}, stamps and history", ["alerts", "archive", "peak, MB"])
     sizes = [(count, suffix) for suffix in (".tar.gz", ".tar") for count in alerts]
     if full and shutil.disk_usage(folder).free > _FULL_DISK_BYTES:
         sizes.append((FULL_ALERTS, ".tar"))
@@ -48,7 +48,7 @@ def memory(sample: Sample, catalog: Path, folder: Path, full: bool, alerts: tupl
     return table
 
 
-def of_a_night_mb(table: Table) -> float | None:
+def of_a_night_mb(table: MarkdownTable) -> float | None:
     """The peak of a night of a million, MB, extrapolated; None from small nights, in which it is still growing."""
     measured = sorted((row["alerts"], row["peak, MB"]) for row in table.rows if row["archive"] == ".tar")
     (fewer, before), (more, after) = measured[-2:]
@@ -65,7 +65,7 @@ def _peak_mb(given: Given) -> float:
     return int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1]) / 1024
 
 
-def scaling(sample: Sample, catalog: Path, alerts: int, folder: Path) -> Table:
+def scaling(sample: Sample, catalog: Path, alerts: int, folder: Path) -> MarkdownTable:
     """Alerts per second of the wall's clock, beyond what a run takes to start, by number of processes."""
     small, large = (cut(sample.archive, count, folder, ".tar") for count in (alerts // 4, alerts))
     further = alerts - alerts // 4
@@ -83,7 +83,7 @@ def scaling(sample: Sample, catalog: Path, alerts: int, folder: Path) -> Table:
         rates[name].append(done / (many - few) if many > few else float("inf"))
         starts[name].append(few - (many - few) / 3)
     columns = ["run", "alerts/s", "x 1 process", "start, s"]
-    table = Table(f"Processes, {sample.name}, plain .tar of {alerts:,} alerts with stamps and history", columns)
+    table = MarkdownTable(f"Processes, {sample.name}, plain .tar of {alerts:,} alerts with stamps and history", columns)
     for name in runs:
         rate = statistics.median(rates[name])
         alone = statistics.median(rates[next(run for run in runs if run.split(",")[0] == name.split(",")[0])])

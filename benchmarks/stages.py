@@ -35,7 +35,7 @@ from alerts.surveys import survey as survey_named
 from benchmarks.contenders import PROJECTIONS, batches, opened
 from benchmarks.naive import RADIUS_ARCSEC, unit_vectors
 from benchmarks.samples import Sample, cut
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 from benchmarks.timing import ROUNDS, TURN_SECS, taking_turns
 from schemas.tables import CUTOUTS
 from warehouses.folder.parquet_files import UnitWriter
@@ -49,10 +49,10 @@ ASTROPY_PIXELS, OUR_PIXELS = "three stamps to pixels, gunzip and astropy", "thre
 Stage = Callable[[], int]
 
 
-def stages(samples: Iterable[Sample], catalog: Path, folder: Path, rounds: int = ROUNDS) -> Table:
+def stages(samples: Iterable[Sample], catalog: Path, folder: Path, rounds: int = ROUNDS) -> MarkdownTable:
     """Microseconds of CPU per alert, by stage and sample."""
     samples = list(samples)
-    table = Table("Stage by stage, µs of CPU per alert", ["stage", *(sample.name for sample in samples)])
+    table = MarkdownTable("Stage by stage, µs of CPU per alert", ["stage", *(sample.name for sample in samples)])
     rows: dict[str, dict[str, str | float | int | None]] = {}
     for sample in samples:
         for name, timing in taking_turns(_stages(sample, catalog, folder), rounds, turn_secs=TURN_SECS).items():

@@ -10,7 +10,7 @@ Cell = str | float | int | None
 
 
 @dataclass
-class Table:
+class MarkdownTable:
     """Rows under named columns; a missing cell is empty in Markdown and null in JSON."""
 
     title: str

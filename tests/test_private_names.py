@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from zlib_ng import gzip_ng, zlib_ng
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("broker", "audit", "pipelines", "transforms", "alerts", "schemas", "simulation", "benchmarks", "deploy")
+ROOMS = ("broker", "audit", "pipelines", "transforms", "warehouses", "alerts", "schemas", "simulation", "benchmarks", "deploy")
 USED = {
     "alerts/avro/unpack.py": {"_GzipReader": "zlib-ng"},
     "transforms/load_files.py": {"_maybe_apply_user_trigger": "apache-beam", "_write_files": "apache-beam"},
@@ -22,8 +22,8 @@ USED = {
     "pipelines/options.py": {"_actions": "Python"},
 }
 """By file, the names and whose they are."""
-PUBLIC = {"_replace", "_add_argparse_args"}
-"""Documented in spite of their names: a named tuple's, and that by which Beam asks for flags."""
+PUBLIC = {"_replace", "_add_argparse_args", "_exists", "_find", "_glob", "_info", "_isfile", "_strip_protocol"}
+"""Documented in spite of their names: a named tuple's, Beam's way to ask for flags, what fsspec has a file system define."""
 
 
 def private(name: str) -> bool:

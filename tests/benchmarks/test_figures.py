@@ -10,7 +10,7 @@ from benchmarks import bench
 from benchmarks.end_to_end import between
 from benchmarks.goals import goals
 from benchmarks.resources import of_a_night_mb
-from benchmarks.tables import Table
+from benchmarks.tables import MarkdownTable
 from benchmarks.timing import Timing, taking_turns
 
 
@@ -37,8 +37,8 @@ def test_contenders_take_turns_there_and_back_and_what_is_cold_is_not_warmed_up(
     assert {name: len(timing.secs) for name, timing in timings.items()} == {"a": 2, "b": 2}
 
 
-def nights(*peaks: tuple[int, int]) -> Table:
-    table = Table("Memory, A", ["alerts", "archive", "peak, MB"])
+def nights(*peaks: tuple[int, int]) -> MarkdownTable:
+    table = MarkdownTable("Memory, A", ["alerts", "archive", "peak, MB"])
     for alerts, peak_mb in peaks:
         table.add_row({"alerts": alerts, "archive": ".tar", "peak, MB": peak_mb})
     return table
@@ -51,15 +51,17 @@ def test_a_night_is_extrapolated_from_large_ones_only() -> None:
     assert of_a_night_mb(nights((10_000, 900), (100_000, 890))) == 890
 
 
-def measured(everything_x: float) -> tuple[Table, Table, dict[str, Table], Table]:
-    decoded = Table("", ["decoder", "A, x faster", "B, x faster"])
+def measured(everything_x: float) -> tuple[MarkdownTable, MarkdownTable, dict[str, MarkdownTable], MarkdownTable]:
+    decoded = MarkdownTable("", ["decoder", "A, x faster", "B, x faster"])
     for want, times in (("candidate", 61.0), ("candidate and stamps", 24.0), ("everything", everything_x)):
         decoded.add_row({"decoder": f"ours, {want}", "A, x faster": times, "B, x faster": 100.0})
         decoded.add_row({"decoder": f"ours, {want}, without the broker's own columns", "A, x faster": 1.0, "B, x faster": 1.0})
-    staged = Table("", ["stage", "A", "B"])
+    staged = MarkdownTable("", ["stage", "A", "B"])
     staged.add_row({"stage": "three stamps to pixels, gunzip and astropy", "A": 700.0, "B": 600.0})
     staged.add_row({"stage": "three stamps to pixels, ours", "A": 100.0, "B": 100.0})
-    run = Table("", ["run", "µs per alert", "x bare decompression (zlib-ng)", "x ours in Beam", "x faster than naive in Beam"])
+    run = MarkdownTable(
+        "", ["run", "µs per alert", "x bare decompression (zlib-ng)", "x ours in Beam", "x faster than naive in Beam"]
+    )
     for extent, over_bare, over_loop in (("candidate", 1.2, 1.25), ("with stamps and history", 2.6, 1.0)):
         run.add_row(dict(zip(run.columns, (f"ours, in Beam: {extent}", 200.0, over_bare, 1.0, 7.0), strict=True)))
         run.add_row(dict(zip(run.columns, (f"ours, plain loop: {extent}", 160.0, 1.0, 1 / over_loop, 8.0), strict=True)))
@@ -96,7 +98,7 @@ def test_a_file_without_the_mark_is_refused_before_anything_is_measured(tmp_path
 
 
 def test_a_table_as_markdown() -> None:
-    table = Table("Times", ["name", "µs", "reached"], notes=["A note."])
+    table = MarkdownTable("Times", ["name", "µs", "reached"], notes=["A note."])
     table.add_row({"name": "large", "µs": 12345.6, "reached": True})
     table.add_row({"name": "small", "µs": 0.123, "reached": None})
     assert table.to_markdown().splitlines() == [
