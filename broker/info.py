@@ -9,11 +9,11 @@ from typing import Any
 
 from alerts import brightness
 from alerts.json_text import to_json
+from alerts.positions import sexagesimal
 from alerts.secrets import redact
 from alerts.surveys import SURVEYS
 from broker import warehouse
 from broker.alert_key import alert_key
-from broker.cones import sexagesimal
 from warehouses import QueryError, Warehouse
 from warehouses.places import FORMS
 

@@ -8,9 +8,11 @@ import os
 import sys
 import uuid
 
-from broker import cones, warehouse
+from broker import warehouse
 from pipelines.status import DONE, WRONG_OPTIONS
+from transforms.files import open_file
 from warehouses.answers import Answer
+from warehouses.cones import parse_cones
 from warehouses.formats import BINARY, FORMATS, form_of, write
 from warehouses.places import FORMS
 from warehouses.result import Result
@@ -72,8 +74,8 @@ def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> tuple[Re
         return opened.read(arguments.sql).apart(), None
     if arguments.object is not None:
         return opened.alerts_of(arguments.object), f"no alert of object {arguments.object} in {arguments.warehouse}"
-    places = cones.cones(arguments.cone)
-    return cones.ask(opened, places), f"no alert within {places} in {arguments.warehouse}"
+    places = parse_cones(arguments.cone, open_file)
+    return opened.cones(places), f"no alert within {places} in {arguments.warehouse}"
 
 
 def _say(nothing: str, answer: Result, form: str, out: str | None) -> None:

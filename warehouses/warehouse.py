@@ -27,6 +27,7 @@ from warehouses.units import Unit
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from warehouses.cones import Cones
     from warehouses.counts import RunCounts
 
 _SHOWN = (
@@ -116,6 +117,16 @@ class Warehouse(abc.ABC):
         order = np.argsort(separations, kind="stable")
         order = order[separations[order] <= radius_arcsec]
         return Result(found.take(order).add_column(0, "separation_arcsec", pa.array(separations[order], pa.float64())))
+
+    def cones(self, asked: Cones) -> Result:
+        """Alerts within one cone, as ``cone`` gives them, or within those of a list: a row for each position and alert.
+
+        Those of a list have ``list_row`` (from 0) and ``list_name`` (where the table has a column of names or ids) in front,
+        and come position by position, the nearest first. Raises ``QueryError``.
+        """
+        from warehouses.cones import alerts_within  # noqa: PLC0415 - it asks warehouses
+
+        return alerts_within(self, asked)
 
     def in_ranges(self, ranges: Sequence[tuple[int, int]]) -> pa.Table:
         """Alerts whose ``healpix29`` is in one of some ranges (first, last), which are in order; one row per alert id."""

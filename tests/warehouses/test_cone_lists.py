@@ -17,10 +17,12 @@ from astropy.coordinates import SkyCoord
 from astropy.coordinates.name_resolve import sesame_url
 
 from alerts.positions import cones_ranges
-from broker import cli, cones
+from broker import cli
 from broker import warehouse as warehouses
 from broker.warehouse import QueryError
 from tests.nights import run, simulated, truth
+from warehouses import cones
+from warehouses.cones import parse_cones
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_a_list_gives_what_its_cones_give_one_by_one(opened, night, tmp_path, mo
     names, ra, dec = targets(night, 23)
     pq.write_table(pa.table({"name": names, "RA": ra, "Dec": dec}), tmp_path / "targets.parquet")
     monkeypatch.setattr(cones, "AT_ONCE", 7)
-    found = cones.ask(opened, cones.cones(f"{tmp_path}/targets.parquet,{radius_arcsec}"))
+    found = opened.cones(parse_cones(f"{tmp_path}/targets.parquet,{radius_arcsec}"))
     rows = found.select(["list_row", "list_name", "separation_arcsec", "alert_id"]).to_pylist()
     expected = [
         {"list_row": row, "list_name": name, "separation_arcsec": one["separation_arcsec"], "alert_id": one["alert_id"]}
@@ -72,16 +74,16 @@ def test_sexagesimal_lists_and_cones_and_exact_ids(opened, night, tmp_path, monk
     (tmp_path / "a, b.csv").write_text("# mine\nobjid,RAJ2000,DEJ2000\n" + "".join(rows))
     expected = opened.cone(ra[0], dec[0], 5).column("alert_id").to_pylist()
     assert expected
-    one = cones.ask(opened, cones.cones(f"{texts[0].replace(' ', ',')},5"))
+    one = opened.cones(parse_cones(f"{texts[0].replace(' ', ',')},5"))
     assert one.column("alert_id").to_pylist() == expected
     assert "list_row" not in one.column_names
-    answer = cones.ask(opened, cones.cones("a, b.csv,5"))
+    answer = opened.cones(parse_cones("a, b.csv,5"))
     assert answer.column("list_name").to_pylist() == [long_id] * len(expected)
 
 
 def test_nothing_near_is_a_table_without_rows(opened, tmp_path):
     (tmp_path / "far.csv").write_text("ra,dec\n10,-80\n360.0,-81\n")
-    found = cones.ask(opened, cones.cones(f"{tmp_path}/far.csv,5"))
+    found = opened.cones(parse_cones(f"{tmp_path}/far.csv,5"))
     assert found.num_rows == 0
     assert found.column_names[:2] == ["list_row", "separation_arcsec"]
 
@@ -116,7 +118,7 @@ def test_the_command(night, tmp_path, capsys):
 )
 def test_what_is_no_cone_is_refused_in_a_sentence(text, says):
     with pytest.raises(warehouses.QueryError, match=says):
-        cones.cones(text)
+        parse_cones(text)
 
 
 @pytest.fixture
@@ -142,18 +144,18 @@ def resolver() -> Iterator[str]:
 @pytest.mark.parametrize("name", ["M31", " M31"])
 def test_a_name_is_where_the_resolver_says(resolver, name):
     with sesame_url.set([resolver]):
-        found = cones.cones(f"{name},60")
+        found = parse_cones(f"{name},60")
     assert (found.ra_deg.tolist(), found.dec_deg.tolist(), found.radius_arcsec) == ([10.684708], [41.26875], 60.0)
 
 
 def test_a_name_that_nobody_resolves_is_answered_in_a_sentence(resolver):
     with sesame_url.set([resolver]), pytest.raises(QueryError, match="of a name 'M310' CDS's resolver does not know it"):
-        cones.cones("M310,60")
+        parse_cones("M310,60")
     with (
         sesame_url.set(["http://127.0.0.1:9/"]),
         pytest.raises(QueryError, match="of a name 'M31' CDS's resolver does not answer"),
     ):
-        cones.cones("M31,60")
+        parse_cones("M31,60")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
-"""Cones as a person writes them: one position with a radius, or a table of positions and one radius for all.
+"""Cones, as they are asked of a warehouse: one position with a radius, or a table of positions and one radius for all.
 
->>> cones("150.1,2.2,5")
->>> cones("10:00:24,+02:12:00,5")
->>> cones("targets.csv,2")
+>>> opened.cones(parse_cones("150.1,2.2,5"))
+>>> opened.cones(parse_cones("10:00:24,+02:12:00,5"))
+>>> opened.cones(parse_cones("targets.csv,2"))
+
+Their text is a question to a warehouse as SQL is, so it is read here, and what is wrong with it is a ``QueryError``.
 """
 
 from __future__ import annotations
@@ -14,21 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from astropy.coordinates import SkyCoord
 from astropy.coordinates.name_resolve import NameResolveError, get_icrs_coordinates
 from astropy.utils.data import conf as remote
 
 from alerts.catalogs.catalog import BadCatalog, Floats
 from alerts.catalogs.files.astropy_tables import arrow_column
 from alerts.catalogs.files.position_columns import PositionColumns
-from alerts.catalogs.files.read_table import is_table, read_astropy
+from alerts.catalogs.files.read_table import Opener, is_table, read_astropy
 from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.files.table_positions import arrow_positions, table_positions
-from alerts.positions import cones_ranges, separation_arcsec
-from transforms.files import open_file
-from warehouses import QueryError, Warehouse
+from alerts.positions import cones_ranges, separation_arcsec, sexagesimal
+from warehouses.errors import QueryError
 from warehouses.result import Result
-from warehouses.warehouse import MAX_RADIUS_ARCSEC
+from warehouses.warehouse import MAX_RADIUS_ARCSEC, Warehouse
 
 AT_ONCE = 50
 """Cones asked about in one query: each is some ten ranges of the index, which BigQuery reads twice for every survey, and takes
@@ -61,11 +61,11 @@ class Cones:
         return f"{self.radius_arcsec:g} arcsec of {sexagesimal(self.ra_deg[0], self.dec_deg[0])}"
 
 
-def cones(text: str) -> Cones:
+def parse_cones(text: str, opener: Opener | None = None) -> Cones:
     """The cones of ``RA,DEC,RADIUS_ARCSEC``, ``FILE,RADIUS_ARCSEC`` or ``NAME,RADIUS_ARCSEC``. Raises ``QueryError``.
 
     RA and Dec are ICRS, decimal degrees or sexagesimal, RA then in hours; files are those of ``docs/crossmatch.md``; where
-    a name is, CDS's resolver (Sesame) is asked.
+    a name is, CDS's resolver (Sesame) is asked. ``opener`` opens files that are elsewhere than on this machine.
     """
     place, _, radius = text.rpartition(",")
     found = _radius(text, radius)
@@ -77,7 +77,7 @@ def cones(text: str) -> Cones:
         path = os.path.expanduser(place)
         if not is_table(path):
             return Cones(*_resolved(text, place), found)
-        table = read_astropy(path, open_file)
+        table = read_astropy(path, opener)
         ra, dec = table_positions(path, table)
     except BadCatalog as error:
         raise QueryError(str(error)) from error
@@ -85,11 +85,6 @@ def cones(text: str) -> Cones:
         raise QueryError(f"{path} has no rows, and so no cones")
     name = next((name for known in _NAMES for name in table.colnames if name.lower() == known), None)
     return Cones(ra, dec, found, arrow_column(table[name]) if name else None, file=path)
-
-
-def sexagesimal(ra_deg: float, dec_deg: float) -> str:
-    """A position (ICRS) as ``03:08:25.936 +08:05:02.14``, hours and degrees."""
-    return str(SkyCoord(ra_deg, dec_deg, unit="deg").to_string("hmsdms", sep=":", precision=3))
 
 
 def _resolved(text: str, name: str) -> tuple[Floats, Floats]:
@@ -119,12 +114,8 @@ def _radius(text: str, radius: str) -> float:
     return found
 
 
-def ask(opened: Warehouse, asked: Cones) -> Result:
-    """Alerts within the cones: of one cone as ``Warehouse.cone`` gives them, of a list a row for each position and alert.
-
-    Those of a list have ``list_row`` (from 0) and ``list_name`` (where the table has a column of names or ids) in front,
-    and come position by position, the nearest first. Raises ``QueryError``.
-    """
+def alerts_within(opened: Warehouse, asked: Cones) -> Result:
+    """See ``Warehouse.cones``."""
     if not asked.is_list:
         return opened.cone(float(asked.ra_deg[0]), float(asked.dec_deg[0]), asked.radius_arcsec)
     parts = [_some(opened, asked, begin) for begin in range(0, max(len(asked.ra_deg), 1), AT_ONCE)]
