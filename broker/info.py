@@ -7,14 +7,12 @@ import json
 import sys
 from typing import Any
 
+import warehouses
 from alerts import brightness
 from alerts.json_text import to_json
 from alerts.positions import sexagesimal
 from alerts.secrets import redact
-from alerts.surveys import SURVEYS
-from broker import warehouse
-from broker.alert_key import alert_key
-from warehouses import QueryError, Warehouse
+from warehouses import QueryError
 from warehouses.places import FORMS
 
 
@@ -29,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print it; gives the exit status: 1 when there is no such alert."""
     try:
-        with warehouse.open(arguments.warehouse) as opened:
-            found = info(opened, arguments.alert_id)
+        with warehouses.open(arguments.warehouse) as opened:
+            found = opened.info(arguments.alert_id)
     except QueryError as error:
         print(f"broker info: {redact(str(error))}", file=sys.stderr)
         return 2
@@ -39,48 +37,6 @@ def main(arguments: argparse.Namespace) -> int:
         return 1
     print("\n\n".join(to_json(known) if arguments.json else text(known) for known in found))
     return 0
-
-
-def info(opened: Warehouse, alert: Any) -> list[dict[str, Any]]:
-    """What is known of an alert (its id, a row, an object of the ORM), once per survey that has one of this id.
-
-    Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``brightness`` (as ``alerts.brightness.of_packet`` gives it),
-    ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of ``crossmatches_unique``), ``stamps`` (bytes of each stamp
-    of this packet, None where there is none) and, where nobody knows which they are, ``stamps_unknown`` (why).
-
-    Raises ``QueryError``.
-    """
-    number, survey_named, *_ = alert_key(alert)
-    return [
-        known
-        for survey in (facts.name for facts in opened.surveys)
-        if survey_named in (None, survey) and (known := _of_survey(opened, survey, number)) is not None
-    ]
-
-
-def _of_survey(opened: Warehouse, survey: str, alert_id: int) -> dict[str, Any] | None:
-    rows = opened.query(f"SELECT * FROM {survey}_alerts_unique WHERE alert_id = {alert_id}").to_pylist()
-    if not rows:
-        return None
-    count = opened.query(f"SELECT COUNT(*) AS n FROM {survey}_alerts WHERE alert_id = {alert_id}").to_pylist()[0]["n"]
-    matches = []
-    if "crossmatches" in opened.tables:
-        condition = f"survey = '{survey}' AND alert_id = {alert_id}"
-        matches = opened.query(f"SELECT * FROM crossmatches_unique WHERE {condition} ORDER BY catalog").to_pylist()
-    facts = SURVEYS[survey]
-    packet = {column.field_name: rows[0].get(column.name) for column in facts.packet_columns}
-    told = {"brightness": brightness.of_packet(packet, facts)}
-    return {"alert": rows[0], "rows": count, **told, "crossmatches": matches, **_stamps(opened, survey, rows[0])}
-
-
-def _stamps(opened: Warehouse, survey: str, alert: dict[str, Any]) -> dict[str, Any]:
-    if f"{survey}_cutouts" not in opened.tables:
-        return {"stamps": {}}
-    try:
-        found = opened.stamps(SURVEYS[survey], alert["alert_id"], alert["night"], alert["packet_digest"])
-    except QueryError as error:
-        return {"stamps": {}, "stamps_unknown": str(error)}
-    return {"stamps": {role: None if value is None else len(value) for role, value in found.items()}}
 
 
 def text(found: dict[str, Any]) -> str:

@@ -23,7 +23,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from broker.alert_key import alert_key
 from broker.archive.download import fetch
 from broker.archive.errors import (
     ArchiveError,
@@ -41,6 +40,7 @@ from broker.archive.part import remove_parts
 from broker.archive.reading import iter_archive
 from broker.archive.remote import ZTF_URL, Remote
 from broker.pictures import plot_stamps
+from warehouses.alert_key import alert_key
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -182,6 +182,19 @@ class Warehouse(abc.ABC):
 
         return Result(curve_of_object(self, _id_text(object_id), survey).table)
 
+    def info(self, alert: Any) -> list[dict[str, Any]]:
+        """What is known of an alert (its id, a row, an object of the ORM), once per survey that has one of this id.
+
+        Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``brightness`` (as ``alerts.brightness.of_packet`` gives it),
+        ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of ``crossmatches_unique``), ``stamps`` (bytes of each
+        stamp of this packet, None where there is none) and, where nobody knows which they are, ``stamps_unknown`` (why).
+
+        Raises ``QueryError``.
+        """
+        from warehouses.known import known_of  # noqa: PLC0415 - it asks warehouses
+
+        return known_of(self, alert)
+
     def open_letters(self, stage: str | None, most: int) -> list[dict[str, Any]]:
         """The oldest open dead letters: stage, source, payload, attributes (JSON text) and ``failed_at``."""
         return letters.open_letters(self, stage, most)

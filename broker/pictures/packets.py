@@ -12,8 +12,8 @@ from alerts.errors import UnknownSurvey
 from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
 from broker import warehouse as warehouses
-from broker.alert_key import AlertKey, alert_key, is_stored
 from warehouses import QueryError, Warehouse
+from warehouses.alert_key import AlertKey, alert_key, is_stored
 from warehouses.history import surveys_in, unique_rows
 
 Packet = Mapping[str, Any]

@@ -12,7 +12,7 @@ from alerts.brightness import COLUMNS, in_words, of_packet, own_paths, own_sql
 from alerts.surveys import SURVEYS
 from broker import cli
 from broker import warehouse as warehouses
-from broker.info import info, text
+from broker.info import text
 from tests.alerts.test_cutouts import records
 from tests.conftest import RealData
 from tests.nights import run
@@ -86,7 +86,7 @@ def test_info_tells_it_in_words(real_data: RealData, folder: Path) -> None:
         packet = first(real_data, survey)
         alert_id = packet.get("candid") or packet["diaSource"]["diaSourceId"]
         with warehouses.open(str(folder)) as opened:
-            [found] = [one for one in info(opened, alert_id) if one["alert"]["survey"] == survey]
+            [found] = [one for one in opened.info(alert_id) if one["alert"]["survey"] == survey]
         lines[survey] = text(found)
         assert json.dumps(found["brightness"])
     assert "6,055 ± 345 nJy, g band (difference, AB)" in lines["lsst"]

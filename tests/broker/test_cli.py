@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import cli, info, warehouse
+from broker import cli, warehouse
 from pipelines import ingest
 from tests.nights import ask, run, simulated, truth
 
@@ -98,7 +98,7 @@ def test_what_is_known_of_one_alert(night: Path, folder: Path, capsys: pytest.Ca
 def test_info_counts_the_bytes_of_the_stamps(folder: Path) -> None:
     alert_id, size = ask(folder, "SELECT alert_id, octet_length(science) FROM ztf_cutouts LIMIT 1")[0]
     with warehouse.open(str(folder)) as opened:
-        (found,) = info.info(opened, alert_id)
+        (found,) = opened.info(alert_id)
     assert found["stamps"]["science"] == size
 
 

@@ -74,7 +74,7 @@ folder, packets = sys.argv[1:]
 assert main(["ingest", "--input", packets, "--warehouse", folder]) == 0
 with warehouse.open(folder) as opened:
     rows = opened.query("SELECT * FROM comet_alerts_unique ORDER BY alert_id").to_pylist()
-    found = info.text(info.info(opened, 2**60 + 1)[0])
+    found = info.text(opened.info(2**60 + 1)[0])
     near = opened.cone(10.0, 20.0, 5.0).num_rows
 with orm.Session(folder) as session:
     alert = session.scalars(select(orm.CometAlert).order_by(orm.CometAlert.alert_id)).first()

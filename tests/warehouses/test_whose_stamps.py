@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from broker import warehouse as warehouses
-from broker.info import info, text
+from broker.info import text
 from broker.orm import Session, ZTFAlert, ZTFAlertRow
 from broker.pictures.packets import packet_of_alert
 from broker.warehouse import QueryError
@@ -76,7 +76,7 @@ def test_of_packets_in_conflict_each_has_its_own_stamps(
         assert alert.cutouts.science == shown
         assert len(alert.all_cutouts) == 1
     with warehouses.open(str(place)) as opened:
-        [known] = info(opened, alert.alert_id)
+        [known] = opened.info(alert.alert_id)
         assert known["stamps"]["science"] == (None if shown is None else len(shown))
         assert science_stamp(packet_of_alert(opened, alert.alert_id)) == shown
     capsys.readouterr()
@@ -94,7 +94,7 @@ def test_nobody_guesses_whose_stamps_are_of_rows_that_do_not_say_it(night: Path,
         assert {one.science for one in alert.all_cutouts} == {science_stamp(record) for record in records}
         assert len({one.template for one in alert.all_cutouts}) == 1
     with warehouses.open(str(tmp_path / "warehouse")) as opened:
-        [known] = info(opened, alert.alert_id)
+        [known] = opened.info(alert.alert_id)
         assert "2 different sets of stamps" in text(known)
         assert "2 different sets of stamps" in known["stamps_unknown"]
         with pytest.raises(QueryError, match="ingest its night again"):

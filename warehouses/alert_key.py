@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from warehouses import QueryError
+from warehouses.errors import QueryError
 
 
 class AlertKey(NamedTuple):

@@ -11,13 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from broker import warehouse as warehouses
-from broker.alert_key import alert_key
-from broker.info import info
 from broker.orm import Session, ZTFAlert, ZTFAlertRow
 from broker.pictures import plot_light_curve, plot_stamps
 from broker.pictures.packets import packet_of
 from broker.warehouse import QueryError
 from tests.nights import run, simulated, truth
+from warehouses.alert_key import alert_key
 from warehouses.result import Result
 
 
@@ -69,7 +68,7 @@ def test_an_alert_by_any_name(way: str, place: str, alert_id: int) -> None:
         assert str(alert_id) in fig.get_suptitle()
         assert len(fig.axes[0].images) == 1
         assert plot_stamps(named, place).get_suptitle() == fig.get_suptitle()
-        assert [one["alert"]["alert_id"] for one in info(opened, named)] == [alert_id]
+        assert [one["alert"]["alert_id"] for one in opened.info(named)] == [alert_id]
         if "row" in way:
             assert "detection" in plot_light_curve(named, opened).axes[0].get_title()
 
@@ -100,4 +99,4 @@ def test_what_names_no_alert_is_refused(wrong: Any) -> None:
 
 def test_an_answer_of_several_rows_names_none(place: str) -> None:
     with warehouses.open(place) as opened, pytest.raises(QueryError, match="an answer of 12 rows names no alert; take one"):
-        info(opened, opened.query("SELECT * FROM ztf_alerts"))
+        opened.info(opened.query("SELECT * FROM ztf_alerts"))

@@ -1,0 +1,43 @@
+"""What a warehouse knows of one alert, across its tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alerts import brightness
+from alerts.surveys import Survey
+from warehouses.alert_key import alert_key
+from warehouses.errors import QueryError
+from warehouses.warehouse import Warehouse
+
+
+def known_of(warehouse: Warehouse, alert: Any) -> list[dict[str, Any]]:
+    """See ``Warehouse.info``."""
+    number, survey_named, *_ = alert_key(alert)
+    chosen = [survey for survey in warehouse.surveys if survey_named in (None, survey.name)]
+    return [found for survey in chosen if (found := _of_survey(warehouse, survey, number)) is not None]
+
+
+def _of_survey(warehouse: Warehouse, survey: Survey, alert_id: int) -> dict[str, Any] | None:
+    alerts = survey.alerts_table.name
+    rows = warehouse.query(f"SELECT * FROM {alerts}_unique WHERE alert_id = {alert_id}").to_pylist()
+    if not rows:
+        return None
+    count = warehouse.query(f"SELECT COUNT(*) AS n FROM {alerts} WHERE alert_id = {alert_id}").to_pylist()[0]["n"]
+    matches = []
+    if "crossmatches" in warehouse.tables:
+        condition = f"survey = '{survey.name}' AND alert_id = {alert_id}"
+        matches = warehouse.query(f"SELECT * FROM crossmatches_unique WHERE {condition} ORDER BY catalog").to_pylist()
+    packet = {column.field_name: rows[0].get(column.name) for column in survey.packet_columns}
+    told = {"brightness": brightness.of_packet(packet, survey)}
+    return {"alert": rows[0], "rows": count, **told, "crossmatches": matches, **_stamps(warehouse, survey, rows[0])}
+
+
+def _stamps(warehouse: Warehouse, survey: Survey, alert: dict[str, Any]) -> dict[str, Any]:
+    if survey.cutouts_table.name not in warehouse.tables:
+        return {"stamps": {}}
+    try:
+        found = warehouse.stamps(survey, alert["alert_id"], alert["night"], alert["packet_digest"])
+    except QueryError as error:
+        return {"stamps": {}, "stamps_unknown": str(error)}
+    return {"stamps": {role: None if value is None else len(value) for role, value in found.items()}}
