@@ -25,8 +25,9 @@ import apache_beam
 import numpy as np
 
 from broker import cli, warehouse
-from broker.publish import Pace, messages, publish
 from pipelines.ingest import run
+from pipelines.messages import messages
+from pipelines.publish import Pace, publish
 from tests.cloud.streams import Topic, run_until
 from tests.emulators import cloud
 

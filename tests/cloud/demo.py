@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 from broker import cli, warehouse
-from broker.publish import messages
+from pipelines.messages import messages
 from tests.cloud.streams import Topic, run_until
 from tests.emulators import cloud, processes
 

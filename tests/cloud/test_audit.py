@@ -11,8 +11,8 @@ from google.cloud import pubsub_v1
 
 from audit.messages import MessagesTruth
 from broker import warehouse
-from broker.publish import messages
 from pipelines.ingest import run
+from pipelines.messages import messages
 from tests.audit.test_audit import a_good_one, audited, faults, rewrite, without
 from tests.cloud.streams import Topic, everything_on, run_until
 from tests.emulators.cloud import Cloud

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from broker import cli, warehouse
-from broker.publish import messages
 from pipelines.ingest import run
+from pipelines.messages import messages
 from simulation.catalog_server.faults import Fault
 from simulation.catalog_server.server import CatalogServer
 from tests.cloud.streams import Topic, run_until

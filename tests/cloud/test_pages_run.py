@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker import cli
-from broker.publish import messages
+from pipelines.messages import messages
 from simulation.catalog_server.server import CatalogServer
 from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud

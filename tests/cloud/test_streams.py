@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from broker import cli, warehouse
-from broker.publish import messages, pace
+from pipelines.messages import messages
+from pipelines.publish import pace
 from tests.cloud.streams import HEARTBEAT, Topic, everything_on, run_until
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from broker import warehouse
-from broker.publish import messages
+from pipelines.messages import messages
 from tests.cloud.streams import Topic, run_until
 from tests.emulators.cloud import Cloud
 from tests.faults.nights import Night

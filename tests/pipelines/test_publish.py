@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from broker.publish import _Progress
+from pipelines.publish import _Progress
 
 
 def test_a_message_is_counted_before_the_end_however_late_its_arrival_is_told() -> None:
