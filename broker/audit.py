@@ -9,20 +9,15 @@ import duckdb
 from tqdm import tqdm
 
 import warehouses
-from alerts.avro.wire_schemas import check_registry
-from alerts.catalogs.catalog import BadCatalog
-from alerts.catalogs.spec import parse_spec
-from alerts.errors import UnknownSurvey
 from alerts.secrets import redact
-from alerts.surveys import SURVEYS, Survey, survey
-from audit.audit import Settings, audit
-from audit.messages import MessagesTruth
+from alerts.surveys import SURVEYS
+from audit.audit import audit
+from audit.options import AUTO, settings_of, truth_of
 from audit.report import Report
-from audit.truth import AuditError, FilesTruth, IdsTruth, Truth
+from audit.truth import AuditError
 from pipelines.options import OptionsError
 from pipelines.rematch import nights
-from warehouses import QueryError, Warehouse
-from warehouses.audited import Nights, surveys_with_rows
+from warehouses import QueryError
 from warehouses.places import FORMS
 
 FORMATS = ("table", "json")
@@ -74,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "2026-11-01..2026-11-23 (default: the nights of the truth)",
     )
     how.add_argument(
-        "--survey", default="auto", metavar="NAME", help=f"auto (default: each packet tells), or one of {', '.join(SURVEYS)}"
+        "--survey", default=AUTO, metavar="NAME", help=f"auto (default: each packet tells), or one of {', '.join(SURVEYS)}"
     )
     how.add_argument(
         "--schemas", metavar="FOLDER|URL", help="schemas of wire messages that are not built in, as for broker ingest"
@@ -96,11 +91,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Audit, and print what was found; gives the exit status."""
     try:
-        settings = _settings(arguments)
+        settings = settings_of(
+            between=nights(arguments.night) if arguments.night else None,
+            survey=arguments.survey,
+            schemas=arguments.schemas,
+            crossmatch=arguments.crossmatch,
+            cutouts=not arguments.no_cutouts,
+            stamps=arguments.stamps,
+        )
         if arguments.show < 0:
             raise AuditError(f"--show is {arguments.show}; give a number of examples, 0 or more")
         with warehouses.open(arguments.warehouse) as opened:
-            truth = _truth(arguments, settings, opened)
+            truth = truth_of(
+                settings,
+                opened,
+                inputs=arguments.input,
+                ids=arguments.ids,
+                subscription=arguments.subscription,
+                silence_secs=arguments.silence_secs,
+            )
             bar = tqdm(desc="reading the truth", unit=" records", disable=None, leave=False)
             with bar, audit(truth, opened, settings, bar.update) as report:
                 bar.close()
@@ -120,54 +129,3 @@ def _show(report: Report, arguments: argparse.Namespace) -> None:
         report.write_json(sys.stdout)
     else:
         print(report.text(arguments.show))
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    if arguments.schemas:
-        try:
-            check_registry(arguments.schemas)
-        except ValueError as error:
-            raise AuditError(f"--schemas: {error}") from error
-    return Settings(
-        between=nights(arguments.night) if arguments.night else None,
-        survey=_survey(arguments.survey),
-        schemas=arguments.schemas,
-        catalogs=_catalogs(arguments.crossmatch),
-        cutouts=not arguments.no_cutouts,
-        look_into_cutouts=arguments.stamps,
-    )
-
-
-def _survey(name: str) -> Survey | None:
-    try:
-        return None if name == "auto" else survey(name)
-    except UnknownSurvey as error:
-        raise AuditError(f"--{error}") from error
-
-
-def _catalogs(named: list[str] | None) -> tuple[str, ...] | None:
-    """Names as the rows have them: without the radius and what else may stand behind a question mark."""
-    try:
-        return tuple(dict.fromkeys(parse_spec(catalog, radius_arcsec=1.0).name for catalog in named)) if named else None
-    except BadCatalog as error:
-        raise AuditError(f"--crossmatch: {error}") from error
-
-
-def _truth(arguments: argparse.Namespace, settings: Settings, warehouse: Warehouse) -> Truth:
-    given = [name for name in ("input", "ids", "subscription") if getattr(arguments, name)]
-    if len(given) != 1:
-        raise AuditError("give the truth by one of --input, --ids and --subscription" + (f", not {len(given)}" if given else ""))
-    if arguments.input:
-        return FilesTruth(arguments.input, settings.schemas, settings.survey)
-    if arguments.subscription:
-        return MessagesTruth(arguments.subscription, arguments.silence_secs, settings.schemas, settings.survey)
-    return IdsTruth(arguments.ids, settings.survey or _only_survey(warehouse, settings))
-
-
-def _only_survey(warehouse: Warehouse, settings: Settings) -> Survey:
-    """The survey whose ids these must be. Raises ``AuditError`` when that is not clear."""
-    found = surveys_with_rows(warehouse, Nights(*settings.between) if settings.between else Nights())
-    if len(found) != 1:
-        has = f"alerts of {' and '.join(found)}" if found else "no alerts"
-        raise AuditError(f"the warehouse has {has} there, and ids do not tell their survey; give --survey")
-    return survey(found[0])
