@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from alerts.avro.inputs import read_input
-from alerts.avro.packets import Packet
-from alerts.avro.records import read_datum
-from alerts.avro.wire_schemas import WireSchemas
-from alerts.errors import AlertError, DeadLetter
-from alerts.surveys import identify, survey
+from alerts.errors import AlertError
 from broker import warehouse
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps
+from broker.pictures.figure import save
 from broker.pictures.light_curve import Quantity
-from broker.pictures.packets import NoPicture, first, packet_of_alert
+from broker.pictures.packet_files import picked
+from broker.pictures.packets import NoPicture, packet_of_alert
 from warehouses.places import FORMS
 
 EXAMPLES = """examples:
@@ -70,7 +65,7 @@ def _dpi(text: str) -> int:
 def main(arguments: argparse.Namespace) -> int:
     """Draw, and write the file; gives the exit status."""
     try:
-        _save(_picture(arguments), arguments)
+        save(_picture(arguments), arguments.out, arguments.dpi)
     except (warehouse.QueryError, NoPicture, AlertError, OSError) as error:
         print(f"broker plot: {error}", file=sys.stderr)
         return 2
@@ -98,54 +93,10 @@ def _quantity(arguments: argparse.Namespace) -> Quantity:
 def _packet(arguments: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
     """The packet, and the name of its survey where that is told."""
     if arguments.packet:
-        return _found(arguments.packet, arguments.alert_id, arguments.survey)
+        return picked(arguments.packet, arguments.alert_id, arguments.survey)
     if arguments.alert_id is None:
         kinds = "--packet FILE or --alert_id N" + (" or --object ID" if arguments.picture == "light-curve" else "")
         raise NoPicture(f"give {kinds}")
     with warehouse.open(arguments.warehouse) as opened:
         wanted = arguments.picture == "stamps"
         return packet_of_alert(opened, arguments.alert_id, arguments.survey, stamps=wanted), arguments.survey
-
-
-def packet_of_file(path: str, alert_id: int | None = None) -> dict[str, Any]:
-    """The first packet in a file (a container, a wire message, an archive), or the one of that alert id, decoded.
-
-    Raises ``NoPicture`` when the file holds no such packet, ``AlertError`` when it is damaged, ``OSError``.
-    """
-    return _found(path, alert_id)[0]
-
-
-def _found(path: str, alert_id: int | None, named: str | None = None) -> tuple[dict[str, Any], str]:
-    """The packet of ``packet_of_file``, and its survey: the one named, else as its schema tells."""
-    with Path(path).open("rb") as file:
-        fault = ""
-        for item in read_input(file, path, WireSchemas()):
-            if isinstance(item, DeadLetter):
-                fault = fault or f" ({item.source}: {item.message})"
-            if not isinstance(item, Packet):
-                continue
-            facts = survey(named) if named else identify(item.schema.declared)
-            record = _record(item)
-            if alert_id is None or first(record, facts.alert_id) == alert_id:
-                return record, facts.name
-    raise NoPicture(f"{path} holds no {'packet' if alert_id is None else f'packet of alert {alert_id}'}{fault}")
-
-
-def _record(packet: Packet) -> dict[str, Any]:
-    try:
-        return read_datum(packet)
-    except Exception as error:  # fastavro has no base class for what damaged bytes make it raise
-        raise NoPicture(f"{packet.source} cannot be decoded ({type(error).__name__}: {error})") from error
-
-
-def _save(figure: Figure, arguments: argparse.Namespace) -> None:
-    known = figure.canvas.get_supported_filetypes()
-    ending = Path(arguments.out).suffix.lower().lstrip(".")
-    if ending not in known:
-        raise NoPicture(
-            f"--out {arguments.out}: {ending or 'no ending'} is no kind of picture; known are {', '.join(sorted(known))}"
-        )
-    picture = io.BytesIO()
-    figure.savefig(picture, format=ending, dpi=arguments.dpi)
-    # Only a picture that is done becomes a file.
-    Path(arguments.out).write_bytes(picture.getvalue())

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pictures
 
 from broker import plot
+from broker.pictures.packet_files import packet_of_file
 from tests.conftest import RealData
 from tests.nights import run, simulated, truth
 
@@ -71,7 +72,7 @@ def test_a_packet_of_an_archive_is_picked_by_its_id(night: Path, warehouse: Path
     ):
         out = tmp_path / f"{number}.svg"
         assert command("stamps", *flags, "--out", out) == 0
-        found = plot.packet_of_file(str(archive), None if number == 0 else last)
+        found = packet_of_file(str(archive), None if number == 0 else last)
         assert found["candid"] == (first, last, last)[number]
         svg.append(len(out.read_bytes()))
     # The same picture from the packet and from the warehouse, another one of another alert.
