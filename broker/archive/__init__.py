@@ -1,5 +1,6 @@
 """The parts of ``broker.ztf_archive``.
 
+nights    what a notebook asks: nights from there to here, and their alerts
 errors    what can go wrong, in one sentence each
 remote    the public archive: its page, its MD5 list, polite requests
 download  one night to disk: resumed, checked, under its name only when whole
