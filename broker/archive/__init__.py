@@ -1,6 +1,7 @@
 """The parts of ``broker.ztf_archive``.
 
 nights    what a notebook asks: nights from there to here, and their alerts
+positions where on the sky the alerts on this machine are
 errors    what can go wrong, in one sentence each
 remote    the public archive: its page, its MD5 list, polite requests
 download  one night to disk: resumed, checked, under its name only when whole
