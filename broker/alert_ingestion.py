@@ -14,13 +14,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import warehouses
 from broker.archive.local import chosen_archives, data_folder
-from pipelines import logs
-from pipelines.ingest import run_counted
-from pipelines.job import Job
-from pipelines.options import parse
-from pipelines.status import DONE
+from pipelines.ingest_files import ingest_files
 from pipelines.summary import Summary
 
 WAREHOUSE, TEMP_LOCATION = "PITT_BROKER_WAREHOUSE", "PITT_BROKER_TEMP_LOCATION"
@@ -66,26 +61,16 @@ def _ingest(  # noqa: PLR0917  (what both functions take)
     survey: str,
     max_alerts: int | None,
     folder: str | os.PathLike[str] | None,
-    extra: Sequence[str],
+    options: Sequence[str],
 ) -> Summary:
-    place = warehouse or os.environ.get(WAREHOUSE) or "./warehouse"
-    words = [*extra, "--warehouse", place, "--survey", survey, "--alerts_per_write", str(num_alerts)]
-    words += [word for archive in chosen_archives(data_folder(folder)) for word in ("--input", str(archive))]
-    if method in warehouses.at(place).write_methods:
-        words += ["--write_method", method]
-        if (temporary := os.environ.get(TEMP_LOCATION)) and "--temp_location" not in extra:
-            words += ["--temp_location", temporary]
-    if max_alerts is not None:
-        words += ["--max_alerts", str(max_alerts)]
-    # First of all: Beam, asked for its options where nobody listens to the log, makes everybody's log go to stderr.
-    with logs.to_stderr(logs.form_of(words)):
-        options = parse(words, "alert_ingestion")
-        job = Job.from_options(options)
-        try:
-            with logs.of_run(job.run_id):
-                status, summary = run_counted(job, options)
-        finally:
-            job.clean_up()
-    if status != DONE:
-        raise RuntimeError(f"run {job.run_id} has failed: {summary.problem(job.max_dead_letters)}")
-    return summary
+    return ingest_files(
+        chosen_archives(data_folder(folder)),
+        warehouse or os.environ.get(WAREHOUSE) or "./warehouse",
+        method=method,
+        alerts_per_write=num_alerts,
+        survey=survey,
+        max_alerts=max_alerts,
+        temp_location=os.environ.get(TEMP_LOCATION),
+        options=options,
+        called="alert_ingestion",
+    )
