@@ -29,6 +29,7 @@ setup(
         "warehouses",
         "warehouses.bigquery",
         "warehouses.folder",
+        "warehouses.orm",
     ],
     package_data={"schemas": ["avro/*/*.avsc"]},
     install_requires=[

@@ -10,13 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from broker import cli
+
 ROOT = Path(__file__).parents[1]
 FLOORS = [("broker",), ("audit",), ("pipelines",), ("transforms",), ("warehouses",), ("alerts",), ("schemas",)]
 """From top to ground: a room imports from those below it."""
 GUESTS = {"simulation": ("alerts", "schemas")}
 """Rooms beside the floors, and what they import; of the floors only the face, the command line, calls them."""
 HOUSE = [*(room for floor in FLOORS for room in floor), *GUESTS]
-FACADES = ["broker/warehouse.py"]
+FACADES = ["broker/orm.py", "broker/warehouse.py", "broker/ztf_archive.py"]
+"""Modules of the face that are nothing but names of what stands elsewhere."""
+SIGNATURES = ["broker/alert_ingestion.py", "broker/xmatch.py"]
+"""Modules of the face whose functions are a signature, what it means, and one call."""
+BEGINNING = ["broker/__init__.py", "broker/__main__.py", "broker/cli.py"]
+"""Where the commands begin."""
 WITHOUT_CLOUD = ["alerts", "schemas", "simulation"]
 
 
@@ -168,6 +175,41 @@ def test_a_facade_holds_no_logic(name):
         target.id for node in body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)
     ]
     assert names == ["__all__"]
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_signature_is_followed_by_one_call(name):
+    """Nothing is decided there, but what stands for an argument that was left out."""
+    body = ast.parse((ROOT / name).read_text(encoding="utf-8")).body
+    assert {type(node).__name__ for node in body} <= {"Expr", "Import", "ImportFrom", "Assign", "FunctionDef"}
+    for function in (node for node in body if isinstance(node, ast.FunctionDef)):
+        *documentation, call = function.body
+        assert [type(node).__name__ for node in documentation] in ([], ["Expr"]), function.name
+        assert isinstance(call, ast.Return), function.name
+        assert isinstance(call.value, ast.Call), function.name
+
+
+def commands() -> list[str]:
+    """The modules of the face that ``broker`` names as commands."""
+    entries = [*cli._WHOLE.values(), *cli._PARSED.values()]
+    return sorted(f"{entry[1].replace('.', '/')}.py" for entry in entries if entry[1].startswith("broker."))
+
+
+def test_each_module_of_the_face_is_a_facade_or_a_command():
+    """What is neither stands in a room below; pictures and the archive are parts of the face with folders of their own."""
+    found = [str(file.relative_to(ROOT)) for file in (ROOT / "broker").glob("*.py")]
+    assert sorted(found) == sorted([*FACADES, *SIGNATURES, *BEGINNING, *commands()])
+
+
+def test_a_command_is_arguments_and_printing():
+    """It takes its arguments and gives an exit status, and nobody but the command line needs anything of it."""
+    for name in commands():
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert {"add_arguments", "main"} <= functions, name
+    modules_of_commands = [name.removesuffix(".py").replace("/", ".") for name in commands()]
+    asking = [file for room in HOUSE for file in modules(room) if file != ROOT / "broker" / "cli.py"]
+    assert [fault for file in asking for fault in faults(file, modules_of_commands)] == []
 
 
 def test_rooms_are_found_from_a_folder_that_holds_a_warehouse(tmp_path):

@@ -14,7 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from schemas import Column
-from warehouses import QueryError
+from warehouses.errors import QueryError
 
 _Convert = Callable[[Any], Any]
 

@@ -1,0 +1,1 @@
+"""A warehouse as SQLAlchemy models: ``models`` has them, ``types`` the types of their columns. For both, ``broker.orm``."""
