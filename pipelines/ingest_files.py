@@ -32,7 +32,7 @@ def ingest_files(
     messages about wrong options call the command. Raises ``OptionsError``, ``RuntimeError`` for a run that failed.
     """
     words = [*options, "--warehouse", warehouse, "--survey", survey, "--alerts_per_write", str(alerts_per_write)]
-    words += [word for one in inputs for word in ("--input", str(one))]
+    words += [word for uri in inputs for word in ("--input", str(uri))]
     if method in warehouses.at(warehouse).write_methods:
         words += ["--write_method", method]
         if temp_location and "--temp_location" not in options:
