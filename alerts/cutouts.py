@@ -61,8 +61,8 @@ class Cutouts:
 
     pixels: Image
     """``[stamp, row, column]``, float32, native byte order, as sent and not turned (ZTF's row 0 is in the north, Rubin's camera
-    turns: ``alerts.orientation``), in the stamps' own unit: DN (ZTF), nJy (Rubin), gray levels of 0 to 255 (JPEG). NaN where a
-    pixel is missing, ``NOT_COVERED`` ones among them, and throughout where the stamp is null or damaged."""
+    turns: ``alerts.surveys.orientation``), in the stamps' own unit: DN (ZTF), nJy (Rubin), gray levels of 0 to 255 (JPEG). NaN
+    where a pixel is missing, ``NOT_COVERED`` ones among them, and throughout where the stamp is null or damaged."""
     faults: dict[int, str] = field(default_factory=dict)
     """Number of a damaged stamp: what is wrong with it, in one sentence. A null is no fault."""
 
@@ -72,8 +72,8 @@ class Stamp:
     """One stamp, unpacked."""
 
     pixels: Image
-    """``[row, column]``, float32, native byte order, values and their order as sent: ``alerts.orientation`` says how it lies on
-    the sky. (Of a JPEG, which begins at its top, row 0 is the lowest, as FITS has it.)"""
+    """``[row, column]``, float32, native byte order, values and their order as sent: ``alerts.surveys.orientation`` says how it
+    lies on the sky. (Of a JPEG, which begins at its top, row 0 is the lowest, as FITS has it.)"""
     reference: Place | None
     """The pixel of the source (x, y, counted from 0) where the header says so, as Rubin's do."""
     data: Buffer

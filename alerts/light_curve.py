@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alerts import photometry
 from alerts.avro.layout import pluck
 from alerts.errors import AlertError
-from alerts.surveys import Survey
+from alerts.surveys import Survey, magnitudes
 from alerts.surveys.photometry import Photometry, Series
 from alerts.times import to_utc
 
@@ -182,46 +181,46 @@ def measured(record: Packet, series: Series, facts: Photometry) -> dict[str, Any
     if zero_point is None:
         row |= _of_magnitude(_in_range(value), error, first(record, series.sign) in ("f", "0", 0, False), facts)
     else:
-        row |= _of_flux(value * photometry.njy_per_unit(zero_point), error * photometry.njy_per_unit(zero_point))
+        row |= _of_flux(value * magnitudes.njy_per_unit(zero_point), error * magnitudes.njy_per_unit(zero_point))
     return row | sent | _apparent(row, record, series, facts)
 
 
 def _of_magnitude(mag: float, error: float, is_negative: bool, facts: Photometry) -> dict[str, Any]:
-    flux = math.nan if facts.system is None else photometry.flux_njy(mag) * (-1 if is_negative else 1)
+    flux = math.nan if facts.system is None else magnitudes.flux_njy(mag) * (-1 if is_negative else 1)
     return {
         "mag": mag,
         "mag_err": error if not math.isnan(mag) else math.nan,
         "is_negative": None if math.isnan(mag) else is_negative,
         "flux_njy": flux,
-        "flux_err_njy": photometry.flux_error_njy(flux, error),
+        "flux_err_njy": magnitudes.flux_error_njy(flux, error),
     }
 
 
 def _of_flux(flux: float, error: float) -> dict[str, Any]:
     row: dict[str, Any] = {"flux_njy": flux, "flux_err_njy": error if not math.isnan(flux) else math.nan}
     row["is_negative"] = None if math.isnan(flux) else flux < 0
-    if photometry.is_significant(flux, error):
-        return row | {"mag": photometry.ab_mag(flux), "mag_err": photometry.mag_error(flux, error)}
+    if magnitudes.is_significant(flux, error):
+        return row | {"mag": magnitudes.ab_mag(flux), "mag_err": magnitudes.mag_error(flux, error)}
     if math.isnan(flux) or math.isnan(error):
         return row
-    return row | {"limit_mag": photometry.ab_mag(photometry.LIMIT_SIGMA * error), "limit_n_sigma": photometry.LIMIT_SIGMA}
+    return row | {"limit_mag": magnitudes.ab_mag(magnitudes.LIMIT_SIGMA * error), "limit_n_sigma": magnitudes.LIMIT_SIGMA}
 
 
 def _apparent(row: Mapping[str, Any], record: Packet, series: Series, facts: Photometry) -> dict[str, float]:
     """Apparent magnitude and error: of the flux in the science image where packets have it, else difference and reference."""
     total = error = math.nan
     if series.apparent:
-        scale = photometry.njy_per_unit(facts.zero_point_mag or 0.0)
+        scale = magnitudes.njy_per_unit(facts.zero_point_mag or 0.0)
         total, error = (scale * number(first(record, names), facts) for names in (series.apparent, series.apparent_error))
-        total = total if total > 0 and photometry.is_significant(total, error) else math.nan
+        total = total if total > 0 and magnitudes.is_significant(total, error) else math.nan
     elif series.reference_mag:
         reference = _magnitude(record, series.reference_mag, facts)
         away = number(first(record, series.reference_distance), facts) * series.arcsec_per_distance
-        total = photometry.total_flux_njy(row["flux_njy"], reference, away)
+        total = magnitudes.total_flux_njy(row["flux_njy"], reference, away)
         uncertain = number(first(record, series.reference_error_mag), facts)
-        error = math.hypot(row["flux_err_njy"], photometry.flux_error_njy(photometry.flux_njy(reference), uncertain))
-    mag = photometry.ab_mag(total)
-    return {"apparent_mag": mag, "apparent_mag_err": math.nan if math.isnan(mag) else photometry.mag_error(total, error)}
+        error = math.hypot(row["flux_err_njy"], magnitudes.flux_error_njy(magnitudes.flux_njy(reference), uncertain))
+    mag = magnitudes.ab_mag(total)
+    return {"apparent_mag": mag, "apparent_mag_err": math.nan if math.isnan(mag) else magnitudes.mag_error(total, error)}
 
 
 def first(record: Packet, names: tuple[str, ...]) -> Any:

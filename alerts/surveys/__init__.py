@@ -1,6 +1,7 @@
 """The surveys we know, one file of facts each: a new survey is a new file here, and its schemas.
 
-``identify`` finds the survey of a packet from its Avro schema; nothing else in the code may ask which survey it is.
+What facts are made of, and what follows from them alone, stands beside them: photometry and magnitudes, orientation, what is
+public. ``identify`` finds the survey of a packet from its Avro schema; nothing else in the code may ask which survey it is.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from alerts.photometry import ab_mag, flux_njy
+from alerts.surveys.magnitudes import ab_mag, flux_njy
 from broker.pictures.curve_points import Point
 
 _SHORTEST_DAYS = 0.01

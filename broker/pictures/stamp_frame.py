@@ -7,7 +7,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.transforms import Affine2D, Transform
 
-from alerts.orientation import Matrix
+from alerts.surveys.orientation import Matrix
 
 MARK_COLOR = "#007a94"
 _HALO: list[patheffects.AbstractPathEffect] = [patheffects.withStroke(linewidth=3, foreground="white", alpha=0.7)]
@@ -22,7 +22,7 @@ def frame(ax: Axes, matrix: Matrix | None, source: tuple[float, float], corners:
     """Frame the axes for a stamp and say how it lies; gives the transform from its pixels to the axes' data.
 
     ``source`` and ``corners`` are pixels (x, y), the corners as seen from the source. With a ``matrix`` (see
-    ``alerts.orientation``) north is up and east is left; without one the stamp stands as sent.
+    ``alerts.surveys.orientation``) north is up and east is left; without one the stamp stands as sent.
     """
     to_source: Transform = Affine2D().translate(-source[0], -source[1])
     if matrix is None:

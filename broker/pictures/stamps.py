@@ -14,8 +14,8 @@ from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
 
 from alerts.cutouts import JPEG_SIDE, NOT_COVERED, BadStamp, Image, Stamp, read_stamp, source_pixel
-from alerts.orientation import sky_of_pixels
 from alerts.surveys import Survey
+from alerts.surveys.orientation import sky_of_pixels
 from broker.pictures.figure import Picture
 from broker.pictures.packets import Packet, first, object_name, observed_at, packet_of, survey_of
 from broker.pictures.photometry import band_of, brightness

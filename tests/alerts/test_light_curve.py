@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from astropy.time import Time
 
-from alerts import photometry
 from alerts.light_curve import SCHEMA, NoPhotometry, light_curve
-from alerts.surveys import SURVEYS
+from alerts.surveys import SURVEYS, magnitudes
 from broker import warehouse as warehouses
 from broker.pictures import plot_light_curve
 from tests.alerts.test_cutouts import records
@@ -50,24 +49,24 @@ def forced(**changed: Any) -> dict[str, Any]:
 
 def test_fluxes_and_magnitudes() -> None:
     # 31.4 mag is 1 nJy, 23.9 mag is 1 uJy, and 5 mag are a factor 100.
-    assert photometry.flux_njy(31.4) == 1
-    assert photometry.flux_njy(23.9) == pytest.approx(1000)
-    assert photometry.flux_njy(18.9) == pytest.approx(100_000)
-    assert photometry.ab_mag(1000) == photometry.ab_mag(-1000) == pytest.approx(23.9)
-    assert math.isnan(photometry.ab_mag(0.0))
+    assert magnitudes.flux_njy(31.4) == 1
+    assert magnitudes.flux_njy(23.9) == pytest.approx(1000)
+    assert magnitudes.flux_njy(18.9) == pytest.approx(100_000)
+    assert magnitudes.ab_mag(1000) == magnitudes.ab_mag(-1000) == pytest.approx(23.9)
+    assert math.isnan(magnitudes.ab_mag(0.0))
     # A hundredth of the flux is 0.0108574 mag.
-    assert photometry.mag_error(-1000, 10) == pytest.approx(0.010857362)
-    assert photometry.flux_error_njy(-1000, 0.010857362) == pytest.approx(10)
+    assert magnitudes.mag_error(-1000, 10) == pytest.approx(0.010857362)
+    assert magnitudes.flux_error_njy(-1000, 0.010857362) == pytest.approx(10)
     # 1 DN at a zero point of 26.4 is 100 nJy.
-    assert photometry.njy_per_unit(26.4) == pytest.approx(100)
+    assert magnitudes.njy_per_unit(26.4) == pytest.approx(100)
 
 
 def test_a_flux_is_a_magnitude_from_three_sigma_on_to_either_side() -> None:
-    assert photometry.is_significant(3.0, 1.0)
-    assert photometry.is_significant(-3.0, 1.0)
-    assert not photometry.is_significant(2.999, 1.0)
-    assert not photometry.is_significant(5.0, 0.0)
-    assert not photometry.is_significant(5.0, math.nan)
+    assert magnitudes.is_significant(3.0, 1.0)
+    assert magnitudes.is_significant(-3.0, 1.0)
+    assert not magnitudes.is_significant(2.999, 1.0)
+    assert not magnitudes.is_significant(5.0, 0.0)
+    assert not magnitudes.is_significant(5.0, math.nan)
 
 
 def test_ztf_detections_have_signed_fluxes() -> None:

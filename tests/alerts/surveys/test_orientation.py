@@ -13,8 +13,8 @@ import pytest
 from astropy.io import fits
 
 from alerts.cutouts import read_stamp
-from alerts.orientation import sky_of_pixels
 from alerts.surveys import SURVEYS
+from alerts.surveys.orientation import sky_of_pixels
 from simulation import simulate_packets
 from tests.alerts.test_cutouts import records
 from tests.conftest import RealData

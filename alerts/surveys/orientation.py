@@ -6,14 +6,16 @@ alerts of one exposure, whose places on the chip and on the sky are known), and 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
-from astropy.wcs import WCS
 
-from alerts.cutouts import Stamp
-from alerts.surveys import Survey
+if TYPE_CHECKING:  # with the surveys this is imported by everybody, who need none of these
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs import WCS
+
+    from alerts.cutouts import Stamp
+    from alerts.surveys.survey import Survey
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
