@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alerts.avro.layout import is_history
 from alerts.light_curve import MJD_OF_JD_ZERO, SCHEMA, first, light_curve, measured, mjd_utc, pluck_first
 from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Photometry, Series
+from alerts.surveys.survey import is_history
 from schemas.views import Dialect, unique_alerts_sql
 
 OWN = ("own_value", "own_error", "own_zero_point", "own_time", "own_band", "own_sign")

@@ -12,7 +12,7 @@ import pyarrow as pa
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.errors import UndecodablePacket
 from alerts.surveys import Survey, identify
-from alerts.surveys.survey import has_path, type_at
+from alerts.surveys.survey import has_path, is_history, type_at
 from schemas import Column, Table
 from schemas.avro_files import AvroSchema, named_types, resolve, without_null
 from schemas.table import avro_type
@@ -43,11 +43,6 @@ class Projection:
 
 
 EVERYTHING = Projection()
-
-
-def is_history(column: Column) -> bool:
-    """Whether a column of a packet is an array of records: earlier detections, forced photometry, limits."""
-    return column.mode == "REPEATED" and column.type == "RECORD"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
-from alerts.avro.layout import EVERYTHING, Path, Projection, is_history
+from alerts.avro.layout import EVERYTHING, Path, Projection
 from alerts.avro.machine import (
     ARRAY,
     BOOLEAN,
@@ -38,6 +38,7 @@ from alerts.avro.machine import (
 )
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.surveys import Survey
+from alerts.surveys.survey import is_history
 from schemas import Column
 from schemas.avro_files import AvroSchema, named_types, resolve
 

@@ -56,4 +56,5 @@ LSST = Survey(
     },
     time_reference="midpoint",
     photometry=_PHOTOMETRY,
+    public="all",
 )

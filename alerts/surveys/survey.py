@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alerts.surveys.photometry import Photometry
+from alerts.surveys.public import Public
 from schemas import Column, Table, known_schemas
 from schemas.avro_files import AvroSchema, named_types, resolve, without_null
 from schemas.tables import ENVELOPE, alerts_table, cutouts_table
@@ -51,6 +52,8 @@ class Survey:
     per pixel, y from row 0 to row 1. None where nobody knows."""
     photometry: Photometry | None = None
     """Where the brightness is and what it is; without it there are tables and stamps, but no light curves."""
+    public: Public | None = None
+    """Which alerts are for everybody (``alerts.surveys.public``). None: the survey does not say, and none is known to be."""
     former_fields: frozenset[str] = frozenset()
     """Fields that only versions before the built-in ones had, in the records that ``fingerprint`` names."""
     version: tuple[str, ...] = ()
@@ -74,6 +77,11 @@ class Survey:
     def by_field(self) -> dict[str, Column]:
         """The packet's columns by what the packet calls them."""
         return {column.field_name: column for column in self.packet_columns}
+
+    @functools.cached_property
+    def histories(self) -> tuple[Column, ...]:
+        """The packet's columns that are arrays of records."""
+        return tuple(filter(is_history, self.packet_columns))
 
     @functools.cached_property
     def cutouts_table(self) -> Table:
@@ -106,6 +114,11 @@ class Survey:
         from alerts.surveys import survey  # noqa: PLC0415, PLW0406 - the package is made of these modules
 
         return survey, (self.name,)
+
+
+def is_history(column: Column) -> bool:
+    """Whether a column of a packet is an array of records: earlier detections, forced photometry, limits."""
+    return column.mode == "REPEATED" and column.type == "RECORD"
 
 
 def record_name(schema: AvroSchema) -> str:

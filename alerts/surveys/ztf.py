@@ -3,6 +3,7 @@
 from typing import Any
 
 from alerts.surveys.photometry import Photometry, Series
+from alerts.surveys.public import PublicPrograms
 from alerts.surveys.survey import Survey
 
 _PIXEL_ARCSEC = 1.012
@@ -80,4 +81,6 @@ ZTF = Survey(
     # From alerts of one exposure: in every quadrant row 0 is north of row 1, and x runs west, to within 1.1 degrees.
     sky_of_pixels_arcsec=((-_PIXEL_ARCSEC, 0.0), (0.0, -_PIXEL_ARCSEC)),
     photometry=_PHOTOMETRY,
+    # 2 is the partnership's, 3 Caltech's: of one object there are exposures of all three.
+    public=PublicPrograms("candidate", "programid", frozenset({1})),
 )

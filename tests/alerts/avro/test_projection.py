@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 
 from alerts.avro.decode import Decoded, decode
 from alerts.avro.inputs import in_batches, read_input
-from alerts.avro.layout import EVERYTHING, Projection, is_history
+from alerts.avro.layout import EVERYTHING, Projection
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas, writer_schema
 from alerts.surveys import SURVEYS
+from alerts.surveys.survey import is_history
 from schemas import known_schemas
 from schemas.tables import CUTOUTS
 from tests.alerts.avro.test_damage import CASES, damages
