@@ -9,10 +9,12 @@ from alerts.avro.layout import Projection
 from alerts.surveys import SURVEYS, Survey
 from pipelines.flags import BrokerOptions
 from pipelines.options import OptionsError
+from pipelines.runner import is_local
 from transforms.table_rows import tables_of_alerts
 from transforms.write_bigquery import REQUEST_ROWS
 from transforms.write_tables import SinkSettings
 from warehouses import QueryError, Warehouse
+from warehouses.reachable import check_bucket
 from warehouses.units import Unit
 
 
@@ -62,4 +64,10 @@ def _method(options: PipelineOptions, place: Warehouse, stream: bool) -> str:
     temp_location = options.view_as(GoogleCloudOptions).temp_location
     if method == "file_loads" and not str(temp_location).startswith("gs://"):
         raise OptionsError("--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load")
+    # A service that is to run the job puts its own files there first, and says so.
+    if method == "file_loads" and is_local(options):
+        try:
+            check_bucket(str(temp_location))
+        except OSError as error:
+            raise OptionsError(f"--temp_location {temp_location} cannot be written to: {error}") from error
     return method

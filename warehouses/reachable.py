@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import google.auth
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, NotFound
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ NO_CREDENTIALS = (
 
 class Unreachable(OSError):
     """A service does not answer, or there is nothing to show it; the message says which and what to do."""
+
+
+class NoBucket(OSError):
+    """A bucket is not there; the message says which."""
 
 
 def why(error: Exception) -> str:
@@ -42,18 +47,29 @@ def check_reachable(uri: str) -> None:
 
     What it answers, that there is no such bucket or no right to it, is for whoever reads or writes there to tell.
     """
+    with contextlib.suppress(NoBucket):
+        check_bucket(uri)
+
+
+def check_bucket(uri: str) -> None:
+    """Refuse a ``gs://`` place to be written to whose bucket is not there. Raises ``NoBucket``, ``Unreachable``.
+
+    Whether there is a right to write, which may be one to write and to nothing else, only writing tells.
+    """
     if uri.startswith("gs://"):
-        _check_bucket(urlsplit(uri).netloc)
+        _ask_for(urlsplit(uri).netloc)
 
 
-@functools.lru_cache(maxsize=64)
-def _check_bucket(bucket: str) -> None:
+@functools.lru_cache(maxsize=64)  # of what answered: an error is no value, and who makes the bucket then is heard
+def _ask_for(bucket: str) -> None:
     from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415 - only where there is a bucket
 
     retry = DEFAULT_RETRY.with_timeout(ANSWER_SECS)
     try:
         listed = _storage_client().list_blobs(bucket, max_results=1, timeout=ANSWER_SECS, retry=retry)
         next(iter(listed), None)
+    except NotFound as error:
+        raise NoBucket(f"there is no bucket gs://{bucket}; make it, or name another one") from error
     except GoogleAPICallError:
         return  # it answers
     except (GoogleAPIError, GoogleAuthError, OSError) as error:

@@ -139,7 +139,7 @@ def method(exchange: Exchange) -> str:
 @pytest.fixture
 def prepared(cloud: Cloud, night: Path) -> Iterator[Account]:
     """An account whose dataset somebody has made, and filled once."""
-    reachable._check_bucket.cache_clear()  # a process asks once whether a bucket answers
+    reachable._ask_for.cache_clear()  # a process asks once whether a bucket answers
     made = Account(cloud, night)
     assert made.ingest("--write_method", "streaming_inserts") == 0
     yield made

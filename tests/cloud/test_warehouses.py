@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud import storage
 from sqlalchemy import select
 
 import warehouses
@@ -90,3 +93,26 @@ def test_each_command_says_the_same_of_each_kind(
     for kind in KINDS[1:]:
         for what, said in folder.items():
             assert answers[kind][what] == said, f"{what} of a {kind}"
+
+
+@pytest.mark.parametrize("method", ["parquet", "file_loads"])
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_read(
+    method: str, cloud: Cloud, night: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = {"parquet": "gs://nobody-made-this/w", "file_loads": f"bigquery://{cloud.project}/{cloud.dataset()}"}[method]
+    loads = ("--write_method", method, "--temp_location", "gs://nobody-made-this/loads") if method == "file_loads" else ()
+    words = ["ingest", "--input", str(night), "--warehouse", place, *loads]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert "there is no bucket gs://nobody-made-this; make it, or name another one" in said
+    assert said.count("\n") == 1
+
+
+def test_a_bucket_that_was_made_after_it_was_missed_is_found(cloud: Cloud) -> None:
+    bucket = f"made-later-{uuid.uuid4().hex[:8]}"
+    place = warehouses.at(f"gs://{bucket}/w")
+    with pytest.raises(OSError, match=f"there is no bucket gs://{bucket}"):
+        place.check_writable()
+    with contextlib.closing(storage.Client(project=cloud.project)) as client:
+        client.create_bucket(bucket)
+    place.check_writable()

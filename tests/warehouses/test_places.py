@@ -12,6 +12,7 @@ import pytest
 
 import warehouses
 from alerts.surveys import SURVEYS
+from pipelines import status
 from tests.nights import run, simulated
 from warehouses import QueryError
 from warehouses.formats import write
@@ -46,6 +47,25 @@ def test_where_nothing_is_there_is_no_warehouse(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="holds no tables; fill it with"):
         warehouses.open(str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--write_method", "file_loads"), ("--write_method", "streaming_inserts"), ("--crossmatch", "file:none.parquet")]
+)
+def test_a_run_that_is_refused_leaves_no_folder(wrong: tuple[str, str], tmp_path: Path) -> None:
+    night = simulated(tmp_path / "night", "--alerts", "2")
+    place = tmp_path / "above" / "w"
+    assert run(place, night, flags=wrong) == status.WRONG_OPTIONS
+    assert not place.parent.exists()
+    warehouses.at(str(place)).check_writable()
+    assert not place.parent.exists()
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"")
+    for place in (tmp_path / "w", tmp_path / "w" / "below"):
+        with pytest.raises(NotADirectoryError):
+            warehouses.at(str(place)).check_writable()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from warehouses.folder import claims, files
 from warehouses.folder.commit import commit, unit_of
 from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, open_parquet
 from warehouses.folder.views import connect, tables_with_files
-from warehouses.reachable import Unreachable, check_reachable
+from warehouses.reachable import Unreachable, check_bucket, check_reachable
 from warehouses.sql import ONE_SELECT, pointed_at
 from warehouses.units import STREAM
 from warehouses.warehouse import ROWS_AT_ONCE, Warehouse, check_unicode, known_surveys
@@ -174,10 +174,11 @@ class FolderWarehouse(Warehouse):
     def check_writable(self) -> None:
         """See ``Warehouse``."""
         if files.is_remote(self.uri):
-            check_reachable(self.uri)
+            check_bucket(self.uri)
             return
-        Path(self.uri).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.uri):
+        # The folder is made with its first file: a run that is refused for another reason leaves nothing behind.
+        place = Path(self.uri)
+        with tempfile.TemporaryFile(dir=next(there for there in (place, *place.parents) if there.exists())):
             pass
 
     def prepare(self, surveys: Sequence[str]) -> None:
