@@ -98,11 +98,11 @@ def served(name: str) -> ServedCatalog:
     """A catalog with the one star by which it is believed."""
     known = KNOWN[name]
     assert known.canary
-    assert known.layout.ra
-    assert known.layout.dec
-    own: dict[str, Any] = {known.layout.ra: [known.canary[0]], known.layout.dec: [known.canary[1]]}
+    assert known.source_columns.ra
+    assert known.source_columns.dec
+    own: dict[str, Any] = {known.source_columns.ra: [known.canary[0]], known.source_columns.dec: [known.canary[1]]}
     table = pa.table({column: own.get(column, pa.nulls(1, kind)) for column, kind in known.columns.items()})
-    return ServedCatalog(table, Declared(known.layout.ra, known.layout.dec))
+    return ServedCatalog(table, Declared(known.source_columns.ra, known.source_columns.dec))
 
 
 LOCAL = [page for page in pages() if any(not CLOUD.search(line) for one in blocks(page, "sh") for line in commands(one))]
