@@ -43,8 +43,9 @@ def tables_with_files(warehouse: str) -> list[str]:
 
 
 def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
-    """A connection in which the tables of the folder are views. Times are shown in UTC, by its cursors too.
+    """A connection in which the tables of the folder are views, and the other tables are there and empty.
 
+    Times are shown in UTC, by its cursors too.
     Raises ``FileNotFoundError`` when the folder is none, or holds no table.
     """
     found = tables_with_files(warehouse)
@@ -74,13 +75,21 @@ def _keep_within(connection: duckdb.DuckDBPyConnection, warehouse: str) -> None:
 
 def _make_views(connection: duckdb.DuckDBPyConnection, warehouse: str, found: Collection[str]) -> None:
     known = {table.name: table for table in vocabulary()}
+    views = {f"{survey}_alerts_unique": unique_alerts_sql(f"{survey}_alerts", "duckdb") for survey in SURVEYS}
+    views |= {
+        "crossmatches_unique": newest_matches_sql("crossmatches"),
+        "dead_letters_open": open_letters_sql("dead_letters", "duckdb"),
+    }
+    # At once: each statement by itself is a transaction, and most of a warehouse's tables are empty.
+    connection.execute("BEGIN TRANSACTION")
     for name in [*known, *(other for other in found if other not in known)]:
-        rows = _rows_sql(connection, warehouse, name, known.get(name)) if name in found else _no_rows_sql(known[name])
-        connection.execute(f"CREATE VIEW {_named(name)} AS {rows}")
-    for survey in SURVEYS:
-        connection.execute(f"CREATE VIEW {survey}_alerts_unique AS {unique_alerts_sql(f'{survey}_alerts', 'duckdb')}")
-    connection.execute(f"CREATE VIEW crossmatches_unique AS {newest_matches_sql('crossmatches')}")
-    connection.execute(f"CREATE VIEW dead_letters_open AS {open_letters_sql('dead_letters', 'duckdb')}")
+        if name in found:
+            connection.execute(f"CREATE VIEW {_named(name)} AS {_rows_sql(connection, warehouse, name, known.get(name))}")
+        else:
+            connection.execute(_empty_sql(known[name]))
+    for name, sql in views.items():
+        connection.execute(f"CREATE VIEW {name} AS {sql}")
+    connection.execute("COMMIT")
 
 
 def _rows_sql(connection: duckdb.DuckDBPyConnection, warehouse: str, name: str, table: Table | None) -> str:
@@ -98,9 +107,10 @@ def _rows_sql(connection: duckdb.DuckDBPyConnection, warehouse: str, name: str, 
     return f"SELECT {columns}{_newer_columns(connection, name, files)} FROM {files}"
 
 
-def _no_rows_sql(table: Table) -> str:
-    columns = ", ".join(f"NULL::{kind} AS {_named(name)}" for name, kind in _kinds(table.name))
-    return f"SELECT {columns} WHERE false"
+def _empty_sql(table: Table) -> str:
+    """A table without rows: of a view of NULLs DuckDB would look at each column again in whatever names it."""
+    columns = ", ".join(f"{_named(name)} {kind}" for name, kind in _kinds(table.name))
+    return f"CREATE TABLE {_named(table.name)} ({columns})"
 
 
 @functools.lru_cache(maxsize=64)

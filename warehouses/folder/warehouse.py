@@ -31,6 +31,10 @@ from warehouses.warehouse import ROWS_AT_ONCE, Warehouse, check_unicode, known_s
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+_NAMES = (
+    "SELECT view_name FROM duckdb_views() WHERE NOT internal UNION ALL "
+    "SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1"
+)
 _ROW_MAKERS = {
     "range",
     "generate_series",
@@ -94,7 +98,7 @@ class FolderWarehouse(Warehouse):
     def tables(self) -> list[str]:
         """Names of the tables, with files or without, and not of the views."""
         with self._cursor() as cursor:
-            found = cursor.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1").fetchall()
+            found = cursor.execute(_NAMES).fetchall()
         return [name for (name,) in found]
 
     @functools.cached_property
