@@ -18,8 +18,9 @@ from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter
 from alerts.surveys import Survey
 from audit.packets import RECORDS, Records, records_of
-from transforms.files import FoundFile, absolute, find_inputs, open_file
+from transforms.files import absolute, find_inputs, open_file
 from transforms.read import BATCH_BYTES, BATCH_PACKETS, plan_units, read_task, split_unit
+from warehouses.files import StoredFile
 from warehouses.units import printable
 
 _GLOB = "*?["
@@ -78,7 +79,7 @@ class FilesTruth:
         self.name = ", ".join(inputs)
         scopes: list[Scope] = []
         self._survey, self._wire_schemas = survey, WireSchemas(schemas)
-        self._files: dict[FoundFile, int] = {}
+        self._files: dict[StoredFile, int] = {}
         for origin, uri in enumerate(inputs):
             try:
                 found = find_inputs(uri)

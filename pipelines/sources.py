@@ -10,9 +10,10 @@ from alerts.avro.wire_schemas import check_registry
 from pipelines.flags import BrokerOptions
 from pipelines.options import OptionsError
 from transforms.ends import Source
-from transforms.files import FoundFile, find_inputs
+from transforms.files import find_inputs
 from transforms.read import BATCH_PACKETS, ReadPackets, plan_units
 from transforms.read_pubsub import ReadMessages
+from warehouses.files import StoredFile
 from warehouses.reachable import check_reachable
 from warehouses.units import Unit
 
@@ -75,7 +76,7 @@ def messages(broker: BrokerOptions, local: bool) -> Inputs:
     return Inputs(ReadMessages(broker.subscription, broker.topic, id_label, broker.timestamp_attribute, schemas))
 
 
-def _find(uri: str) -> list[FoundFile]:
+def _find(uri: str) -> list[StoredFile]:
     try:
         check_reachable(uri)
         found = find_inputs(uri)

@@ -16,7 +16,8 @@ from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter, UnreadableInput
 from transforms import metrics
 from transforms.elements import PacketBatch, ReadTask, UnitLetter
-from transforms.files import FoundFile, open_file
+from transforms.files import open_file
+from warehouses.files import StoredFile
 from warehouses.units import Unit, printable
 
 DEAD_LETTERS = "dead_letters"
@@ -28,7 +29,7 @@ _UNIT_FILES = 2048
 _SINGLE_PACKET_NAMES = (".avro", ".bin")
 
 
-def plan_units(found: Iterable[FoundFile]) -> tuple[list[Unit], list[str]]:
+def plan_units(found: Iterable[StoredFile]) -> tuple[list[Unit], list[str]]:
     """Divide input files into units, and give the files that are no alerts by their name.
 
     Archives and large files stand alone, small packet files go together, in the order of their names. A file found

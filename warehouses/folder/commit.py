@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouses.folder.files import create_file, delete, exists, files_below, is_remote, open_file, rename, write_file
+from warehouses.files import create_file, delete, exists, files_below, is_remote, open_file, rename, write_file
 from warehouses.folder.locks import locked
 from warehouses.folder.parquet_files import INPUTS, LOCKS, PART_ROWS, TEMPORARY, open_parquet
 from warehouses.units import Unit, WrittenFile, printable, unit_key

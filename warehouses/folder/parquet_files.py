@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from schemas import Table
 from schemas.tables import CUTOUTS
-from warehouses.folder.files import create_file
+from warehouses.files import create_file
 from warehouses.units import WrittenFile
 
 TEMPORARY = "_tmp"

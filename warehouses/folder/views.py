@@ -14,7 +14,7 @@ from alerts.surveys import SURVEYS
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
 from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
-from warehouses.folder.files import files_below, is_remote, listed_files
+from warehouses.files import files_below, is_remote, listed_files
 from warehouses.folder.parquet_files import partition_column
 
 _NULLABLE_SINCE = {"cutouts": {"packet_digest": "BLOB"}}

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from alerts.surveys import Survey
 from schemas import Table
+from warehouses import files
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
-from warehouses.folder import claims, files
+from warehouses.folder import claims
 from warehouses.folder.commit import commit, unit_of
 from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, open_parquet
 from warehouses.folder.views import connect, tables_with_files

@@ -1,4 +1,4 @@
-"""The files of a warehouse's folder, on this machine or in a bucket (``gs://``), by the same few words."""
+"""Files on this machine or in a bucket (``gs://``), by the same few words: those of a warehouse's folder, and others."""
 
 from __future__ import annotations
 
