@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
-import uuid
 
 from broker import warehouse
 from pipelines.status import DONE, WRONG_OPTIONS
 from transforms.files import open_file
+from warehouses.answer_files import write_file
 from warehouses.answers import Answer
 from warehouses.cones import parse_cones
 from warehouses.formats import BINARY, FORMATS, form_of, write
@@ -88,20 +86,8 @@ def _say(nothing: str, answer: Result, form: str, out: str | None) -> None:
 
 
 def _show(answer: Result | Answer, form: str, out: str | None) -> None:
-    if out is None:
-        write(answer, form, sys.stdout.buffer)
-        sys.stdout.flush()
+    if out is not None:
+        write_file(answer, form, out)
         return
-    if os.path.exists(out) and not os.path.isfile(out):  # a pipe, a device
-        with open(out, "wb") as file:
-            write(answer, form, file)
-        return
-    # A file that is there stays as it is where the answer does not fit its form, or breaks off.
-    beside = f"{out}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        with open(beside, "wb") as file:
-            write(answer, form, file)
-        os.replace(beside, out)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
+    write(answer, form, sys.stdout.buffer)
+    sys.stdout.flush()

@@ -83,10 +83,10 @@ class Result:
 
     def write(self, path: str | os.PathLike[str], form: str | None = None) -> None:
         """Write a file: its ending says what it is (``warehouses.formats.FORMATS``), or ``form`` does. Raises ``QueryError``."""
-        from warehouses.formats import form_of, write  # noqa: PLC0415 - they name this class
+        from warehouses.answer_files import write_file  # noqa: PLC0415 - they name this class
+        from warehouses.formats import form_of  # noqa: PLC0415
 
-        with open(path, "wb") as file:
-            write(self, form or form_of(os.fspath(path)), file)
+        write_file(self, form or form_of(os.fspath(path)), os.fspath(path))
 
 
 def unit_of(name: str) -> str | None:

@@ -290,3 +290,14 @@ def test_a_file_stays_where_the_answer_does_not_fit_its_form(
     flags = ["--warehouse", str(warehouse), "--out", str(tmp_path / "a.dat")]
     assert cli.main(["query", "SELECT 1 AS a", *flags]) == 2
     assert cli.main(["query", "SELECT 1 AS a", *flags, "--format", "csv"]) == 0
+
+
+def test_in_python_too_a_file_stays_where_the_answer_does_not_fit_its_form(tmp_path: Path) -> None:
+    """An answer whose column FITS cannot hold is refused when its file has been begun."""
+    path = tmp_path / "near.fits"
+    Result(pa.table({"who": ["e"]})).write(path)
+    before = path.read_bytes()
+    with pytest.raises(QueryError, match="fits holds ASCII alone"):
+        Result(pa.table({"who": ["é"]})).write(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
