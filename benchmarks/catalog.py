@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 SOURCES = 1_000_000
 
 
-def write_catalog(stars: Path, out: Path) -> Path:
-    """``stars`` (``catalog.parquet`` of a simulated night) and others, to ``SOURCES`` in all."""
+def write_catalog(stars: Path, out: Path, sources: int = SOURCES) -> Path:
+    """``stars`` (``catalog.parquet`` of a simulated night) and others, to so many in all."""
     own = pq.read_table(stars, columns=["source_id", "ra_deg", "dec_deg"])
     dice = np.random.default_rng(1)
-    count = SOURCES - own.num_rows
+    count = sources - own.num_rows
     others = {
         "source_id": [f"other{number}" for number in range(count)],
         "ra_deg": dice.uniform(0, 360, count),

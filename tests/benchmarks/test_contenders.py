@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from benchmarks import contenders
-from benchmarks.catalog import SOURCES, write_catalog
+from benchmarks.catalog import write_catalog
 from benchmarks.decoding import NAIVE, decoding
 from benchmarks.jobs import Given, naive_in_a_loop, naive_in_beam, ours_in_a_loop, ours_in_beam
 from benchmarks.peers import INSTALL
@@ -17,6 +17,8 @@ from benchmarks.stages import stages
 from tests.nights import ask, rows
 from transforms import read
 
+SOURCES = 50_000
+"""Of a catalog whose size only the time depends on, which is not looked at here; the benchmark has a million."""
 PACKAGES = ("pittgoogle-client", "fink-client", "lsst-alert-packet")
 
 
@@ -39,7 +41,7 @@ def night(folder: Path) -> Sample:
 
 @pytest.fixture(scope="module")
 def catalog(folder: Path, night: Sample) -> Path:
-    return write_catalog(night.archive.parent / "catalog.parquet", folder / "catalog.parquet")
+    return write_catalog(night.archive.parent / "catalog.parquet", folder / "catalog.parquet", SOURCES)
 
 
 @pytest.mark.parametrize("survey", ["ztf", "lsst"])
@@ -97,7 +99,7 @@ def test_the_naive_ways_have_the_same_alerts_and_matches(
         assert all(row[4]["stampData"] for row in naive)
 
 
-def test_the_catalog_has_the_nights_stars_among_a_million(catalog: Path, night: Sample) -> None:
+def test_the_catalog_has_the_nights_stars_among_all_others(catalog: Path, night: Sample) -> None:
     of_the_night = night.archive.parent / "catalog.parquet"
     shared = f"SELECT count(*) FROM '{catalog}' SEMI JOIN '{of_the_night}' USING (source_id, ra_deg, dec_deg)"
     assert duckdb.sql(f"SELECT count(*) FROM '{catalog}'").fetchall() == [(SOURCES,)]

@@ -25,7 +25,7 @@ from tests.nights import ask, rows, run, simulated, truth
 
 SIM = "X/1/sim"
 """The simulator's stars in a catalog that we do not know."""
-ALERTS, COPIES = 600, 30
+ALERTS, COPIES = 300, 30
 UNIQUE = "SELECT * EXCLUDE (asked_at) FROM crossmatches_unique ORDER BY ALL"
 
 
