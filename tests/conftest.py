@@ -65,6 +65,15 @@ def all_real_data(real_data: RealData) -> RealData:
     return real_data
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where several of pytest's workers run, one compiles what numba compiles, and the others wait for it."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from tests.compiled import compile_one_by_one  # noqa: PLC0415 - a test run alone need not import the decoder
+
+        compile_one_by_one(tmp_path_factory.getbasetemp().parent / "compiled.lock")
+
+
 @pytest.fixture(scope="session")
 def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """The emulators of BigQuery and Cloud Storage, and of Pub/Sub where it can run: begun once, for all folders.
