@@ -15,7 +15,7 @@ from broker.pictures import plot_light_curve, plot_sky, plot_stamps
 from broker.pictures.figure import save
 from broker.pictures.light_curve import Quantity
 from broker.pictures.packet_files import picked
-from broker.pictures.packets import NoPicture, packet_of_alert
+from broker.pictures.packets import NoPicture
 from warehouses.places import FORMS
 
 EXAMPLES = """examples:
@@ -99,4 +99,4 @@ def _packet(arguments: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
         raise NoPicture(f"give {kinds}")
     with warehouse.open(arguments.warehouse) as opened:
         wanted = arguments.picture == "stamps"
-        return packet_of_alert(opened, arguments.alert_id, arguments.survey, stamps=wanted), arguments.survey
+        return opened.packet(arguments.alert_id, arguments.survey, stamps=wanted)

@@ -19,6 +19,7 @@ from alerts.surveys import SURVEYS, Survey
 from schemas import Table
 from schemas.views import Dialect
 from warehouses import counts, letters
+from warehouses.alert_key import alert_key
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
 from warehouses.result import Result
@@ -194,6 +195,18 @@ class Warehouse(abc.ABC):
         from warehouses.known import known_of  # noqa: PLC0415 - it asks warehouses
 
         return known_of(self, alert)
+
+    def packet(self, alert: Any, survey: str | None = None, *, stamps: bool = True) -> tuple[dict[str, Any], str]:
+        """The packet of an alert (its id, a row, an object of the ORM) and the name of its survey.
+
+        It is as far there as the warehouse has it: the row's own fields, and its stamps where they were kept. Arrays that were
+        null read []. Of several packets of one id it is the row's, else the one that ``{survey}_alerts_unique`` shows.
+        Raises ``QueryError`` when there is no such alert, or it is of several surveys and none is named.
+        """
+        from warehouses.stored_packets import stored_packet  # noqa: PLC0415 - it asks warehouses
+
+        key = alert_key(alert)
+        return stored_packet(self, key._replace(survey=survey or key.survey), stamps)
 
     def open_letters(self, stage: str | None, most: int) -> list[dict[str, Any]]:
         """The oldest open dead letters: stage, source, payload, attributes (JSON text) and ``failed_at``."""

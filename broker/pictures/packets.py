@@ -12,9 +12,8 @@ from alerts.errors import UnknownSurvey
 from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
 from broker import warehouse as warehouses
-from warehouses import QueryError, Warehouse
-from warehouses.alert_key import AlertKey, alert_key, is_stored
-from warehouses.history import surveys_in, unique_rows
+from warehouses import Warehouse
+from warehouses.alert_key import alert_key, is_stored
 
 Packet = Mapping[str, Any]
 
@@ -99,51 +98,6 @@ def packet_of(
         return what, survey
     key = alert_key(what)
     if isinstance(warehouse, Warehouse):
-        return _stored(warehouse, key._replace(survey=survey or key.survey), stamps)
+        return warehouse.packet(what, survey, stamps=stamps)
     with warehouses.open(warehouse or key.warehouse or "./warehouse") as opened:
-        return _stored(opened, key._replace(survey=survey or key.survey), stamps)
-
-
-def packet_of_alert(warehouse: Warehouse, alert_id: int, survey: str | None = None, stamps: bool = True) -> dict[str, Any]:
-    """The packet of an alert as far as the warehouse has it: the row's own fields, and its stamps where they were kept.
-
-    Arrays that were null read []. Raises ``QueryError`` when there is no such alert, or it is of several surveys.
-    """
-    return _stored(warehouse, AlertKey(int(alert_id), survey), stamps)[0]
-
-
-def _stored(warehouse: Warehouse, key: AlertKey, stamps: bool) -> tuple[dict[str, Any], str]:
-    found = []
-    for facts in surveys_in(warehouse, key.survey):
-        found += [(facts, row) for row in _which(warehouse, facts, key)]
-    if len(found) != 1:
-        several = f"alert {key.alert_id} is one of {' and of '.join(survey.name for survey, _ in found)}; name the survey"
-        raise QueryError(several if found else f"the warehouse holds no alert {key.alert_id}")
-    [(survey, which)] = found
-    # Whole rows only of its night: by that the tables are divided.
-    this = f"night = DATE '{which['night']}' AND alert_id = {key.alert_id}"
-    rows = warehouse.query(f"SELECT * FROM {survey.name}_alerts WHERE {this}").to_pylist()
-    row = next(row for row in rows if all(row[name] == which[name] for name in ("packet_digest", "schema_version")))
-    packet = {column.field_name: row[column.name] for column in survey.packet_columns if column.name in row}
-    if stamps:
-        for role, value in warehouse.stamps(survey, key.alert_id, which["night"], which["packet_digest"]).items():
-            put(packet, survey.stamps[role][0], value)
-    return packet, survey.name
-
-
-def _which(warehouse: Warehouse, survey: Survey, key: AlertKey) -> list[dict[str, Any]]:
-    """Night, digest and version of the packet that is meant: the one of its digest, else the one that the view shows."""
-    condition = f"alert_id = {key.alert_id}"
-    if key.packet_digest is None:
-        return warehouse.query(f"SELECT * FROM {unique_rows(warehouse, survey, condition, 'night')} AS a").to_pylist()
-    rows = warehouse.query(f"SELECT night, packet_digest, schema_version FROM {survey.name}_alerts WHERE {condition}").to_pylist()
-    return [row for row in rows if row["packet_digest"] == key.packet_digest][:1]
-
-
-def put(packet: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at a dotted path; records on the way that are null or absent are made, others copied."""
-    *above, name = path.split(".")
-    for part in above:
-        packet[part] = dict(packet.get(part) or {})
-        packet = packet[part]
-    packet[name] = value
+        return opened.packet(what, survey, stamps=stamps)

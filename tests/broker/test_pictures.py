@@ -25,7 +25,7 @@ from PIL import Image as Pictures
 from alerts.surveys import SURVEYS
 from broker import warehouse as warehouses
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps, sky
-from broker.pictures.packets import NoPicture, first, packet_of_alert, survey_of
+from broker.pictures.packets import NoPicture, first, survey_of
 from broker.pictures.sky_axes import PartOfSky, WholeSky, piece_of
 from broker.pictures.stamps import NAN_COLOR
 from broker.warehouse import QueryError, Warehouse
@@ -683,7 +683,7 @@ def test_the_packet_of_an_alert_is_the_one_that_was_sent(nights: dict[str, Path]
     for name in ("ztf", "lsst"):
         sent = next(iter(records(next(nights[name].glob("*.tar.gz")))))
         alert_id = sent.get("candid") or sent["diaSource"]["diaSourceId"]
-        found = packet_of_alert(warehouse, alert_id)
+        found, _ = warehouse.packet(alert_id)
         for role, data in stamps_of(sent).items():
             assert stamps_of(found)[role] == data
         place = SURVEYS[name].alert_id[0].split(".")[0]
@@ -694,7 +694,7 @@ def test_the_packet_of_an_alert_is_the_one_that_was_sent(nights: dict[str, Path]
         assert plot_stamps(found).get_suptitle() == plot_stamps(sent).get_suptitle()
         assert points(plot_light_curve(found)).keys() == points(plot_light_curve(sent)).keys()
     with pytest.raises(QueryError, match="holds no alert 17"):
-        packet_of_alert(warehouse, 17)
+        warehouse.packet(17)
 
 
 # The sky

@@ -17,7 +17,6 @@ from sqlalchemy import select
 from broker import warehouse as warehouses
 from broker.info import text
 from broker.orm import Session, ZTFAlert, ZTFAlertRow
-from broker.pictures.packets import packet_of_alert
 from broker.warehouse import QueryError
 from tests.nights import run, simulated
 
@@ -78,7 +77,7 @@ def test_of_packets_in_conflict_each_has_its_own_stamps(
     with warehouses.open(str(place)) as opened:
         [known] = opened.info(alert.alert_id)
         assert known["stamps"]["science"] == (None if shown is None else len(shown))
-        assert science_stamp(packet_of_alert(opened, alert.alert_id)) == shown
+        assert science_stamp(opened.packet(alert.alert_id)[0]) == shown
     capsys.readouterr()
 
 
@@ -98,7 +97,7 @@ def test_nobody_guesses_whose_stamps_are_of_rows_that_do_not_say_it(night: Path,
         assert "2 different sets of stamps" in text(known)
         assert "2 different sets of stamps" in known["stamps_unknown"]
         with pytest.raises(QueryError, match="ingest its night again"):
-            packet_of_alert(opened, alert.alert_id)
+            opened.packet(alert.alert_id)
 
 
 def test_stamps_that_do_not_say_whose_they_are_and_need_not(night: Path, tmp_path: Path) -> None:
@@ -109,6 +108,6 @@ def test_stamps_that_do_not_say_whose_they_are_and_need_not(night: Path, tmp_pat
     forget_whose(tmp_path / "warehouse")
     with warehouses.open(str(tmp_path / "warehouse")) as opened:
         assert opened.query("SELECT DISTINCT packet_digest AS d FROM ztf_cutouts").to_pylist() == [{"d": None}]
-        assert science_stamp(packet_of_alert(opened, record["candid"])) == science_stamp(record)
+        assert science_stamp(opened.packet(record["candid"])[0]) == science_stamp(record)
     with Session(tmp_path / "warehouse") as session:
         assert session.scalars(select(ZTFAlert)).one().cutouts.science == science_stamp(record)
