@@ -86,7 +86,7 @@ def test_a_stream_with_a_catalog_that_hangs_has_its_alerts_at_once(
     topic = Topic(pubsub.project, 1)
     topic.publish(messages([str(night)]))
     # Far longer than the alerts take.
-    slow = [*crossmatch(server), "--crossmatch_deadline_secs", "600"]
+    slow = [*crossmatch(server), "--crossmatch_deadline_secs", "40"]
     flags = ["--warehouse", place, "--survey", "ztf", "--load_every_secs", "1", "--max_wait_secs", "1", *slow]
     seen_during_a_call: list[bool] = []
 
