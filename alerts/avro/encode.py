@@ -23,7 +23,7 @@ from schemas import Column, Table
 Array = np.ndarray[Any, Any]
 Int = Any  # numba's integers are numpy's while Python's annotations say int
 
-MEMORY = "745e21e3df98fe57"
+MEMORY = "0549ac1a924851c6"
 """See ``alerts.avro.machine``."""
 
 _END, _LONG, _DOUBLE, _BOOLEAN, _BYTES, _RECORD, _ARRAY, _NEXT, _ABSENT = range(9)

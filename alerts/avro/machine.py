@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 Int = Any  # numba's integers are numpy's while Python's annotations say int
 Instructions = Any  # an array of INSTRUCTION, whose fields numba reads as attributes; numpy's annotations have none
 
-MEMORY = "745e21e3df98fe57"
+MEMORY = "0549ac1a924851c6"
 """The digest of ``alerts/avro/memory.py``, which a test compares: this file changes with that one, and is compiled anew."""
 
 END, LONG, FLOAT, DOUBLE, BOOLEAN, BYTES, PRESENT, OPTION, ARRAY, NEXT, SKIP_BYTES, SKIP_ARRAY, TEXT, TIME = range(14)
