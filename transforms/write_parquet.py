@@ -64,7 +64,7 @@ class _AllFiles(beam.PTransform):
 
 def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit], reads_all: bool) -> int:
     written = {file.unit for file in files}
-    rows = commit(warehouse, run_id, [unit for unit in units if reads_all or unit.key in written], files)
+    rows = commit(warehouse, run_id, [unit for unit in units if reads_all or unit.key in written], files, fenced=True)
     for file in files:
         metrics.ROWS_WRITTEN.inc(file.rows, file.final.removeprefix(f"{warehouse}/").partition("/")[0])
     return rows

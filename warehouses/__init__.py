@@ -10,8 +10,8 @@ Nobody outside this room asks which kind a warehouse is.
 from __future__ import annotations
 
 from warehouses.errors import QueryError
-from warehouses.folder.claims import InputsTaken
+from warehouses.folder.taken import InputsTaken, StaleRun
 from warehouses.places import at, open  # noqa: A004 - read as warehouses.open
 from warehouses.warehouse import Warehouse
 
-__all__ = ["InputsTaken", "QueryError", "Warehouse", "at", "open"]
+__all__ = ["InputsTaken", "QueryError", "StaleRun", "Warehouse", "at", "open"]

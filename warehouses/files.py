@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -48,11 +49,11 @@ def _bucket_files(host: str | None, process: int) -> BucketFiles:
     return BucketFiles(token=_token(), use_listings_cache=False, skip_instance_cache=True)
 
 
-def listed_files(folder: str) -> ListedFiles:
-    """The files of a bucket's folder as they are now, for somebody who reads."""
+def listed_files(size_bytes: Mapping[str, int]) -> ListedFiles:
+    """Files of a bucket that stay as they are, with their sizes, for somebody who reads."""
     from warehouses.folder.bucket import ListedFiles  # noqa: PLC0415
 
-    return ListedFiles(folder, token=_token())
+    return ListedFiles(size_bytes, token=_token())
 
 
 def _token() -> Credentials | str:
@@ -86,6 +87,42 @@ def write_file(uri: str, data: bytes, temporary: str) -> None:
     rename([(temporary, uri)])
 
 
+def create_new(uri: str, data: bytes, temporary: str) -> bool:
+    """Write a small file where there is none of its name, whole and on the disk; False where there is one."""
+    if is_remote(uri):
+        try:
+            bucket_files().pipe_file(uri, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+    with create_file(temporary) as file:
+        file.write(data)
+    sync([temporary])
+    os.makedirs(os.path.dirname(uri), exist_ok=True)
+    try:
+        os.link(temporary, uri)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links; there the lock of the commit must do
+        if os.path.exists(uri):
+            return False
+        os.replace(temporary, uri)
+    finally:
+        delete([temporary])
+    sync([os.path.dirname(uri)])
+    return True
+
+
+def sync(paths: Iterable[str]) -> None:
+    """Have files or folders of this machine on the disk: what is renamed before may be empty after a power loss."""
+    for path in paths:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
 def exists(uri: str) -> bool:
     """Whether there is such a file."""
     return bool(bucket_files().exists(uri)) if is_remote(uri) else os.path.exists(uri)
@@ -99,10 +136,12 @@ def rename(pairs: Sequence[tuple[str, str]]) -> None:
         # A bucket knows no renaming of many: a copy within it, and the old ones go when all the new ones are there.
         bucket_files().copy(sources, targets)
         delete(sources)
-    for source, target in pairs:
-        if not is_remote(source):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.replace(source, target)
+    local = [pair for pair in pairs if not is_remote(pair[0])]
+    sync(source for source, _ in local)
+    for source, target in local:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.replace(source, target)
+    sync(sorted({os.path.dirname(target) for _, target in local}))
 
 
 def delete(uris: Iterable[str]) -> None:
@@ -120,6 +159,15 @@ def delete(uris: Iterable[str]) -> None:
             for uri in remote:
                 if exists(uri):
                     bucket_files().rm_file(uri)
+
+
+def remove_empty(folder: str) -> None:
+    """Remove a folder of this machine, and those in it, as far as nothing is in them; a bucket has no folders."""
+    if is_remote(folder):
+        return
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
 
 
 def files_below(folder: str) -> list[StoredFile]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 STREAM = "stream"
 """The unit of what comes as messages: nothing is replaced by it."""
@@ -39,6 +40,12 @@ class WrittenFile:
     temporary: str
     final: str
     rows: int
+    size_bytes: int = 0
+    schema: str = ""
+    """A fingerprint of its columns and their types."""
+    healpix29: tuple[int, int] | None = None
+    """The least and the greatest; None where nobody knows."""
+    observed_at: tuple[datetime, datetime] | None = None
 
 
 def printable(uri: str) -> str:

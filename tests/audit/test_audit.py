@@ -25,7 +25,7 @@ from broker import audit as command
 from broker import cli
 from schemas import known_schemas
 from tests.conftest import RealData
-from tests.nights import ask, run, simulated, truth
+from tests.nights import ask, by_hand, run, simulated, truth
 
 ALERTS, COPIES, DAMAGED = 120, 20, 12
 Change = Callable[[pa.Table], pa.Table]
@@ -310,6 +310,7 @@ def test_a_row_in_the_wrong_night_is_altered(
     rows = pq.ParquetFile(file).read()
     pq.write_table(rows.filter(pc.equal(rows["alert_id"], one["alert_id"])), strange)
     pq.write_table(rows.filter(pc.not_equal(rows["alert_id"], one["alert_id"])), file)
+    by_hand(damaged)
     status, report = audited(capsys, "--input", archive, "--warehouse", damaged, "--night", "2026-09-17..2026-09-18")
     assert status == 1
     assert {kind: len(found) for kind, found in faults(report).items()} == {"altered": 1}
@@ -394,6 +395,7 @@ def test_a_run_without_cutouts_owes_none(archive: Path, tmp_path: Path, capsys: 
     # A run that wrote them owes them all.
     assert run(tmp_path, archive) == 0
     shutil.rmtree(tmp_path / "ztf_cutouts")
+    by_hand(tmp_path)
     status, report = audited(capsys, "--input", archive, "--warehouse", tmp_path)
     assert status == 1
     assert len(faults(report)["without_cutouts"]) == ALERTS

@@ -86,7 +86,13 @@ def storage(folder: Path) -> Emulator:
     """Cloud Storage; objects are plain files under ``folder/objects/BUCKET/``."""
     return Emulator(
         "Cloud Storage",
-        lambda ports: [sys.executable, "-m", "gcp_storage_emulator", "start", "-q", f"--host={_HOST}", f"--port={ports[0]}"],
+        lambda ports: [
+            *(sys.executable, "-P", str(Path(__file__).with_name("storage_server.py"))),
+            "start",
+            "-q",
+            f"--host={_HOST}",
+            f"--port={ports[0]}",
+        ],
         ready="/",
         log=folder / "storage.log",
         environment={"STORAGE_BASE": str(folder), "STORAGE_DIR": "objects"},

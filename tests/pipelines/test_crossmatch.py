@@ -21,7 +21,7 @@ from simulation.catalog_server.faults import Fault
 from simulation.catalog_server.files import from_file
 from simulation.catalog_server.server import CatalogServer
 from tests.crossmatching import ALLWISE, as_allwise
-from tests.nights import ask, rows, run, simulated, truth
+from tests.nights import ask, by_hand, rows, run, simulated, truth
 
 SIM = "X/1/sim"
 """The simulator's stars in a catalog that we do not know."""
@@ -278,10 +278,12 @@ def test_a_rematch_asks_as_it_was_asked(
     assert ask(tmp_path, "SELECT DISTINCT options->>'crossmatch_epoch' FROM runs") == [("observed",)]
     # Who does not know how it was asked is not allowed to guess.
     shutil.rmtree(tmp_path / "runs")
+    by_hand(tmp_path)
     server.fail(Fault("502"))
     again = ("--warehouse", str(tmp_path), *given, "--again")
     assert rematch.run(again) == 0
     shutil.rmtree(tmp_path / "runs")
+    by_hand(tmp_path)
     capsys.readouterr()
     assert rematch.run(service) == status.WRONG_OPTIONS
     assert "no run says how it was asked" in capsys.readouterr().err

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 # Not gcsfs.GCSFileSystem: that one asks an API of its own, over gRPC, which kind of bucket it has before it.
-from fsspec.asyn import sync
 from fsspec.utils import glob_translate
 from gcsfs.core import GCSFileSystem
+
+_UNCHANGED = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a file was written that never is again: DuckDB keeps what it has read of it."""
 
 
 class BucketFiles(GCSFileSystem):
@@ -20,15 +24,14 @@ class BucketFiles(GCSFileSystem):
 
 
 class ListedFiles(BucketFiles):
-    """The files of one folder as they were when it was opened: DuckDB asks six times what a file is before it reads it."""
+    """Files of which we know what there is to know: DuckDB asks six times what a file is before it reads it."""
 
     cachable = False  # of fsspec: the next one is to list anew
 
-    def __init__(self, folder: str, **settings: Any) -> None:
+    def __init__(self, size_bytes: Mapping[str, int], **settings: Any) -> None:
         super().__init__(use_listings_cache=False, **settings)
-        self._files: dict[str, dict[str, Any]] = {}
-        # Not find(): fsspec gives an object its names without a dash only afterwards.
-        self._files = sync(self.loop, self._find, folder, detail=True)
+        names = ((self._strip_protocol(uri), size) for uri, size in size_bytes.items())
+        self._files = {name: {"name": name, "size": size, "type": "file", "mtime": _UNCHANGED} for name, size in names}
 
     # What fsspec has a file system answer; the names without a dash, which everybody asks, go through them.
 

@@ -1,29 +1,52 @@
-"""The folder of a warehouse where a run keeps its unfinished files, who clears it away, and which inputs a run has claimed."""
+"""Which inputs a run has claimed, and what is cleared away of runs that are dead.
+
+On this machine a run holds the lock of its claim's file, which the system lets go of when the run is killed. In a bucket the
+claim is an object that is renewed every ``RENEW_SECS`` and void when it is older than ``VOID_SECS`` by the bucket's own clock.
+A commit asks whether its run still has its claim: a run that was given up, and comes back late, changes nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
-from warehouses.folder.locks import locked
+from warehouses.files import is_remote
+from warehouses.folder import bucket_claims
+from warehouses.folder.locks import is_held, locked
 from warehouses.folder.parquet_files import LOCKS, TEMPORARY
+from warehouses.folder.sweep import FINALS, forget_finals
+from warehouses.folder.taken import StaleRun, refuse_taken
+
+_UNKNOWN_SECS = 3600.0
+"""What nobody has claimed is cleared away when it is so old: rows that are added in passing wait there for a moment."""
 
 
-class InputsTaken(RuntimeError):
-    """Another run writes rows of the same inputs into the same warehouse now."""
+def claim(folder: str, run_id: str, inputs: Collection[str]) -> contextlib.AbstractContextManager[None]:
+    """Hold the run's temporary folder and its inputs while the body works; what dead runs have left goes first.
+
+    Raises ``InputsTaken``.
+    """
+    return bucket_claims.claim(folder, run_id, inputs) if is_remote(folder) else _claim(folder, run_id, inputs)
+
+
+def check_claim(folder: str, run_id: str) -> None:
+    """Refuse to go on with a run that has its claim no longer. Raises ``StaleRun``."""
+    if is_remote(folder):
+        bucket_claims.check_claim(folder, run_id)
+    elif not is_held(Path(folder, TEMPORARY, f"{run_id}.lock")):
+        raise StaleRun(
+            f"run {run_id} has lost its claim on {folder}: its command was killed or has ended; nothing of it was put in place, "
+            "run the same command again"
+        )
 
 
 @contextlib.contextmanager
-def claim(folder: str, run_id: str, inputs: Collection[str]) -> Iterator[None]:
-    """Hold the run's temporary folder and its inputs while the body works, and let go of them; those of killed runs go first.
-
-    Only a folder of this machine knows who lives: a run holds a lock, which the system lets go of when the run is killed.
-    Raises ``InputsTaken``.
-    """
+def _claim(folder: str, run_id: str, inputs: Collection[str]) -> Iterator[None]:
     place = Path(folder, TEMPORARY)
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
@@ -40,13 +63,23 @@ def claim(folder: str, run_id: str, inputs: Collection[str]) -> Iterator[None]:
 
 
 def _sweep(place: Path, folder: str, inputs: Collection[str]) -> None:
-    """Clear away what killed runs have left; refuse to begin where one that lives has our inputs."""
+    """Clear away what dead runs have left; refuse to begin where one that lives has our inputs."""
     for lock in place.glob("*.lock"):
         with locked(lock) as held:
             if held:
                 _remove(place, lock.stem)
             else:
                 _check(lock, folder, inputs)
+    for other in place.iterdir():
+        if other.suffix != ".lock" and not (place / f"{other.name}.lock").exists() and _age_secs(other) > _UNKNOWN_SECS:
+            _remove(place, other.name)
+
+
+def _age_secs(place: Path) -> float:
+    """Since when nothing was written there."""
+    with contextlib.suppress(OSError):
+        return time.time() - max(path.stat().st_mtime for path in (place, *place.rglob("*")))
+    return 0.0
 
 
 def _note(file: IO[str], inputs: Collection[str]) -> None:
@@ -59,13 +92,16 @@ def _check(lock: Path, folder: str, inputs: Collection[str]) -> None:
         theirs: Collection[str] = json.loads(lock.read_text())
     except (OSError, ValueError):  # it has just ended
         return
-    if both := sorted(set(inputs).intersection(theirs)):
-        more = f" and {len(both) - 1:,} more" if len(both) > 1 else ""
-        raise InputsTaken(
-            f"run {lock.stem} is writing {both[0]}{more} into {folder} now; wait for its end, or give another --warehouse"
-        )
+    refuse_taken(lock.stem, folder, inputs, theirs)
 
 
 def _remove(place: Path, run_id: str) -> None:
-    shutil.rmtree(place / run_id, ignore_errors=True)
+    """Clear away a run: its unfinished files, and those that a commit of it put in place and no manifest has."""
+    own = place / run_id
+    if notes := [str(note) for note in own.rglob(f"*{FINALS}")]:
+        with locked(Path(place.parent, LOCKS, "commit"), wait=True):
+            forget_finals(str(place.parent), notes)
+    shutil.rmtree(own, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        own.unlink()
     (place / f"{run_id}.lock").unlink(missing_ok=True)

@@ -1,36 +1,64 @@
 """Putting a run's files in place, so that the warehouse then holds each input's rows exactly once.
 
-What an earlier run, whole or killed half way, has left of the same inputs is replaced. The order is such that a
-commit that is itself killed loses nothing, and that running the same command again mends it.
+What an earlier run, whole or killed half way, has left of the same inputs is replaced. Files are put in place under names that
+nobody has had before; then the next version of the manifest takes them in and takes out what they replace, at once. So a commit
+that is itself killed has changed nothing that a reader sees, and running the same command again mends it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouses.files import create_file, delete, exists, files_below, is_remote, open_file, rename, write_file
+from warehouses.files import delete, files_below, is_remote, open_file, remove_empty, rename, write_file
+from warehouses.folder import readers
+from warehouses.folder.claims import check_claim
 from warehouses.folder.locks import locked
-from warehouses.folder.parquet_files import INPUTS, LOCKS, PART_ROWS, TEMPORARY, open_parquet
-from warehouses.units import Unit, WrittenFile, printable, unit_key
+from warehouses.folder.manifest import Manifest, publish, rows_of
+from warehouses.folder.overlaps import Overlaps
+from warehouses.folder.parquet_files import LOCKS, PART_ROWS, TEMPORARY, described, read_rows, write_rows
+from warehouses.folder.sweep import FINALS
+from warehouses.folder.unit_inputs import write_inputs
+from warehouses.units import Unit, WrittenFile
+
+_TRIES = 100
 
 
-def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile]) -> int:
-    """Put the files of a run in place and take away what they replace; gives the number of rows put in place.
+class CommitError(OSError):
+    """A run whose files cannot be put in place; nothing was changed, and the message says why."""
 
-    Running it again with the same arguments, as a runner does that retries, changes nothing. In a local folder one commit
-    waits for another; a bucket has no lock, there nothing is lost, but two at once on the same inputs may both leave rows.
+
+def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile], *, fenced: bool = False) -> int:
+    """Put the files of a run in place and take out what they replace; gives the number of rows put in place.
+
+    Running it again with the same arguments, as a runner does that retries, changes nothing. ``fenced``: the run has claimed
+    its inputs (``warehouses.folder.claims``), and must still have them. In a local folder one commit waits for another; in a
+    bucket whoever comes second tries again. Raises ``CommitError`` and ``StaleRun``.
     """
-    if not (by_key := {unit.key: unit for unit in units}):
-        return _only_add(written)
+    by_key = {unit.key: unit for unit in units}
+    given = sorted(written, key=lambda file: file.final)
     with _alone(warehouse):
-        return _replace_units(warehouse, run_id, by_key, written)
+        current = readers.begun(warehouse)
+        if fenced:
+            check_claim(warehouse, run_id)
+        _check_whole(warehouse, run_id, given, current)
+        # Those of a stream, whose bundles are small and replace nothing, are joined to larger ones.
+        files = given if by_key else [_join(part) for part in _parts(given)]
+        for key, unit in by_key.items():
+            if len(unit.inputs) > 1 or unit.letters:
+                write_inputs(warehouse, run_id, unit, key)
+        note = _put_in_place(warehouse, run_id, files)
+        _take_in(warehouse, run_id, by_key, files, fenced)
+        delete([note, *(file.temporary for file in given)])
+        remove_empty(f"{warehouse}/{TEMPORARY}/{run_id}")
+    return sum(file.rows for file in files)
 
 
 def _alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
@@ -39,40 +67,33 @@ def _alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
     return locked(Path(warehouse, LOCKS, "commit"), wait=True)
 
 
-def _replace_units(warehouse: str, run_id: str, by_key: dict[str, Unit], written: Iterable[WrittenFile]) -> int:
-    files = {file.final: file for file in written}
-    present = _files(warehouse)
-    for unit in by_key.values():
-        if len(unit.inputs) > 1 or unit.letters:
-            _write_inputs(warehouse, run_id, unit)
-    rename([(file.temporary, final) for final, file in sorted(files.items()) if final not in present])
-    own = [uri for uri in present if unit_of(uri) in by_key and uri not in files]
-    delete(own)
-    _take_out_overlaps(warehouse, run_id, by_key, present)
-    return sum(file.rows for file in files.values())
-
-
-def _only_add(written: Iterable[WrittenFile]) -> int:
-    """Put files in place that replace nothing: those of a stream, whose bundles are small, joined to larger ones."""
-    folders: dict[str, list[WrittenFile]] = {}
-    # By name, so that the files of alerts and of their cutouts are joined in the same order.
-    for file in sorted(written, key=lambda file: file.final):
-        folders.setdefault(file.final.rsplit("/", 1)[0], []).append(file)
-    rows = 0
-    for part in (some for files in folders.values() for some in _in_parts(files)):
-        rows += sum(file.rows for file in part)
+def _check_whole(warehouse: str, run_id: str, files: list[WrittenFile], current: Manifest) -> None:
+    """Refuse to begin where a file is not as it was written. Raises ``CommitError``."""
+    waiting = {file.uri: file.size_bytes for file in files_below(f"{warehouse}/{TEMPORARY}/{run_id}")}
+    for file in files:
+        found = waiting.get(file.temporary)
+        told = f"so that run {run_id} cannot be put in place; run the same command again"
         # A runner that tries a commit again may find it done, wholly or in part.
-        if not exists(part[0].final):
-            joined = _join(part)
-            rename([(joined.temporary, joined.final)])
-            delete(file.temporary for file in part[1:])
-    return rows
+        if found is None and not current.has(_path(warehouse, file)) and not _stands(file):
+            raise CommitError(f"{file.temporary} is gone, {told}")
+        if found is not None and found != file.size_bytes:
+            raise CommitError(f"{file.temporary} has {found:,} bytes of {file.size_bytes:,}, {told}")
 
 
-def _in_parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
+def _path(warehouse: str, file: WrittenFile) -> str:
+    return file.final.removeprefix(f"{warehouse}/")
+
+
+def _stands(file: WrittenFile) -> bool:
+    folder, _, _ = file.final.rpartition("/")
+    return any(found.uri == file.final for found in files_below(folder))
+
+
+def _parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
+    """Files that become one. By name, so that the files of alerts and of their cutouts are joined in the same order."""
     part: list[WrittenFile] = []
     for file in files:
-        if part and sum(file.rows for file in part) + file.rows > PART_ROWS:
+        if part and (_folder(file) != _folder(part[0]) or sum(other.rows for other in part) + file.rows > PART_ROWS):
             yield part
             part = []
         part.append(file)
@@ -80,117 +101,57 @@ def _in_parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
         yield part
 
 
+def _folder(file: WrittenFile) -> str:
+    return file.final.rpartition("/")[0]
+
+
 def _join(files: list[WrittenFile]) -> WrittenFile:
     first = files[0]
     if len(files) == 1:
         return first
-    rows = pa.concat_tables([_read(file.temporary) for file in files])
-    joined = first.temporary + ".joined"
-    with create_file(joined) as file, open_parquet(file, rows.schema) as writer:
-        writer.write_table(rows)
-    return replace(first, temporary=joined, rows=rows.num_rows)
+    if _stands(first):
+        with open_file(first.final) as opened:
+            parquet = pq.ParquetFile(opened)
+            return described(first, parquet.metadata, parquet.schema_arrow)
+    rows = pa.concat_tables([read_rows(file.temporary) for file in files])
+    return write_rows(replace(first, temporary=first.temporary + ".joined"), rows)
 
 
-def _files(warehouse: str) -> set[str]:
-    """The Parquet files that are in place in the tables' folders."""
-    found = (file.uri for file in files_below(warehouse))
-    return {uri for uri in found if uri.endswith(".parquet") and not uri.removeprefix(f"{warehouse}/").startswith("_")}
+def _put_in_place(warehouse: str, run_id: str, files: list[WrittenFile]) -> str:
+    """Give files their names. Nobody sees them before the manifest has them; where it never does, they are swept.
 
-
-def unit_of(uri: str) -> str:
-    """The key of the unit a file belongs to, which begins its name."""
-    return uri.rsplit("/", 1)[-1].partition("-")[0]
-
-
-def _write_inputs(warehouse: str, run_id: str, unit: Unit, key: str | None = None) -> None:
-    """Keep what a unit stands for; ``key`` is the one it had before some of its inputs were taken from it."""
-    said = {"inputs": list(unit.inputs), "letters": dict(zip(unit.letters, unit.sources, strict=True))}
-    key = key or unit.key
-    temporary = f"{warehouse}/{TEMPORARY}/{run_id}/{key}.json"
-    write_file(f"{warehouse}/{INPUTS}/{key}.json", json.dumps(said, indent=0).encode("utf-8", "surrogateescape"), temporary)
-
-
-def _read_inputs(uri: str) -> Unit:
-    with open_file(uri) as file:
-        said = json.loads(file.read())
-    # Those of earlier versions name no letters.
-    letters = said.get("letters") or {}
-    return Unit(tuple(said["inputs"]), tuple(letters), tuple(letters.values()))
-
-
-def _take_out_overlaps(warehouse: str, run_id: str, units: dict[str, Unit], present: Collection[str]) -> None:
-    """Take rows out of units of other runs that hold some of our inputs, alone, in other company, or replayed; or our letters."""
-    ours = {uri for unit in units.values() if not unit.letters for uri in unit.inputs}
-    our_letters = {letter for unit in units.values() for letter in unit.letters}
-    alone = {unit_key((uri,)) for uri in ours} - units.keys()
-    delete(uri for uri in present if unit_of(uri) in alone)
-    for manifest in files_below(f"{warehouse}/{INPUTS}"):
-        key = unit_of(manifest.uri).removesuffix(".json")
-        if key in units:
-            continue
-        theirs = _read_inputs(manifest.uri)
-        without = {uri for uri in theirs.inputs if uri in ours} | _replayed_again(theirs, our_letters)
-        if not without:
-            continue
-        files = sorted(uri for uri in present if unit_of(uri) == key)
-        left = _without(theirs, without)
-        if left.inputs and (left.letters or not theirs.letters):
-            _rewrite(files, {printable(uri) for uri in without}, f"{warehouse}/{TEMPORARY}/{run_id}")
-            _write_inputs(warehouse, run_id, left, key)
-        else:
-            delete([*files, manifest.uri])
-
-
-def _replayed_again(theirs: Unit, our_letters: Collection[str]) -> set[str]:
-    """Sources whose rows another replay wrote, and we write anew: it died before it marked them, and more letters came.
-
-    Rows name their source and not their letter: of a source that also has letters that are not ours all rows stay.
+    Gives the name of the note by which they are, which may go when the manifest has them.
     """
-    others = {source for letter, source in zip(theirs.letters, theirs.sources, strict=True) if letter not in our_letters}
-    return set(theirs.sources) - others
+    note = f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex[:12]}{FINALS}"
+    waiting = {file.uri for file in files_below(f"{warehouse}/{TEMPORARY}/{run_id}")}
+    pairs = [(file.temporary, file.final) for file in files if file.temporary in waiting]
+    if pairs:
+        write_file(note, json.dumps([final for _, final in pairs]).encode(), f"{note}.part")
+        rename(pairs)
+    return note
 
 
-def _without(unit: Unit, inputs: Collection[str]) -> Unit:
-    """What a unit stands for when these inputs, and letters that came from them, are taken from it."""
-    left = [pair for pair in zip(unit.letters, unit.sources, strict=True) if not _is_of(pair[1], inputs)]
-    letters, sources = zip(*left, strict=True) if left else ((), ())
-    return Unit(tuple(uri for uri in unit.inputs if uri not in inputs), letters, sources)
-
-
-def _rewrite(files: Sequence[str], without: Collection[str], temporary: str) -> None:
-    """Rewrite files in place, without the rows whose source is one of the inputs ``without``.
-
-    A cutouts file has no source column; its rows stand as in the alerts file of the same name, so it goes first.
-    """
-    for uri in files:
-        rows = _read(uri)
-        if "source" not in rows.schema.names:
-            continue
-        keep = pa.array([not _is_of(source, without) for source in rows.column("source").to_pylist()])
-        cutouts = uri.replace("_alerts/", "_cutouts/")
-        if cutouts != uri and cutouts in files:
-            stamps = _read(cutouts)
-            if stamps.num_rows == rows.num_rows:
-                _replace(cutouts, stamps.filter(keep), temporary)
-        _replace(uri, rows.filter(keep), temporary)
-
-
-def _is_of(source: str, inputs: Collection[str]) -> bool:
-    """Whether a source is one of the inputs, or a member (``input#member``) of one."""
-    parts = source.split("#")
-    return any("#".join(parts[:count]) in inputs for count in range(1, len(parts) + 1))
-
-
-def _read(uri: str) -> pa.Table:
-    with open_file(uri) as file:
-        return pq.ParquetFile(file).read()
-
-
-def _replace(uri: str, rows: pa.Table, temporary: str) -> None:
-    if rows.num_rows == 0:
-        delete([uri])
-        return
-    place = f"{temporary}/{uri.rsplit('/', 1)[-1]}"
-    with create_file(place) as file, open_parquet(file, rows.schema) as writer:
-        writer.write_table(rows)
-    rename([(place, uri)])
+def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: list[WrittenFile], fenced: bool) -> None:
+    """Write the next version of the manifest, which has the files and not what they replace."""
+    for attempt in range(_TRIES):
+        current = readers.begun(warehouse)
+        if fenced and attempt:
+            check_claim(warehouse, run_id)
+        new = [file for file in files if not current.has(_path(warehouse, file))]
+        keep = {_path(warehouse, file) for file in files}
+        own = [path for path in current.of_units(by_key).column("path").to_pylist() if path not in keep]
+        overlaps = Overlaps(warehouse, run_id, by_key, current)
+        added = [rows_of(warehouse, new, by_key), rows_of(warehouse, overlaps.rewritten, overlaps.left)]
+        if not (new or own or overlaps.replaced):
+            return
+        note = _put_in_place(warehouse, run_id, overlaps.rewritten)
+        following = current.next(
+            without=[*own, *overlaps.replaced], added=pa.concat_tables(added), deleted=readers.collect(warehouse, current)
+        )
+        if publish(warehouse, following, f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex}.manifest"):
+            overlaps.keep_inputs()
+            readers.collect(warehouse, following)
+            delete([note])
+            return
+        delete([*(file.final for file in overlaps.rewritten), note])
+    raise CommitError(f"{warehouse} is committed to without end by others, run {run_id} does not come in; run it again later")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -32,3 +34,48 @@ def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
             yield file
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def shared(path: str) -> IO[bytes] | None:
+    """A file held by a lock that many may have, until it is closed; None where it is gone."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - held after this
+    except FileNotFoundError:
+        return None
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH)
+    # Whoever deletes it does so under its lock, and may have had it before us.
+    if os.fstat(file.fileno()).st_nlink:
+        return file
+    file.close()
+    return None
+
+
+@contextlib.contextmanager
+def unheld(path: str, grace_secs: float) -> Iterator[bool]:
+    """Whether nobody holds a file, and nobody does while the body works; where no locks are known, whether it is so old."""
+    with open(path, "rb") as file:
+        try:
+            if fcntl is None:
+                raise OSError("no locks")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        except OSError:
+            yield time.time() - os.fstat(file.fileno()).st_mtime > grace_secs
+        else:
+            yield True
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a file's lock; where no locks are known, whether there is the file."""
+    try:
+        with path.open("rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return fcntl is None

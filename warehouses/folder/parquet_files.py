@@ -2,6 +2,7 @@
 
     {warehouse}/{table}/{partition}=YYYY-MM-DD/{unit}-{unique}-{part}.parquet
     {warehouse}/_tmp/{run_id}/...      files of a run that is not finished
+    {warehouse}/_manifest/{version}.parquet   which of these files make up the tables
     {warehouse}/_inputs/{unit}.json    the inputs of a unit of several files
     {warehouse}/_locks/...             empty files by which runs of one machine wait for each other
 
@@ -10,9 +11,11 @@ The partition column stands in the folder's name, as Hive and DuckDB have it, an
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterator
-from typing import BinaryIO
+from dataclasses import replace
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,11 +23,12 @@ import pyarrow.parquet as pq
 
 from schemas import Table
 from schemas.tables import CUTOUTS
-from warehouses.files import create_file
+from warehouses.files import create_file, open_file
 from warehouses.units import WrittenFile
 
 TEMPORARY = "_tmp"
 INPUTS = "_inputs"
+MANIFEST = "_manifest"
 LOCKS = "_locks"
 ROW_GROUP_BYTES = 32 * 2**20
 PART_ROWS = 16_384
@@ -119,13 +123,46 @@ class _PartFile:
         if self._held:
             self._flush()
         self._writer.close()
+        size_bytes = self._file.tell()
         self._file.close()
-        return WrittenFile(self._place.unit, self._place.temporary, self._place.final, self.rows)
+        return described(replace(self._place, size_bytes=size_bytes), self._writer.writer.metadata, self._schema)
 
     def abort(self) -> None:
         # What is not whole gets no end, by which it would seem to be: Arrow would write one when it lets go of the writer.
         self._writer.is_open = False
         self._file.close()
+
+
+def described(file: WrittenFile, footer: pq.FileMetaData, schema: pa.Schema) -> WrittenFile:
+    """A file with what its footer tells of it."""
+    return replace(
+        file,
+        rows=footer.num_rows,
+        schema=fingerprint(schema),
+        healpix29=_extremes(footer, "healpix29"),
+        observed_at=_extremes(footer, "observed_at"),
+    )
+
+
+def fingerprint(schema: pa.Schema) -> str:
+    """16 hexadecimal digits that stand for a file's columns and their types."""
+    # Not what a list calls its items, which Parquet does not keep.
+    text = "\n".join(f"{path} {kind}" for path, kind in _leaves(schema).items())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _extremes(footer: pq.FileMetaData, column: str) -> tuple[Any, Any] | None:
+    """The least and the greatest value of a column; None where there is no such column, or the footer does not say."""
+    number = next((number for number in range(footer.num_columns) if footer.schema.column(number).path == column), None)
+    if number is None:
+        return None
+    found = [footer.row_group(group).column(number).statistics for group in range(footer.num_row_groups)]
+    told = [each for each in found if each is not None and each.has_min_max]
+    # A group without extremes may hold nothing but NULL, which is in no range.
+    silent = [each for each in found if each is None or not (each.has_min_max or (each.has_null_count and not each.num_values))]
+    if silent or not told:
+        return None
+    return min(each.min for each in told), max(each.max for each in told)
 
 
 def open_parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
@@ -144,6 +181,21 @@ def open_parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
         use_dictionary=[leaf for leaf, kind in single.items() if pa.types.is_string(kind)],
         write_statistics=[leaf for leaf in single if leaf not in plain],
     )
+
+
+def read_rows(uri: str) -> pa.Table:
+    """All rows of a file."""
+    with open_file(uri) as file:
+        return pq.ParquetFile(file).read()
+
+
+def write_rows(place: WrittenFile, rows: pa.Table) -> WrittenFile:
+    """A file of these rows, at its temporary place."""
+    with create_file(place.temporary) as file:
+        with open_parquet(file, rows.schema) as writer:
+            writer.write_table(rows)
+        size_bytes = file.tell()
+    return described(replace(place, size_bytes=size_bytes), writer.writer.metadata, rows.schema)
 
 
 def _leaves(schema: pa.Schema) -> dict[str, pa.DataType]:

@@ -1,26 +1,31 @@
-"""A warehouse folder as DuckDB sees it: a view for every table of the vocabulary, and the views beside the tables."""
+"""A warehouse folder as DuckDB sees it: one version of its files, a view for every table, and the views beside the tables."""
 
 from __future__ import annotations
 
 import functools
-import os
 import re
-from collections.abc import Collection, Iterator
-from pathlib import Path
+import threading
+import weakref
+from collections.abc import Iterator
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from alerts.surveys import SURVEYS
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
 from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
 from warehouses.files import files_below, is_remote, listed_files
+from warehouses.folder import readers
 from warehouses.folder.parquet_files import partition_column
 
 _NULLABLE_SINCE = {"cutouts": {"packet_digest": "BLOB"}}
 """By the last word of a table's name, the columns that it got after its first version, and their types in DuckDB."""
 _FILE = "filename"
 """DuckDB's column with a row's file. Only under its own name DuckDB leaves files out by it."""
+_TELL_OF_VIEWS = ("duckdb_", "information_schema", "sqlite_", "pragma_", "pg_", "show", "describe", "summarize", "u&")
+"""What in a query may be about views that it does not name."""
 
 
 def vocabulary() -> Iterator[Table]:
@@ -30,87 +35,149 @@ def vocabulary() -> Iterator[Table]:
     yield from (CROSSMATCHES, DEAD_LETTERS, RUNS)
 
 
-def tables_with_files(warehouse: str) -> list[str]:
-    """The tables that a warehouse folder holds rows of, in order of their names; none where there is no folder."""
-    if is_remote(warehouse):
-        below = (file.uri.removeprefix(f"{warehouse}/") for file in files_below(warehouse))
-        found = {uri.partition("/")[0] for uri in below if uri.endswith(".parquet")}
-        return sorted(name for name in found if not name.startswith("_"))
-    if not os.path.isdir(warehouse):
-        return []
-    folders = [entry.name for entry in Path(warehouse).iterdir() if entry.is_dir() and not entry.name.startswith("_")]
-    return sorted(name for name in folders if any(Path(warehouse, name).rglob("*.parquet")))
+def derived() -> dict[str, tuple[str, str]]:
+    """The views beside the tables: the table that each shows, and its SQL."""
+    alerts = {f"{survey}_alerts_unique": f"{survey}_alerts" for survey in SURVEYS}
+    return {
+        **{name: (table, unique_alerts_sql(table, "duckdb")) for name, table in alerts.items()},
+        "crossmatches_unique": ("crossmatches", newest_matches_sql("crossmatches")),
+        "dead_letters_open": ("dead_letters", open_letters_sql("dead_letters", "duckdb")),
+    }
 
 
 def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
-    """A connection in which the tables of the folder are views, and the other tables are there and empty.
+    """A connection in which the tables of the folder are views. Times are shown in UTC, by its cursors too.
 
-    Times are shown in UTC, by its cursors too.
     Raises ``FileNotFoundError`` when the folder is none, or holds no table.
     """
-    found = tables_with_files(warehouse)
-    if not found:
-        raise FileNotFoundError(f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}")
-    connection = duckdb.connect()
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    _keep_within(connection, warehouse)
-    _make_views(connection, warehouse, found)
-    connection.execute("SET lock_configuration = true")
-    return connection
+    views = Views(warehouse)
+    views.make_all()
+    # Until nobody has the connection any more its version is read.
+    weakref.finalize(views.connection, views.let_go)
+    return views.connection
 
 
-def _keep_within(connection: duckdb.DuckDBPyConnection, warehouse: str) -> None:
-    """Let queries, which may come from anywhere, reach the warehouse's files and no others, and no variable of ours.
+class Views:
+    """One version of a warehouse folder, held as long as this is open; views are made as queries come that name them."""
 
-    On the network they reach nothing but the bucket.
-    """
-    if is_remote(warehouse):
-        connection.register_filesystem(listed_files(warehouse))
-    # DuckDB compares a pattern as it is written.
-    allowed = ", ".join(_quoted(f"{place}/") for place in dict.fromkeys((warehouse, _as_pattern(warehouse))))
-    connection.execute(f"SET allowed_directories = [{allowed}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET python_enable_replacements = false")
+    def __init__(self, warehouse: str) -> None:
+        self._warehouse = warehouse
+        self.manifest, self.let_go = readers.newest(warehouse)
+        if not self.manifest.tables:
+            self.let_go()
+            raise FileNotFoundError(
+                f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}"
+            )
+        self._known = {table.name: table for table in vocabulary()}
+        self._derived = derived()
+        self._made: set[str] = set()
+        self._making = threading.Lock()
+        self.connection = duckdb.connect()
+        self.connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._keep_within()
+        self.connection.execute("SET lock_configuration = true")
 
+    @property
+    def names(self) -> list[str]:
+        """The tables, with files or without, and the views beside them."""
+        return sorted({*self._known, *self.manifest.tables, *self._derived})
 
-def _make_views(connection: duckdb.DuckDBPyConnection, warehouse: str, found: Collection[str]) -> None:
-    known = {table.name: table for table in vocabulary()}
-    views = {f"{survey}_alerts_unique": unique_alerts_sql(f"{survey}_alerts", "duckdb") for survey in SURVEYS}
-    views |= {
-        "crossmatches_unique": newest_matches_sql("crossmatches"),
-        "dead_letters_open": open_letters_sql("dead_letters", "duckdb"),
-    }
-    # At once: each statement by itself is a transaction, and most of a warehouse's tables are empty.
-    connection.execute("BEGIN TRANSACTION")
-    for name in [*known, *(other for other in found if other not in known)]:
-        if name in found:
-            connection.execute(f"CREATE VIEW {_named(name)} AS {_rows_sql(connection, warehouse, name, known.get(name))}")
+    def close(self) -> None:
+        """Let go of the version."""
+        self.connection.close()
+        self.let_go()
+
+    def gone(self) -> list[str]:
+        """Paths of files of this version that are not there any more, though nobody has taken them out."""
+        there = {file.uri.removeprefix(f"{self._warehouse}/") for file in files_below(self._warehouse)}
+        return [path for path in self.manifest.live.column("path").to_pylist() if path not in there]
+
+    def make_all(self) -> None:
+        """Make every view."""
+        self._make(self.names)
+
+    def make_for(self, sql: str) -> None:
+        """Make the views that a query can mean."""
+        text = sql.lower()
+        if any(words in text for words in _TELL_OF_VIEWS):
+            self.make_all()
         else:
-            connection.execute(_empty_sql(known[name]))
-    for name, sql in views.items():
-        connection.execute(f"CREATE VIEW {name} AS {sql}")
-    connection.execute("COMMIT")
+            self._make([name for name in self.names if name.lower() in text])
+
+    def _make(self, names: list[str]) -> None:
+        with self._making:
+            missing = [name for name in names if name not in self._made]
+            if not missing:
+                return
+            # At once: each statement by itself is a transaction.
+            self.connection.execute("BEGIN TRANSACTION")
+            try:
+                made = self._create(missing)
+                self.connection.execute("COMMIT")
+            except duckdb.Error:
+                self.connection.execute("ROLLBACK")
+                raise
+            self._made |= made
+
+    def _create(self, names: list[str]) -> set[str]:
+        made: set[str] = set()
+        for name in names:
+            table, sql = self._derived.get(name, (name, ""))
+            if table not in self._made | made:
+                self.connection.execute(self._table_sql(table))
+                made.add(table)
+            if sql:
+                self.connection.execute(f"CREATE VIEW {_named(name)} AS {sql}")
+                made.add(name)
+        return made
+
+    def _keep_within(self) -> None:
+        """Let queries, which may come from anywhere, reach the warehouse's files and no others, and no variable of ours.
+
+        On the network they reach nothing but the bucket.
+        """
+        if is_remote(self._warehouse):
+            live = self.manifest.live
+            sizes = zip(live.column("path").to_pylist(), live.column("bytes").to_pylist(), strict=True)
+            self.connection.register_filesystem(listed_files({f"{self._warehouse}/{path}": size for path, size in sizes}))
+        # DuckDB compares a pattern as it is written.
+        allowed = ", ".join(_quoted(f"{place}/") for place in dict.fromkeys((self._warehouse, _as_pattern(self._warehouse))))
+        self.connection.execute(f"SET allowed_directories = [{allowed}]")
+        self.connection.execute("SET enable_external_access = false")
+        self.connection.execute("SET python_enable_replacements = false")
+
+    def _table_sql(self, name: str) -> str:
+        files, table = self.manifest.of(name), self._known.get(name)
+        if not files.num_rows:
+            return _empty_sql(name)
+        # Files of one schema need not be opened to know their columns; by name, since others have more or fewer of them.
+        schemas = dict.fromkeys(files.column("schema").to_pylist())
+        parts = [self._rows_sql(name, table, files.filter(pc.equal(files.column("schema"), schema))) for schema in schemas]
+        newer = _NULLABLE_SINCE.get(name.rpartition("_")[2], {})
+        parts += [f"SELECT NULL::{kind} AS {column} WHERE false" for column, kind in newer.items()]
+        return f"CREATE VIEW {_named(name)} AS {' UNION ALL BY NAME '.join(parts)}"
+
+    def _rows_sql(self, name: str, table: Table | None, files: pa.Table) -> str:
+        """The rows of files of one schema, with the folders' key as a column where it is one of the table's.
+
+        The key is taken from the file's name, and not by ``hive_partitioning``, with which DuckDB 1.5.5 fails on ``max(night)``
+        of one file. It reads only the files of the nights asked for all the same; by its place, since whoever searches it in
+        ten thousand names takes twice as long.
+        """
+        pattern = _as_pattern(self._warehouse)
+        listed = ", ".join(_quoted(f"{pattern}/{_as_pattern(path)}") for path in files.column("path").to_pylist())
+        key = partition_column(table) if table is not None and table.partition_by else "night"
+        columns = f"* EXCLUDE ({_FILE})"
+        if table is None or key in table.by_name:
+            begin = len(f"{self._warehouse}/{name}/{key}=") + 1
+            columns += f", CAST(substr({_FILE}, {begin}, 10) AS DATE) AS {key}"
+        return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false, filename = true)"
 
 
-def _rows_sql(connection: duckdb.DuckDBPyConnection, warehouse: str, name: str, table: Table | None) -> str:
-    """The rows of a table's files, with the folders' key as a column where it is one of the table's.
-
-    The key is taken from the file's name, and not by ``hive_partitioning``, with which DuckDB 1.5.5 fails on ``max(night)`` of
-    one file. It reads only the files of the nights asked for all the same.
-    """
-    below = _quoted(f"{_as_pattern(warehouse)}/{_as_pattern(name)}/**/*.parquet")
-    files = f"read_parquet({below}, hive_partitioning = false, union_by_name = true, filename = true)"
-    key = partition_column(table) if table is not None and table.partition_by else "night"
-    columns = f"* EXCLUDE ({_FILE})"
-    if table is None or key in table.by_name:
-        columns += f", CAST(regexp_extract({_FILE}, '/{key}=([0-9-]+)/[^/]*$', 1) AS DATE) AS {key}"
-    return f"SELECT {columns}{_newer_columns(connection, name, files)} FROM {files}"
-
-
-def _empty_sql(table: Table) -> str:
+def _empty_sql(name: str) -> str:
     """A table without rows: of a view of NULLs DuckDB would look at each column again in whatever names it."""
-    columns = ", ".join(f"{_named(name)} {kind}" for name, kind in _kinds(table.name))
-    return f"CREATE TABLE {_named(table.name)} ({columns})"
+    columns = ", ".join(f"{_named(column)} {kind}" for column, kind in _kinds(name))
+    return f"CREATE TABLE {_named(name)} ({columns})"
 
 
 @functools.lru_cache(maxsize=64)
@@ -120,15 +187,6 @@ def _kinds(name: str) -> tuple[tuple[str, str], ...]:
     with duckdb.connect() as connection:
         empty = connection.from_arrow(table.arrow_schema.empty_table())
         return tuple(zip(empty.columns, map(str, empty.types), strict=True))
-
-
-def _newer_columns(connection: duckdb.DuckDBPyConnection, name: str, files: str) -> str:
-    """Columns of our own that the files of a table are too old to have, as NULL."""
-    columns = _NULLABLE_SINCE.get(name.rpartition("_")[2])
-    if columns is None:
-        return ""
-    held = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {files}").fetchall()}
-    return "".join(f", NULL::{kind} AS {column}" for column, kind in columns.items() if column not in held)
 
 
 def _as_pattern(path: str) -> str:

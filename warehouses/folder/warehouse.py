@@ -13,29 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from alerts.surveys import Survey
 from schemas import Table
 from warehouses import files
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
-from warehouses.folder import claims
-from warehouses.folder.commit import commit, unit_of
-from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, open_parquet
-from warehouses.folder.views import connect, tables_with_files
+from warehouses.folder import claims, readers
+from warehouses.folder.commit import commit
+from warehouses.folder.manifest import Manifest
+from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, write_rows
+from warehouses.folder.views import Views
 from warehouses.reachable import Unreachable, check_bucket, check_reachable
 from warehouses.sql import ONE_SELECT, pointed_at
-from warehouses.units import STREAM
+from warehouses.units import STREAM, WrittenFile
 from warehouses.warehouse import ROWS_AT_ONCE, Warehouse, check_unicode, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-_NAMES = (
-    "SELECT view_name FROM duckdb_views() WHERE NOT internal UNION ALL "
-    "SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1"
-)
 _ROW_MAKERS = {
     "range",
     "generate_series",
@@ -68,9 +64,26 @@ class FolderWarehouse(Warehouse):
         return FolderWarehouse, (self.uri,)
 
     @functools.cached_property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
+    def _views(self) -> Views:
         with self._reading():
-            return connect(self.uri)
+            return Views(self.uri)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise QueryError(self._what_failed(error)) from error
+
+    def _what_failed(self, error: duckdb.Error) -> str:
+        """What DuckDB says, or that files have been taken away, which is seen only now: asking for each takes its time."""
+        gone = self._opened().gone() if isinstance(error, duckdb.IOException) else []
+        if not gone:
+            return str(error)
+        return (
+            f"{len(gone):,} files that the manifest of {self.uri} names are gone, {gone[0]} among them; put them back, or go on "
+            f"without them: broker compact --rebuild --warehouse {self.uri}"
+        )
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -84,28 +97,35 @@ class FolderWarehouse(Warehouse):
         except OSError as error:
             raise QueryError(f"{self.uri} cannot be read: {error}") from error
 
+    def _opened(self) -> Views:
+        with self._opening:
+            return self._views
+
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Cursors read independently: of two threads on one connection either might get the other's rows."""
-        with self._opening:
-            connection = self._connection
-        return connection.cursor()
+        return self._opened().connection.cursor()
+
+    def _manifest(self) -> Manifest:
+        """The newest version, of which no file is looked at."""
+        with self._reading():
+            found, let_go = readers.newest(self.uri)
+            let_go()
+            return found
 
     def holds_tables(self) -> bool:
         """See ``Warehouse``."""
-        with self._reading():
-            return bool(tables_with_files(self.uri))
+        return bool(self._manifest().tables)
 
-    @functools.cached_property
+    @property
     def tables(self) -> list[str]:
-        """Names of the tables, with files or without, and not of the views."""
-        with self._cursor() as cursor:
-            found = cursor.execute(_NAMES).fetchall()
-        return [name for (name,) in found]
+        """Names of the tables, with files or without, and of the views beside them."""
+        return self._opened().names
 
-    @functools.cached_property
+    @property
     def surveys(self) -> list[Survey]:
         """Those whose tables have files."""
-        return known_surveys(tables_with_files(self.uri))
+        opened = self.__dict__.get("_views")
+        return known_surveys((opened.manifest if opened is not None else self._manifest()).tables)
 
     def columns_of(self, table: str) -> set[str]:
         """See ``Warehouse``; what old files lack reads NULL."""
@@ -134,13 +154,16 @@ class FolderWarehouse(Warehouse):
         return self._answer(sql, named, rows_at_once)
 
     def _answer(self, statement: Any, values: dict[str, Any], rows_at_once: int) -> Answer:
-        cursor = self._cursor()
+        opened = self._opened()
+        with self._failing():
+            opened.make_for(statement if isinstance(statement, str) else statement.query)
+        cursor = opened.connection.cursor()
         try:
             # Rows are made as they are asked for, and no column of theirs need fit into one array of Arrow.
             reader = cursor.execute(statement, values or None).to_arrow_reader(rows_at_once)
         except duckdb.Error as error:
             cursor.close()
-            raise QueryError(str(error)) from error
+            raise QueryError(self._what_failed(error)) from error
         return Answer(reader.schema, _batches(reader, cursor))
 
     def _refuse_functions(self, sql: str) -> None:
@@ -170,11 +193,9 @@ class FolderWarehouse(Warehouse):
         return engine_of(self.uri)
 
     def close(self) -> None:  # noqa: D102
-        connection = self.__dict__.pop("_connection", None)
-        self.__dict__.pop("tables", None)
-        self.__dict__.pop("surveys", None)
-        if connection is not None:
-            connection.close()
+        opened = self.__dict__.pop("_views", None)
+        if opened is not None:
+            opened.close()
 
     def check_writable(self) -> None:
         """See ``Warehouse``."""
@@ -201,26 +222,17 @@ class FolderWarehouse(Warehouse):
         commit(self.uri, run_id, [], [*written, *writer.close()])
 
     def _add_file(self, table: Table, rows: pa.RecordBatch, run_id: str) -> None:
-        temporary = f"{self.uri}/{TEMPORARY}/{run_id}.parquet"
-        with files.create_file(temporary) as file, open_parquet(file, table.arrow_schema) as writer:
-            writer.write_batch(rows)
-        files.rename([(temporary, f"{self.uri}/{table.name}/{run_id}.parquet")])
+        name = f"{table.name}/{run_id}.parquet"
+        place = WrittenFile(STREAM, f"{self.uri}/{TEMPORARY}/{run_id}/{name}", f"{self.uri}/{name}", 0)
+        commit(self.uri, run_id, [], [write_rows(place, pa.Table.from_batches([rows]).cast(table.arrow_schema))])
 
     def claim(self, run_id: str, inputs: Collection[str]) -> contextlib.AbstractContextManager[None]:
-        """See ``Warehouse``. Only a folder of this machine knows who lives; in a bucket nobody waits."""
-        return contextlib.nullcontext() if files.is_remote(self.uri) else claims.claim(self.uri, run_id, inputs)
+        """See ``Warehouse``."""
+        return claims.claim(self.uri, run_id, inputs)
 
     def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
-        """See ``Warehouse``. On this machine two runs over the same inputs are not let in at once."""
-        if not files.is_remote(self.uri) or not units:
-            return []
-        found: set[str] = set()
-        for file in files.files_below(self.uri):
-            table = file.uri.removeprefix(f"{self.uri}/").partition("/")[0]
-            if table.endswith("_alerts") and unit_of(file.uri) in units:
-                with files.open_file(file.uri) as opened:
-                    found.update(pq.ParquetFile(opened).read(columns=["run_id"]).column(0).unique().to_pylist())
-        return sorted(found - {run_id})
+        """See ``Warehouse``. None: two runs over the same inputs are not let in at once, and who lost its claim cannot commit."""
+        return []
 
     @property
     def when_interrupted(self) -> str:

@@ -1,0 +1,101 @@
+"""Commits of a few alerts without a pipeline, for tests of what a folder's warehouse does with its files."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from alerts.avro.decode import decode
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
+from alerts.surveys import survey
+from simulation import simulate_packets
+from warehouses.folder import claims, files
+from warehouses.folder.commit import commit
+from warehouses.folder.parquet_files import UnitWriter
+from warehouses.units import Unit, WrittenFile
+
+ZTF = survey("ztf")
+
+
+@functools.lru_cache(maxsize=8)
+def alerts(count: int = 6, seed: int = 1) -> pa.RecordBatch:
+    """Rows of a simulated night."""
+    packets = [
+        packet
+        for made in simulate_packets(survey="ztf", alerts=count, seed=seed)
+        for packet in open_packets(made.data, made.name, WireSchemas())
+        if isinstance(packet, Packet)
+    ]
+    [rows] = decode(packets, run_id="run").rows.values()
+    return rows
+
+
+def from_input(rows: pa.RecordBatch, uri: str) -> pa.RecordBatch:
+    """The rows, of another input."""
+    place = rows.schema.get_field_index("source")
+    return rows.set_column(place, rows.schema.field(place), pa.array([uri] * rows.num_rows, pa.string()))
+
+
+def write(warehouse: str, run_id: str, unit: str, rows: pa.RecordBatch) -> list[WrittenFile]:
+    """Rows in files that are not in place yet."""
+    writer = UnitWriter(warehouse, run_id, unit)
+    written = [
+        file
+        for table in (ZTF.alerts_table, ZTF.cutouts_table)
+        for file in writer.write(table, rows.select(table.arrow_schema.names))
+    ]
+    return [*written, *writer.close()]
+
+
+def put(warehouse: str, run_id: str, inputs: tuple[str, ...], rows: pa.RecordBatch) -> int:
+    """A run that writes these rows for one unit of inputs."""
+    unit = Unit(inputs)
+    with claims.claim(warehouse, run_id, inputs):
+        return commit(warehouse, run_id, [unit], write(warehouse, run_id, unit.key, rows), fenced=True)
+
+
+class Struck(BaseException):
+    """The process is dead from here on: nothing of ours catches it."""
+
+
+@contextlib.contextmanager
+def struck_at(step: int, monkeypatch: Any, power_loss_in: Path | None = None) -> Iterator[list[str]]:
+    """Let a commit die before its change number ``step`` (from 0) of what is on the disk; gives the changes that it made.
+
+    With ``power_loss_in``, a warehouse, files that nobody has synced are then empty.
+    """
+    made: list[str] = []
+    synced: set[int] = set()
+    replace, link, remove, fsync = os.replace, os.link, os.remove, os.fsync
+
+    def counted(name: str, change: Any) -> Any:
+        def changed(*given: Any, **options: Any) -> Any:
+            if len(made) == step:
+                raise Struck
+            made.append(f"{name} {given[0]}")
+            return change(*given, **options)
+
+        return changed
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        for name, change in (("replace", replace), ("link", link), ("remove", remove)):
+            patched.setattr(files.os, name, counted(name, change))
+        patched.setattr(files.os, "fsync", noted)
+        before = {path.stat().st_ino for path in (power_loss_in or Path("/nonexistent")).rglob("*") if path.is_file()}
+        with contextlib.suppress(Struck):
+            yield made
+    if power_loss_in is not None:
+        for path in power_loss_in.rglob("*"):
+            if path.is_file() and path.stat().st_ino not in synced | before:
+                path.write_bytes(b"")

@@ -1,0 +1,117 @@
+"""Units of other runs that hold some of our inputs, alone, in other company, or replayed; or our letters: without them.
+
+Their rows of these inputs are taken out, by writing their files anew under other names.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouses.files import delete
+from warehouses.folder import unit_inputs
+from warehouses.folder.manifest import Manifest, may_hold
+from warehouses.folder.parquet_files import TEMPORARY, read_rows, write_rows
+from warehouses.units import Unit, WrittenFile, printable, unit_key
+
+
+class Overlaps:
+    """What becomes of other runs' files when some units are written, new or again."""
+
+    def __init__(self, warehouse: str, run_id: str, units: Mapping[str, Unit], current: Manifest) -> None:
+        self._warehouse, self._run_id = warehouse, run_id
+        ours = {uri for unit in units.values() if not unit.letters for uri in unit.inputs}
+        our_letters = {letter for unit in units.values() for letter in unit.letters}
+        alone = {unit_key((uri,)) for uri in ours} - units.keys()
+        self.replaced: list[str] = current.of_units(alone).column("path").to_pylist()
+        """Paths of files that go."""
+        self.rewritten: list[WrittenFile] = []
+        """What comes in their place."""
+        self.left: dict[str, Unit] = {}
+        """By key, units that stand for fewer inputs from now on; for none, where nothing is left."""
+        for key in sorted(_near(current, ours, bool(our_letters)) - units.keys() - alone):
+            theirs = unit_inputs.read_inputs(warehouse, key)
+            if without := {uri for uri in theirs.inputs if uri in ours} | _replayed_again(theirs, our_letters):
+                self._take_out(theirs, without, sorted(current.of_units([key]).column("path").to_pylist()), key)
+
+    def _take_out(self, theirs: Unit, without: Collection[str], paths: list[str], key: str) -> None:
+        left = _without(theirs, without)
+        if left.inputs and (left.letters or not theirs.letters):
+            self.left[key] = left
+            self._rewrite(paths, {printable(uri) for uri in without})
+        else:
+            self.left[key] = Unit(())
+            self.replaced += paths
+
+    def _rewrite(self, paths: list[str], without: Collection[str]) -> None:
+        """Write files anew without the rows whose source is one of the inputs ``without``.
+
+        A cutouts file has no source column; its rows stand as in the alerts file of the same name.
+        """
+        for path in paths:
+            rows = read_rows(f"{self._warehouse}/{path}")
+            if "source" not in rows.schema.names:
+                continue
+            keep = pa.array([not _is_of(source, without) for source in rows.column("source").to_pylist()], pa.bool_())
+            if pc.all(keep).as_py():
+                continue
+            suffix = f"{uuid.uuid4().hex[:12]}-000.parquet"
+            self._replace(path, suffix, rows.filter(keep))
+            cutouts = path.replace("_alerts/", "_cutouts/")
+            if cutouts != path and cutouts in paths:
+                stamps = read_rows(f"{self._warehouse}/{cutouts}")
+                if stamps.num_rows == rows.num_rows:
+                    self._replace(cutouts, suffix, stamps.filter(keep))
+
+    def _replace(self, path: str, suffix: str, rows: pa.Table) -> None:
+        self.replaced.append(path)
+        if rows.num_rows:
+            key = unit_inputs.unit_of(path)
+            place = f"{path.rpartition('/')[0]}/{key}-{suffix}"
+            temporary = f"{self._warehouse}/{TEMPORARY}/{self._run_id}/{place}"
+            self.rewritten.append(write_rows(WrittenFile(key, temporary, f"{self._warehouse}/{place}", 0), rows))
+
+    def keep_inputs(self) -> None:
+        """Write down what the units stand for now.
+
+        After the manifest: a unit that is said to hold more than it does is looked into once too often, one that is said to hold
+        less would keep rows twice.
+        """
+        for key, unit in self.left.items():
+            if unit.inputs:
+                unit_inputs.write_inputs(self._warehouse, self._run_id, unit, key)
+            else:
+                delete([unit_inputs.uri_of(self._warehouse, key)])
+
+
+def _near(current: Manifest, ours: Collection[str], has_letters: bool) -> set[str]:
+    """Keys of the units of several inputs that may hold some of ours, and of replays where we replay."""
+    live = current.live
+    several = live.filter(pc.or_(pc.greater(live.column("inputs"), 1), live.column("is_replay")))
+    replays = several.filter(several.column("is_replay")) if has_letters else several.slice(0, 0)
+    return may_hold(several, ours) | set(replays.column("unit").to_pylist())
+
+
+def _replayed_again(theirs: Unit, our_letters: Collection[str]) -> set[str]:
+    """Sources whose rows another replay wrote, and we write anew: it died before it marked them, and more letters came.
+
+    Rows name their source and not their letter: of a source that also has letters that are not ours all rows stay.
+    """
+    others = {source for letter, source in zip(theirs.letters, theirs.sources, strict=True) if letter not in our_letters}
+    return set(theirs.sources) - others
+
+
+def _without(unit: Unit, inputs: Collection[str]) -> Unit:
+    """What a unit stands for when these inputs, and letters that came from them, are taken from it."""
+    left = [pair for pair in zip(unit.letters, unit.sources, strict=True) if not _is_of(pair[1], inputs)]
+    letters, sources = zip(*left, strict=True) if left else ((), ())
+    return Unit(tuple(uri for uri in unit.inputs if uri not in inputs), letters, sources)
+
+
+def _is_of(source: str, inputs: Collection[str]) -> bool:
+    """Whether a source is one of the inputs, or a member (``input#member``) of one."""
+    parts = source.split("#")
+    return any("#".join(parts[:count]) in inputs for count in range(1, len(parts) + 1))

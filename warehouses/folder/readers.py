@@ -1,0 +1,118 @@
+"""Who reads which version of a warehouse's files, and so which of the retired ones may be deleted.
+
+In a folder of this machine a reader holds a shared lock on the manifest that it reads, which the system lets go of when it
+ends, however it ends. What is retired is deleted when nobody holds a version in which it still was. Where nobody can tell, in a
+bucket or on a file system without locks, it stays for ``GRACE_SECS``: so long a reader may go on with what it has opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouses.files import delete, files_below, is_remote
+from warehouses.folder import manifest
+from warehouses.folder.adopt import adopted
+from warehouses.folder.locks import locked, shared, unheld
+from warehouses.folder.manifest import Manifest
+from warehouses.folder.parquet_files import LOCKS, TEMPORARY
+
+GRACE_SECS = 3600.0
+KEPT_VERSIONS = 3
+"""In a bucket, manifests that stay: who has listed the newest may open it a little later."""
+_TRIES = 20
+_TOO_FAST = "{}/_manifest changes faster than it can be read; try again"
+
+
+def newest(warehouse: str) -> tuple[Manifest, Callable[[], None]]:
+    """The newest version, and what lets go of it: until then none of its files is deleted.
+
+    A folder that was written before there were manifests has what is there. Raises ``ManifestError``.
+    """
+    for attempt in range(_TRIES):
+        found = manifest.versions(warehouse)
+        if not found and not (found := _made(warehouse)):
+            return adopted(warehouse), _nothing
+        if is_remote(warehouse):
+            with contextlib.suppress(FileNotFoundError):
+                return manifest.read(warehouse, found[-1]), _nothing
+        elif (held := shared(manifest.uri_of(warehouse, found[-1]))) is not None:
+            try:
+                return manifest.read(warehouse, found[-1]), held.close
+            except BaseException:
+                held.close()
+                raise
+        time.sleep(0.01 * attempt)
+    raise manifest.ManifestError(_TOO_FAST.format(warehouse))
+
+
+def begun(warehouse: str) -> Manifest:
+    """The newest version for who commits, and holds the commit's lock; the first one is made here.
+
+    Before any file is put in place: what stands in a folder without a manifest belongs to its tables.
+    """
+    for _ in range(_TRIES):
+        if found := manifest.versions(warehouse):
+            with contextlib.suppress(FileNotFoundError):
+                return manifest.read(warehouse, found[-1])
+        else:
+            first = adopted(warehouse, version=1)
+            manifest.publish(warehouse, first, f"{warehouse}/{TEMPORARY}/{uuid.uuid4().hex}.manifest")
+    raise manifest.ManifestError(_TOO_FAST.format(warehouse))
+
+
+def _nothing() -> None:
+    """There is nothing to let go of."""
+
+
+def _made(warehouse: str) -> list[int]:
+    """Give a folder from before there were manifests its first; nothing where there are no files, or we may not write."""
+    if not any(file.uri.endswith(".parquet") for file in files_below(warehouse)):
+        return []
+    try:
+        with contextlib.nullcontext(True) if is_remote(warehouse) else locked(Path(warehouse, LOCKS, "commit")) as free:
+            # Where another has the lock it is about to make one.
+            return [begun(warehouse).version] if free else []
+    except OSError:
+        return []
+
+
+def collect(warehouse: str, current: Manifest) -> list[str]:
+    """Delete what nobody can be reading: versions before ``current``, and retired files of it; gives their paths.
+
+    What cannot be deleted now stays retired. Only who commits calls it, holding the commit's lock.
+    """
+    old = [version for version in manifest.versions(warehouse) if version < current.version]
+    retired = current.files.filter(pc.is_valid(current.files.column("retired_at")))
+    if is_remote(warehouse):
+        delete(manifest.uri_of(warehouse, version) for version in old[:-KEPT_VERSIONS])
+        gone = _before(retired, GRACE_SECS)
+    else:
+        held = [version for version in old if not _let_go(manifest.uri_of(warehouse, version))]
+        # A version that is read has the files that were retired after it.
+        gone = retired.filter(pc.less_equal(retired.column("retired_in"), min(held))) if held else retired
+    paths: list[str] = gone.column("path").to_pylist()
+    delete(f"{warehouse}/{path}" for path in paths)
+    return paths
+
+
+def _before(retired: pa.Table, secs: float) -> pa.Table:
+    then = pa.scalar(datetime.now(UTC) - timedelta(seconds=secs), pa.timestamp("us", tz="UTC"))
+    return retired.filter(pc.less(retired.column("retired_at"), then))
+
+
+def _let_go(uri: str) -> bool:
+    """Whether nobody reads a version, which then is deleted: under its lock, so that who just came sees that it has gone."""
+    with unheld(uri, GRACE_SECS) as free:
+        if free:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(uri)
+        return free
