@@ -86,19 +86,21 @@ def run_until(
 ) -> list[Job]:
     """Run one stream per list of flags, each on a subscription of the topic, until ``complete``; gives their jobs."""
     jobs, results = [], []
-    for flags, subscription in zip(runs, topic.subscriptions, strict=True):
-        options = parse(["--subscription", subscription, *flags])
-        job = Job.from_options(options)
-        job.warehouse.prepare(job.sink.surveys)
-        jobs.append(job)
-        results.append(ingest.start(job, options))
-    deadline = time.monotonic() + timeout_secs
-    with topic.beating():
-        while not complete():
-            assert time.monotonic() < deadline, "the streams did not write everything in time"
-            time.sleep(poll_secs)
-        for result in results:
-            result.cancel()
+    with contextlib.ExitStack() as claims:
+        for flags, subscription in zip(runs, topic.subscriptions, strict=True):
+            options = parse(["--subscription", subscription, *flags])
+            job = Job.from_options(options)
+            job.warehouse.prepare(job.sink.surveys)
+            claims.enter_context(job.warehouse.claim(job.run_id, job.claims))
+            jobs.append(job)
+            results.append(ingest.start(job, options))
+        deadline = time.monotonic() + timeout_secs
+        with topic.beating():
+            while not complete():
+                assert time.monotonic() < deadline, "the streams did not write everything in time"
+                time.sleep(poll_secs)
+            for result in results:
+                result.cancel()
     for job in jobs:
         job.clean_up()
     return jobs
