@@ -37,6 +37,8 @@ def sink_settings(
         reads_all=broker.max_alerts is None,
         every_secs=broker.load_every_secs if stream else None,
         rows_per_request=broker.alerts_per_write or REQUEST_ROWS,
+        # A stream replaces nothing; what is made of a template has no command that could hold a claim.
+        fenced=not stream and not options.view_as(GoogleCloudOptions).template_location,
     )
 
 

@@ -40,6 +40,8 @@ class WriteParquet(beam.PTransform):
     """When files are put in place: gathers them to lists."""
     reads_all: bool = True
     """Whether every unit is read; else only those are replaced of which something was written."""
+    fenced: bool = False
+    """Whether the run must still have its claim when it puts files in place."""
 
     def expand(self, inputs: dict[str, beam.PCollection[TableBatch]]) -> beam.PCollection[int]:
         """``inputs``: rows of alerts and their cutouts together, in the same order; all else under any other names."""
@@ -47,7 +49,8 @@ class WriteParquet(beam.PTransform):
             inputs
             | "AllFiles" >> _AllFiles(self.warehouse, self.run_id)
             | "Together" >> self.together
-            | "Commit" >> beam.Map(_commit, self.warehouse, self.run_id, list(self.units), self.reads_all)
+            | "Commit"
+            >> beam.Map(_commit, self.warehouse, self.run_id, list(self.units), reads_all=self.reads_all, fenced=self.fenced)
         )
 
 
@@ -62,9 +65,11 @@ class _AllFiles(beam.PTransform):
         return files | "Flatten" >> beam.Flatten()
 
 
-def _commit(files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit], reads_all: bool) -> int:
+def _commit(
+    files: list[WrittenFile], warehouse: str, run_id: str, units: Iterable[Unit], *, reads_all: bool, fenced: bool
+) -> int:
     written = {file.unit for file in files}
-    rows = commit(warehouse, run_id, [unit for unit in units if reads_all or unit.key in written], files, fenced=True)
+    rows = commit(warehouse, run_id, [unit for unit in units if reads_all or unit.key in written], files, fenced=fenced)
     for file in files:
         metrics.ROWS_WRITTEN.inc(file.rows, file.final.removeprefix(f"{warehouse}/").partition("/")[0])
     return rows

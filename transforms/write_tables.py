@@ -39,6 +39,8 @@ class SinkSettings:
     every_secs: float | None = None
     """How often a stream puts files in place."""
     rows_per_request: int = REQUEST_ROWS
+    fenced: bool = False
+    """Whether the run must still have its claim when rows are put in place: not where it goes on when its command has ended."""
 
     @property
     def of_matches(self) -> SinkSettings:
@@ -57,7 +59,7 @@ def sink_of(settings: SinkSettings) -> Sink:
 
 def _parquet(settings: SinkSettings) -> Sink:
     together = EverySecs(settings.every_secs) if settings.every_secs else AtTheEnd()
-    return WriteParquet(settings.warehouse, settings.run_id, settings.units, together, settings.reads_all)
+    return WriteParquet(settings.warehouse, settings.run_id, settings.units, together, settings.reads_all, settings.fenced)
 
 
 def _bigquery(settings: SinkSettings) -> Sink:

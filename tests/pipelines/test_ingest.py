@@ -314,7 +314,7 @@ def test_a_sum_that_does_not_balance_is_an_error(
 ) -> None:
     """A sink that loses rows must be found out by the account."""
 
-    def lose_the_first_file(files, warehouse, run_id, units, reads_all):
+    def lose_the_first_file(files, warehouse, run_id, units, **given):
         return write_parquet.commit(warehouse, run_id, units, files[1:])
 
     monkeypatch.setattr(write_parquet, "_commit", lose_the_first_file)
