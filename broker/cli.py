@@ -29,6 +29,7 @@ _PARSED = {
     "info": ("what a warehouse knows of one alert", "broker.info"),
     "audit": ("whether every packet is in the warehouse, once, as it was sent", "broker.audit"),
     "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "simulation.catalog_server.command"),
+    "compact": ("many small files of a warehouse's nights to few sorted ones", "broker.compact"),
     "completion": ("completion of these commands for your shell", "broker.completion"),
     "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
 }

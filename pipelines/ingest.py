@@ -159,7 +159,19 @@ def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pip
     with job.warehouse.claim(job.run_id, job.claims), progress_line(job):
         result = start(job, options, build)
         wait(result, job)
+    _tidy(job)
     return result
+
+
+def _tidy(job: Job) -> None:
+    """Keep nights from becoming many small files. The run is done: what fails here fails again, or not, after the next."""
+    try:
+        done = job.warehouse.tidy()
+    except OSError as error:
+        _LOG.warning("the warehouse's small files stay as they are: %s", error, extra={"stage": "write"})
+        return
+    if done is not None:
+        _LOG.info("small files were put together: %d before, %d after", done.before, done.after)
 
 
 def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Job], None] = ingest) -> PipelineResult:

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,6 +39,14 @@ _SHOWN = (
 MAX_RADIUS_ARCSEC = 180 * 3600.0
 ROWS_AT_ONCE = 1024
 """Rows of an answer at a time: of the largest alerts, with history and stamps, some hundred megabytes."""
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """How many files the tables had before, and have after."""
+
+    before: int
+    after: int
 
 
 class Warehouse(abc.ABC):
@@ -241,6 +250,24 @@ class Warehouse(abc.ABC):
     @abc.abstractmethod
     def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
         """Ids of other runs whose rows stand for these units (by their keys), where two runs could not be told to wait."""
+
+    @abc.abstractmethod
+    def compact(self, nights: tuple[date, date] | None = None, at_least: int = 2) -> Compacted:
+        """Make few files of the many of a night, where a table has ``at_least`` so many; of nights from one to another, or all.
+
+        Readers and runs beside it are not disturbed. Raises ``QueryError`` where tables are no files, and ``OSError``.
+        """
+
+    @abc.abstractmethod
+    def rebuild(self) -> int:
+        """Take the files that are there for the tables', however they came there; gives their number.
+
+        Raises ``QueryError`` where tables are no files, and ``OSError``.
+        """
+
+    @abc.abstractmethod
+    def tidy(self) -> Compacted | None:
+        """What a run does at its end, so that nights do not become many small files; None where there is nothing to do."""
 
     @property
     @abc.abstractmethod

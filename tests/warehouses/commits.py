@@ -16,7 +16,8 @@ from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.surveys import survey
 from simulation import simulate_packets
-from warehouses.folder import claims, files
+from warehouses import files
+from warehouses.folder import claims
 from warehouses.folder.commit import commit
 from warehouses.folder.parquet_files import UnitWriter
 from warehouses.units import Unit, WrittenFile

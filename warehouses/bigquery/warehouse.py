@@ -25,7 +25,7 @@ from warehouses.bigquery.tables import prepare
 from warehouses.errors import QueryError
 from warehouses.reachable import ANSWER_SECS, why
 from warehouses.sql import ONE_SELECT, pointed_at, without_texts
-from warehouses.warehouse import ROWS_AT_ONCE, Warehouse, check_unicode, known_surveys
+from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, check_unicode, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -192,6 +192,18 @@ class BigQueryWarehouse(Warehouse):
     def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
         """None: no run replaces rows of another."""
         return []
+
+    def compact(self, nights: tuple[date, date] | None = None, at_least: int = 2) -> Compacted:
+        """See ``Warehouse``. BigQuery keeps its tables in order by itself."""
+        raise QueryError(f"{self.uri} is kept in order by BigQuery; only a folder or gs://BUCKET/FOLDER is compacted")
+
+    def rebuild(self) -> int:
+        """See ``Warehouse``."""
+        raise QueryError(f"{self.uri} is kept in order by BigQuery; only a folder or gs://BUCKET/FOLDER has a manifest")
+
+    def tidy(self) -> Compacted | None:
+        """See ``Warehouse``."""
+        return None
 
     @property
     def when_interrupted(self) -> str:

@@ -44,7 +44,7 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
     """
     by_key = {unit.key: unit for unit in units}
     given = sorted(written, key=lambda file: file.final)
-    with _alone(warehouse):
+    with alone(warehouse):
         current = readers.begun(warehouse)
         if fenced:
             check_claim(warehouse, run_id)
@@ -54,14 +54,15 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
         for key, unit in by_key.items():
             if len(unit.inputs) > 1 or unit.letters:
                 write_inputs(warehouse, run_id, unit, key)
-        note = _put_in_place(warehouse, run_id, files)
+        note = put_in_place(warehouse, run_id, files)
         _take_in(warehouse, run_id, by_key, files, fenced)
         delete([note, *(file.temporary for file in given)])
         remove_empty(f"{warehouse}/{TEMPORARY}/{run_id}")
     return sum(file.rows for file in files)
 
 
-def _alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
+def alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
+    """Hold the commit's lock, where there are locks."""
     if is_remote(warehouse):
         return contextlib.nullcontext()
     return locked(Path(warehouse, LOCKS, "commit"), wait=True)
@@ -117,7 +118,7 @@ def _join(files: list[WrittenFile]) -> WrittenFile:
     return write_rows(replace(first, temporary=first.temporary + ".joined"), rows)
 
 
-def _put_in_place(warehouse: str, run_id: str, files: list[WrittenFile]) -> str:
+def put_in_place(warehouse: str, run_id: str, files: list[WrittenFile]) -> str:
     """Give files their names. Nobody sees them before the manifest has them; where it never does, they are swept.
 
     Gives the name of the note by which they are, which may go when the manifest has them.
@@ -144,7 +145,7 @@ def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: lis
         added = [rows_of(warehouse, new, by_key), rows_of(warehouse, overlaps.rewritten, overlaps.left)]
         if not (new or own or overlaps.replaced):
             return
-        note = _put_in_place(warehouse, run_id, overlaps.rewritten)
+        note = put_in_place(warehouse, run_id, overlaps.rewritten)
         following = current.next(
             without=[*own, *overlaps.replaced], added=pa.concat_tables(added), deleted=readers.collect(warehouse, current)
         )

@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,11 +74,19 @@ class Manifest:
         return sorted(pc.unique(self.live.column("table")).to_pylist())
 
     @functools.cached_property
-    def _paths(self) -> frozenset[str]:
+    def _live_paths(self) -> frozenset[str]:
         return frozenset(self.live.column("path").to_pylist())
 
-    def has(self, path: str) -> bool:
+    @functools.cached_property
+    def _paths(self) -> frozenset[str]:
+        return frozenset(self.files.column("path").to_pylist())
+
+    def is_live(self, path: str) -> bool:
         """Whether a file is one of a table's."""
+        return path in self._live_paths
+
+    def has(self, path: str) -> bool:
+        """Whether a file is one of a table's, or was and may be read still."""
         return path in self._paths
 
     def of(self, table: str) -> pa.Table:
@@ -136,6 +145,11 @@ def _ends(inputs: Collection[str]) -> tuple[str, str]:
     """The first and the last in the order of their bytes, each byte as a character: a file's name need not be UTF-8."""
     texts = [uri.encode("utf-8", "surrogateescape").decode("latin-1") for uri in inputs]
     return min(texts), max(texts)
+
+
+def the_input(row: Mapping[str, Any]) -> str:
+    """The input of a row whose unit has one."""
+    return str(row["first_input"]).encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def may_hold(files: pa.Table, inputs: Collection[str]) -> set[str]:

@@ -189,11 +189,11 @@ def read_rows(uri: str) -> pa.Table:
         return pq.ParquetFile(file).read()
 
 
-def write_rows(place: WrittenFile, rows: pa.Table) -> WrittenFile:
-    """A file of these rows, at its temporary place."""
+def write_rows(place: WrittenFile, rows: pa.Table, group_rows: int | None = None) -> WrittenFile:
+    """A file of these rows, at its temporary place; in row groups of so many, else in one."""
     with create_file(place.temporary) as file:
         with open_parquet(file, rows.schema) as writer:
-            writer.write_table(rows)
+            writer.write_table(rows, row_group_size=group_rows)
         size_bytes = file.tell()
     return described(replace(place, size_bytes=size_bytes), writer.writer.metadata, rows.schema)
 

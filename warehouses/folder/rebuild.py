@@ -30,4 +30,4 @@ def rebuild(warehouse: str) -> Manifest:
 
 
 def _retired(current: Manifest) -> set[str]:
-    return {path for path in current.files.column("path").to_pylist() if not current.has(path)}
+    return {path for path in current.files.column("path").to_pylist() if not current.is_live(path)}

@@ -8,6 +8,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,16 @@ from schemas import Table
 from warehouses import files
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
-from warehouses.folder import claims, readers
+from warehouses.folder import claims, compact, readers
 from warehouses.folder.commit import commit
 from warehouses.folder.manifest import Manifest
 from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, write_rows
+from warehouses.folder.rebuild import rebuild
 from warehouses.folder.views import Views
 from warehouses.reachable import Unreachable, check_bucket, check_reachable
 from warehouses.sql import ONE_SELECT, pointed_at
 from warehouses.units import STREAM, WrittenFile
-from warehouses.warehouse import ROWS_AT_ONCE, Warehouse, check_unicode, known_surveys
+from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, check_unicode, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -233,6 +235,21 @@ class FolderWarehouse(Warehouse):
     def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
         """See ``Warehouse``. None: two runs over the same inputs are not let in at once, and who lost its claim cannot commit."""
         return []
+
+    def compact(self, nights: tuple[date, date] | None = None, at_least: int = 2) -> Compacted:
+        """See ``Warehouse``."""
+        if not self.holds_tables():
+            raise QueryError(f"{self.uri} holds no tables; fill it with: broker ingest --input ... --warehouse {self.uri}")
+        return Compacted(*compact.compact(self.uri, nights, at_least))
+
+    def rebuild(self) -> int:
+        """See ``Warehouse``."""
+        return rebuild(self.uri).live.num_rows
+
+    def tidy(self) -> Compacted | None:
+        """See ``Warehouse``."""
+        before, after = compact.compact(self.uri, at_least=compact.MANY_FILES) if self.holds_tables() else (0, 0)
+        return Compacted(before, after) if before != after else None
 
     @property
     def when_interrupted(self) -> str:

@@ -1,0 +1,187 @@
+"""Many small files of a night to few sorted ones, in which an object's rows and a place's rows lie together.
+
+Rows of several units become those of one, which stands for all of their inputs: a run over one of these again takes its rows out
+as it does with any unit of several inputs (``warehouses.folder.overlaps``). The manifest changes when all files are there;
+whatever dies before leaves all as it was.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouses.files import delete
+from warehouses.folder import claims, readers, unit_inputs
+from warehouses.folder.commit import alone, put_in_place
+from warehouses.folder.manifest import Manifest, publish, rows_of, the_input
+from warehouses.folder.parquet_files import PART_ROWS, TEMPORARY, read_rows, write_rows
+from warehouses.units import STREAM, Unit, WrittenFile, unit_key
+
+MANY_FILES = 32
+"""A night with so many files of a table is compacted by itself."""
+FILE_BYTES = 256 * 2**20
+"""The most that goes into one file and the one beside it with stamps: both are sorted in memory."""
+_GROUP_ROWS = 2048
+_CELL_BITS = 34
+"""Of ``healpix29``: what is left is a cell of order 12, some 51 arcsec wide."""
+
+
+def compact(warehouse: str, nights: tuple[date, date] | None = None, at_least: int = 2) -> tuple[int, int]:
+    """Compact what has ``at_least`` so many small files of one table and night; gives how many files there were and are.
+
+    Files of replays, and of units whose inputs nobody knows, stay as they are; cross-matches are put together unit by unit, since
+    their rows do not tell of which input they are. Raises ``OSError``.
+    """
+    before = readers.begun(warehouse)
+    groups = list(_groups(warehouse, before, nights, at_least))
+    if groups:
+        run_id = f"compact-{uuid.uuid4().hex[:12]}"
+        with claims.claim(warehouse, run_id, ()):
+            for group in groups:
+                group.compact(warehouse, run_id)
+    return before.live.num_rows, readers.begun(warehouse).live.num_rows
+
+
+@dataclass
+class _Group:
+    """Files that become one, in one or in two tables: of two, row n of a file in one is row n of its companion in the other."""
+
+    paths: list[list[str]]
+    """By table, the alerts' first."""
+    key: str
+    """Of the unit that they become."""
+    unit: Unit | None
+    """None where it is there already."""
+
+    def compact(self, warehouse: str, run_id: str) -> None:
+        """Write the one file, and have the manifest take it for the others, if all of them are still there."""
+        tables = [pa.concat_tables([read_rows(f"{warehouse}/{path}") for path in paths]) for paths in self.paths]
+        if len({table.num_rows for table in tables}) > 1:
+            return
+        order = _order(tables[0])
+        suffix = f"{uuid.uuid4().hex[:12]}-000.parquet"
+        written = []
+        for paths, rows in zip(self.paths, tables, strict=True):
+            place = f"{paths[0].rpartition('/')[0]}/{self.key}-{suffix}"
+            file = WrittenFile(self.key, f"{warehouse}/{TEMPORARY}/{run_id}/{place}", f"{warehouse}/{place}", 0)
+            written.append(write_rows(file, rows.take(order), group_rows=_GROUP_ROWS))
+        self._take(warehouse, run_id, written)
+
+    def _take(self, warehouse: str, run_id: str, written: list[WrittenFile]) -> None:
+        old = [path for paths in self.paths for path in paths]
+        units = {self.key: self.unit} if self.unit is not None else {}
+        with alone(warehouse):
+            while True:
+                current = readers.begun(warehouse)
+                if not all(current.is_live(path) for path in old):
+                    # Somebody has ingested one of the inputs again meanwhile: the next time.
+                    delete(path for file in written for path in (file.temporary, file.final))
+                    return
+                if self.unit is not None:
+                    unit_inputs.write_inputs(warehouse, run_id, self.unit, self.key)
+                note = put_in_place(warehouse, run_id, written)
+                known = units or _known(warehouse, current, self.key)
+                following = current.next(
+                    without=old, added=rows_of(warehouse, written, known), deleted=readers.collect(warehouse, current)
+                )
+                if publish(warehouse, following, f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex}.manifest"):
+                    readers.collect(warehouse, following)
+                    delete([note])
+                    return
+
+
+def _known(warehouse: str, current: Manifest, key: str) -> dict[str, Unit]:
+    """What a unit stands for that stays the one it is."""
+    inputs = {uri for file in current.of_units([key]).to_pylist() for uri in _inputs_of(warehouse, file)}
+    return {key: Unit(tuple(sorted(inputs)))} if inputs else {}
+
+
+def _order(rows: pa.Table) -> pa.Array:
+    """By place, then object and time; what has no place comes last."""
+    names = rows.schema.names
+    if "healpix29" not in names:
+        by = [name for name in ("survey", "alert_id", "failed_at", "source") if name in names]
+        return pc.sort_indices(rows.select(by), sort_keys=[(name, "ascending") for name in by])
+    keys = rows.select(["object_id", "observed_at"]).append_column("cell", pc.shift_right(rows.column("healpix29"), _CELL_BITS))
+    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in ("cell", "object_id", "observed_at")])
+
+
+def _groups(warehouse: str, current: Manifest, nights: tuple[date, date] | None, at_least: int) -> Iterator[_Group]:
+    live = current.live
+    small = pc.and_(pc.is_valid(live.column("night")), pc.less(live.column("rows"), PART_ROWS))
+    small = pc.and_(small, pc.invert(live.column("is_replay")))
+    if nights is not None:
+        first, last = (pa.scalar(night, pa.date32()) for night in nights)
+        small = pc.and_(small, pc.and_(pc.greater_equal(live.column("night"), first), pc.less_equal(live.column("night"), last)))
+    files = live.filter(small)
+    counts = files.group_by(["table", "night"]).aggregate([("path", "count")]).filter(pc.field("path_count") >= at_least)
+    wanted = {(row["table"], row["night"]) for row in counts.to_pylist()}
+    if not wanted:
+        return
+    files = files.filter(pc.is_in(files.column("night"), pa.array({night for _, night in wanted}, pa.date32())))
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    by_path = {file["path"]: file for file in files.sort_by("path").to_pylist()}
+    for path, file in by_path.items():
+        if _other(path, "cutouts", "alerts") in by_path:
+            continue
+        file["companion"] = by_path.get(_other(path, "alerts", "cutouts"))
+        alike = (file["schema"], file["companion"] and file["companion"]["schema"], file["unit"] == STREAM)
+        own = file["unit"] if file["table"] == "crossmatches" else None
+        found.setdefault((file["table"], file["night"], own, *alike), []).append(file)
+    for (table, night, *_), alike_files in found.items():
+        if (table, night) in wanted:
+            yield from _bins(warehouse, alike_files)
+
+
+def _other(path: str, this: str, other: str) -> str:
+    """The path of the file that goes with one; where none can, that of no file."""
+    return path.replace(f"_{this}/", f"_{other}/", 1) if f"_{this}/" in path else ""
+
+
+def _bins(warehouse: str, files: list[dict[str, Any]]) -> Iterator[_Group]:
+    """Files of one table and night that fit together into one, each; alone none is written anew."""
+    some: list[dict[str, Any]] = []
+    for file in [*files, None]:
+        if file is None or (some and not _fit([*some, file])):
+            if len(some) > 1 and (group := _group(warehouse, some)) is not None:
+                yield group
+            some = []
+        if file is not None:
+            some.append(file)
+
+
+def _fit(files: list[dict[str, Any]]) -> bool:
+    size_bytes = sum(file["bytes"] + (file["companion"] or {"bytes": 0})["bytes"] for file in files)
+    return sum(file["rows"] for file in files) <= PART_ROWS and size_bytes <= FILE_BYTES
+
+
+def _group(warehouse: str, files: list[dict[str, Any]]) -> _Group | None:
+    paths = [[file["path"] for file in files]]
+    if files[0]["companion"]:
+        paths.append([file["companion"]["path"] for file in files])
+    keys = {file["unit"] for file in files}
+    if len(keys) == 1:
+        return _Group(paths, keys.pop(), None)
+    inputs: set[str] = set()
+    for file in files:
+        found = _inputs_of(warehouse, file)
+        if not found:
+            return None
+        inputs |= found
+    unit = Unit(tuple(sorted(inputs)))
+    return _Group(paths, unit_key(("compacted", *unit.inputs)), unit)
+
+
+def _inputs_of(warehouse: str, file: dict[str, Any]) -> set[str]:
+    """The inputs that a file's unit stands for; none where nobody has kept them."""
+    if file["inputs"] == 1:
+        return {the_input(file)}
+    if file["inputs"] > 1:
+        return set(unit_inputs.read_inputs(warehouse, file["unit"]).inputs)
+    return set()
