@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cloud", action="store_true", help="Google's services are the emulators of the environment")
     parser.add_argument(
-        "--die_before", type=int, metavar="N", help="SIGKILL before the Nth file is renamed or removed below --within"
+        "--die_before", type=int, metavar="N", help="SIGKILL before the Nth file is renamed, linked or removed below --within"
     )
     parser.add_argument("--within", metavar="FOLDER")
     parser.add_argument(
@@ -39,6 +39,7 @@ def main() -> int:
     )
     parser.add_argument("--clock_every_secs", type=float, default=1.0)
     parser.add_argument("--largest_file_bytes", type=int)
+    parser.add_argument("--claims_void_secs", type=float, help="claims in a bucket are void after so long, and renewed six times")
     parser.add_argument("--refused_ids", help="alert ids whose rows have a value that BigQuery does not take")
     parser.add_argument("words", nargs="+")
     given = parser.parse_args()
@@ -48,6 +49,9 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.largest_file_bytes,) * 2)
     if given.die_before:
         die_before(given.die_before, given.within)
+    if given.claims_void_secs:
+        bucket_claims = importlib.import_module("warehouses.folder.bucket_claims")
+        bucket_claims.VOID_SECS, bucket_claims.RENEW_SECS = given.claims_void_secs, given.claims_void_secs / 6
     if given.refused_ids:
         refuse(set(given.refused_ids.split(",")))
     with jumping(given.clock_hours, given.clock_every_secs) if given.clock_hours else contextlib.nullcontext():
@@ -55,11 +59,11 @@ def main() -> int:
 
 
 def die_before(step: int, folder: str) -> None:
-    """SIGKILL for the whole process group when the system is about to be asked to rename or remove the Nth file of a folder."""
+    """SIGKILL for the process group when the system is about to be asked to rename, link or remove the Nth file of a folder."""
     left = [step]
 
     def look(event: str, arguments: tuple) -> None:
-        if event in ("os.rename", "os.remove") and str(arguments[0]).startswith(folder):
+        if event in ("os.rename", "os.link", "os.remove") and str(arguments[0]).startswith(folder):
             left[0] -= 1
             if left[0] == 0:
                 os.killpg(os.getpgid(0), signal.SIGKILL)

@@ -1,0 +1,186 @@
+"""A warehouse in a bucket: claims by the bucket's clock, commits by its preconditions, against the emulator."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import warehouses
+from tests.emulators.cloud import Cloud
+from tests.warehouses.commits import Struck, alerts, from_input, put, write
+from warehouses import InputsTaken, StaleRun
+from warehouses.files import bucket_files, delete, files_below
+from warehouses.folder import bucket_claims, claims, compact, manifest, readers
+from warehouses.folder import commit as committing
+from warehouses.folder.commit import commit
+from warehouses.units import Unit
+
+CHANGES = ("pipe_file", "copy", "rm")
+"""By what the bucket is changed, beside what is written through opened files, which nobody has before it is put in place."""
+
+
+@pytest.fixture
+def place(cloud: Cloud) -> str:
+    return cloud.folder()
+
+
+def sources(place: str) -> dict[str, int]:
+    with warehouses.open(place) as opened:
+        found = opened.query("SELECT source, COUNT(*) AS n FROM ztf_alerts GROUP BY source").to_pylist()
+    return {row["source"]: row["n"] for row in found}
+
+
+def paths(place: str) -> set[str]:
+    """What a glob sees."""
+    return {file.uri.removeprefix(f"{place}/") for file in files_below(place) if "/ztf_" in file.uri and "/_" not in file.uri}
+
+
+@contextlib.contextmanager
+def struck_at(step: int) -> Iterator[list[str]]:
+    """Let a commit die before its change number ``step`` (from 0) of the bucket; gives those that it made."""
+    made: list[str] = []
+    bucket = bucket_files()
+
+    def counted(name: str) -> Any:
+        change = getattr(bucket, name)
+
+        def changed(*given: Any, **options: Any) -> Any:
+            if len(made) == step:
+                raise Struck
+            made.append(f"{name} {given[0]}")
+            return change(*given, **options)
+
+        return changed
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in CHANGES:
+            patched.setattr(bucket, name, counted(name))
+        with contextlib.suppress(Struck):
+            yield made
+
+
+def test_a_commit_that_dies_at_any_step_changes_nothing_or_all(cloud: Cloud) -> None:
+    rows = alerts()
+    for step in range(60):
+        place = cloud.folder()
+        put(place, "run1", ("a.tar",), from_input(rows, "old"))
+        unit = Unit(("a.tar",))
+        with struck_at(step) as made:
+            commit(place, "run2", [unit], write(place, "run2", unit.key, from_input(rows, "new")))
+        assert sources(place) in ({"old": rows.num_rows}, {"new": rows.num_rows}), (step, made)
+        put(place, "run3", ("a.tar",), from_input(rows, "newest"))
+        assert sources(place) == {"newest": rows.num_rows}, (step, made)
+        if len(made) < step:
+            break
+    else:
+        pytest.fail("a commit of two files has not ended after 60 changes")
+    assert len(made) > 3
+
+
+def test_what_was_replaced_stays_for_readers_and_then_goes(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = alerts()
+    put(place, "run1", ("a.tar",), from_input(rows, "old"))
+    old = paths(place)
+    with warehouses.open(place) as opened:
+        assert opened.surveys
+        put(place, "run2", ("a.tar",), from_input(rows, "new"))
+        put(place, "run3", ("b.tar",), from_input(rows, "other"))
+        assert opened.query("SELECT DISTINCT source FROM ztf_alerts").to_pylist() == [{"source": "old"}]
+    assert old < paths(place)
+    monkeypatch.setattr(readers, "GRACE_SECS", 0.0)
+    put(place, "run4", ("c.tar",), from_input(rows, "last"))
+    assert paths(place) == set(readers.begun(place).live.column("path").to_pylist())
+    assert sources(place) == dict.fromkeys(("new", "other", "last"), rows.num_rows)
+    assert len(manifest.versions(place)) <= readers.KEPT_VERSIONS + 1
+
+
+def test_whoever_loses_the_race_takes_the_others_files_in(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another commit makes the version that we were about to make: ours is refused by the bucket, and made anew on top."""
+    rows = alerts()
+    put(place, "run1", ("a.tar",), from_input(rows, "a"))
+    publish = committing.publish
+    answers: list[bool] = []
+
+    def beside(*given: Any) -> bool:
+        if not answers:
+            monkeypatch.setattr(committing, "publish", publish)
+            put(place, "beside", ("b.tar",), from_input(rows, "b"))
+            monkeypatch.setattr(committing, "publish", beside)
+        answers.append(publish(*given))
+        return answers[-1]
+
+    monkeypatch.setattr(committing, "publish", beside)
+    put(place, "run2", ("c.tar",), from_input(rows, "c"))
+    assert answers == [False, True]
+    assert sources(place) == dict.fromkeys("abc", rows.num_rows)
+
+
+def test_a_run_over_inputs_of_a_run_that_lives_is_refused(place: str) -> None:
+    with claims.claim(place, "first", ["a.tar", "b.tar"]):
+        with (
+            pytest.raises(InputsTaken, match=r"run first is writing b.tar into .* now; wait for its end"),
+            claims.claim(place, "second", ["b.tar"]),
+        ):
+            pytest.fail("two runs have one input")
+        with claims.claim(place, "third", ["c.tar"]):
+            claims.check_claim(place, "first")
+    assert not files_below(f"{place}/_tmp")
+
+
+def test_a_claim_that_nobody_renews_is_void_and_its_run_changes_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command was killed; its workers come back a minute later, by the bucket's clock, after another run."""
+    rows = alerts()
+    put(place, "run1", ("a.tar",), from_input(rows, "first"))
+    unit = Unit(("a.tar",))
+    bucket_files().pipe_file(f"{place}/_tmp/late.claim", b'["a.tar"]')
+    written = write(place, "late", unit.key, from_input(rows, "late"))
+    claims.check_claim(place, "late")
+    clock = bucket_claims._renewed_at
+
+    def a_minute_ago(uri: str) -> Any:
+        return clock(uri) - timedelta(seconds=61) * uri.endswith("late.claim")
+
+    monkeypatch.setattr(bucket_claims, "_renewed_at", a_minute_ago)
+    with pytest.raises(StaleRun, match=r"run late has lost its claim .* nobody has renewed it for 60 s"):
+        commit(place, "late", [unit], written, fenced=True)
+    # Every claim but one's own is void for who looks at the others from here on.
+    monkeypatch.setattr(bucket_claims, "VOID_SECS", -1.0)
+    with claims.claim(place, "run2", unit.inputs):
+        commit(place, "run2", [unit], write(place, "run2", unit.key, from_input(rows, "second")))
+    assert not [file for file in files_below(f"{place}/_tmp") if "/late" in file.uri], "what it left is swept by who claims next"
+    monkeypatch.undo()
+    with pytest.raises((StaleRun, committing.CommitError), match="run late"):
+        commit(place, "late", [unit], written, fenced=True)
+    assert sources(place) == {"second": rows.num_rows}
+
+
+def test_a_claim_is_renewed_and_once_cleared_away_stays_lost(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_claims, "RENEW_SECS", 0.05)
+    uri = f"{place}/_tmp/run.claim"
+    with claims.claim(place, "run", ["a.tar"]):
+        begun = bucket_claims._renewed_at(uri)
+        for _ in range(200):
+            if bucket_claims._renewed_at(uri) > begun:
+                break
+        else:
+            pytest.fail("nobody has renewed the claim")
+        delete([uri])
+        for _ in range(20):
+            assert not bucket_files().exists(uri)
+        with pytest.raises(StaleRun):
+            claims.check_claim(place, "run")
+
+
+def test_compaction_in_a_bucket(place: str) -> None:
+    rows = alerts()
+    for number in range(3):
+        put(place, f"run{number}", (f"{number}.tar",), from_input(rows, f"{number}.tar"))
+    assert warehouses.at(place).compact().after == 2
+    assert sources(place) == {f"{number}.tar": rows.num_rows for number in range(3)}
+    put(place, "again", ("1.tar",), from_input(rows, "1.tar#new"))
+    assert sources(place) == dict.fromkeys(("0.tar", "1.tar#new", "2.tar"), rows.num_rows)
+    assert compact.compact(place) == (4, 2)
