@@ -95,6 +95,7 @@ def run_job(job: Job, options: PipelineOptions) -> int:
         return DONE
     if not job.bounded:
         run_to_its_end(job, options)
+        tidy(job)
         return DONE
     status, counts = run_counted(job, options)
     nothing = counts.nothing()
@@ -146,6 +147,8 @@ def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summar
     runs_table.write_run(job, counts, failed=problem is not None)
     print(account.text(counts))
     account.log(counts)
+    # After the account, which reads the run's own files.
+    tidy(job)
     if problem:
         logs.failed("broker", problem)
         return FAILED, counts
@@ -159,11 +162,10 @@ def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pip
     with job.warehouse.claim(job.run_id, job.claims), progress_line(job):
         result = start(job, options, build)
         wait(result, job)
-    _tidy(job)
     return result
 
 
-def _tidy(job: Job) -> None:
+def tidy(job: Job) -> None:
     """Keep nights from becoming many small files. The run is done: what fails here fails again, or not, after the next."""
     try:
         done = job.warehouse.tidy()

@@ -13,7 +13,7 @@ import pytest
 import warehouses
 from tests.warehouses.commits import Struck, alerts, from_input, put, struck_at, write
 from warehouses import QueryError
-from warehouses.folder import claims, manifest, readers
+from warehouses.folder import claims, compact, manifest, readers
 from warehouses.folder.commit import CommitError, commit
 from warehouses.folder.rebuild import rebuild
 from warehouses.folder.taken import InputsTaken, StaleRun
@@ -195,11 +195,11 @@ def test_the_same_commit_again_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_from_before_gets_its_manifest_by_itself(tmp_path: Path) -> None:
     put(str(tmp_path), "run1", ("a.tar", "b.tar"), from_input(alerts(), "a.tar"))
-    before = readers.begun(str(tmp_path)).live.drop_columns("first_input")
+    before = readers.begun(str(tmp_path)).live.drop_columns(["first_input", "runs"])
     shutil.rmtree(tmp_path / "_manifest")
     assert counted(tmp_path)[0] == alerts().num_rows
     found = readers.begun(str(tmp_path)).live
-    assert found.drop_columns("first_input").sort_by("path").equals(before.sort_by("path"))
+    assert found.drop_columns(["first_input", "runs"]).sort_by("path").equals(before.sort_by("path"))
     # And what it was ingested from is known, so that it is replaced.
     put(str(tmp_path), "run2", ("a.tar",), from_input(alerts(), "a.tar#new"))
     assert runs_of(tmp_path) == {"a.tar#new"}
@@ -252,3 +252,21 @@ def test_an_index_of_inputs_leaves_out_only_what_cannot_overlap() -> None:
 
 def write_file(final: str) -> warehouses.units.WrittenFile:
     return warehouses.units.WrittenFile("k", "", final, 1)
+
+
+def test_the_account_of_a_run_reads_what_the_run_wrote(tmp_path: Path) -> None:
+    rows = alerts()
+    for number in range(5):
+        put(str(tmp_path), f"run{number}", (f"{number}.tar",), rows)
+    place = warehouses.at(str(tmp_path))
+    # A row says its run by itself; these were all decoded by one.
+    assert place.counts("run", []).surveys == {}
+    own = readers.begun(str(tmp_path)).of_run("run3")
+    assert set(own.live.column("path").to_pylist()) == {
+        path for path in files_of(tmp_path) if f"/{Unit(('3.tar',)).key}-" in path
+    }
+    compact.compact(str(tmp_path))
+    assert readers.begun(str(tmp_path)).of_run("run3").live.num_rows == 2
+    rebuild(str(tmp_path))
+    # What nobody has told of may be anybody's.
+    assert place.counts("run", []).surveys["ztf"].alerts == 5 * rows.num_rows

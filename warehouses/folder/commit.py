@@ -142,7 +142,10 @@ def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: lis
         keep = {_path(warehouse, file) for file in files}
         own = [path for path in current.of_units(by_key).column("path").to_pylist() if path not in keep]
         overlaps = Overlaps(warehouse, run_id, by_key, current)
-        added = [rows_of(warehouse, new, by_key), rows_of(warehouse, overlaps.rewritten, overlaps.left)]
+        added = [
+            rows_of(warehouse, new, by_key, [run_id]),
+            rows_of(warehouse, overlaps.rewritten, overlaps.left, current.runs_of(overlaps.replaced)),
+        ]
         if not (new or own or overlaps.replaced):
             return
         note = put_in_place(warehouse, run_id, overlaps.rewritten)

@@ -88,7 +88,9 @@ class _Group:
                 note = put_in_place(warehouse, run_id, written)
                 known = units or _known(warehouse, current, self.key)
                 following = current.next(
-                    without=old, added=rows_of(warehouse, written, known), deleted=readers.collect(warehouse, current)
+                    without=old,
+                    added=rows_of(warehouse, written, known, current.runs_of(old)),
+                    deleted=readers.collect(warehouse, current),
                 )
                 if publish(warehouse, following, f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex}.manifest"):
                     readers.collect(warehouse, following)

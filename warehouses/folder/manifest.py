@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
         pa.field("first_input", pa.string()),
         pa.field("last_input", pa.string()),
         pa.field("is_replay", pa.bool_()),
+        pa.field("runs", pa.list_(pa.string())),  # ids of the runs that wrote its rows; NULL where nobody has told
         pa.field("healpix29_min", pa.int64()),  # NULL where nobody has told
         pa.field("healpix29_max", pa.int64()),
         pa.field("observed_at_min", pa.timestamp("us", tz="UTC")),
@@ -97,6 +98,20 @@ class Manifest:
         """The files of some units."""
         return self.live.filter(pc.is_in(self.live.column("unit"), pa.array(list(keys), pa.string())))
 
+    def of_run(self, run_id: str) -> Manifest:
+        """The files in which rows of a run may be."""
+        runs = self.live.column("runs").combine_chunks()
+        theirs = pc.list_parent_indices(runs).filter(pc.equal(pc.list_flatten(runs), run_id))
+        unknown = pc.indices_nonzero(pc.is_null(runs))
+        return Manifest(self.version, self.live.take(pa.concat_arrays([theirs.cast(pa.int64()), unknown.cast(pa.int64())])))
+
+    def runs_of(self, paths: Collection[str]) -> list[str] | None:
+        """The runs whose rows are in some files; None where that of one is not known."""
+        found = (
+            self.files.filter(pc.is_in(self.files.column("path"), pa.array(list(paths), pa.string()))).column("runs").to_pylist()
+        )
+        return None if None in found else sorted({run for runs in found for run in runs})
+
     def next(self, *, without: Iterable[str], added: pa.Table, deleted: Collection[str] = ()) -> Manifest:
         """The version that follows: ``without`` (paths) are retired now, ``added`` are new, the retired ``deleted`` are gone."""
         retired = pc.is_in(self.files.column("path"), pa.array(list(without), pa.string()))
@@ -114,9 +129,11 @@ class Manifest:
 EMPTY = Manifest(0, SCHEMA.empty_table())
 
 
-def rows_of(warehouse: str, files: Iterable[WrittenFile], units: Mapping[str, Unit]) -> pa.Table:
-    """The rows of ``SCHEMA`` for files at their places; ``units`` are those of several inputs, by key."""
-    return pa.Table.from_pylist([_row(warehouse, file, units.get(file.unit)) for file in files], schema=SCHEMA)
+def rows_of(
+    warehouse: str, files: Iterable[WrittenFile], units: Mapping[str, Unit], runs: Sequence[str] | None = None
+) -> pa.Table:
+    """The rows of ``SCHEMA`` for files at their places, whose rows are of some runs; ``units`` by key, where they are known."""
+    return pa.Table.from_pylist([{**_row(warehouse, file, units.get(file.unit)), "runs": runs} for file in files], schema=SCHEMA)
 
 
 def _row(warehouse: str, file: WrittenFile, unit: Unit | None) -> dict[str, object]:

@@ -58,12 +58,17 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
 
 
 class Views:
-    """One version of a warehouse folder, held as long as this is open; views are made as queries come that name them."""
+    """One version of a warehouse folder, held as long as this is open; views are made as queries come that name them.
 
-    def __init__(self, warehouse: str) -> None:
+    With ``run_id`` only of the files in which rows of that run may be.
+    """
+
+    def __init__(self, warehouse: str, run_id: str | None = None) -> None:
         self._warehouse = warehouse
         self.manifest, self.let_go = readers.newest(warehouse)
-        if not self.manifest.tables:
+        if run_id is not None:
+            self.manifest = self.manifest.of_run(run_id)
+        elif not self.manifest.tables:
             self.let_go()
             raise FileNotFoundError(
                 f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}"

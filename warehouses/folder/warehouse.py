@@ -7,7 +7,7 @@ import functools
 import json
 import tempfile
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +28,13 @@ from warehouses.folder.rebuild import rebuild
 from warehouses.folder.views import Views
 from warehouses.reachable import Unreachable, check_bucket, check_reachable
 from warehouses.sql import ONE_SELECT, pointed_at
-from warehouses.units import STREAM, WrittenFile
+from warehouses.units import STREAM, Unit, WrittenFile
 from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, check_unicode, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+    from warehouses.counts import RunCounts
 
 _ROW_MAKERS = {
     "range",
@@ -58,17 +60,18 @@ class FolderWarehouse(Warehouse):
     replaces = True
     write_methods = ("parquet",)
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, run_id: str | None = None) -> None:
         super().__init__(folder)
+        self._run_id = run_id
         self._opening = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FolderWarehouse, (self.uri,)
+        return FolderWarehouse, (self.uri, self._run_id)
 
     @functools.cached_property
     def _views(self) -> Views:
         with self._reading():
-            return Views(self.uri)
+            return Views(self.uri, self._run_id)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
@@ -126,7 +129,7 @@ class FolderWarehouse(Warehouse):
     @property
     def surveys(self) -> list[Survey]:
         """Those whose tables have files."""
-        opened = self.__dict__.get("_views")
+        opened = self.__dict__.get("_views") if self._run_id is None else self._opened()
         return known_surveys((opened.manifest if opened is not None else self._manifest()).tables)
 
     def columns_of(self, table: str) -> set[str]:
@@ -227,6 +230,11 @@ class FolderWarehouse(Warehouse):
         name = f"{table.name}/{run_id}.parquet"
         place = WrittenFile(STREAM, f"{self.uri}/{TEMPORARY}/{run_id}/{name}", f"{self.uri}/{name}", 0)
         commit(self.uri, run_id, [], [write_rows(place, pa.Table.from_batches([rows]).cast(table.arrow_schema))])
+
+    def counts(self, run_id: str, units: Iterable[Unit]) -> RunCounts:
+        """See ``Warehouse``. Only of the files that the run has written: after years, too, it costs what the run does."""
+        with FolderWarehouse(self.uri, run_id) as own:
+            return Warehouse.counts(own, run_id, units)
 
     def claim(self, run_id: str, inputs: Collection[str]) -> contextlib.AbstractContextManager[None]:
         """See ``Warehouse``."""
