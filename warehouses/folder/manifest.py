@@ -200,7 +200,9 @@ def read(warehouse: str, version: int) -> Manifest:
     told = int((files.schema.metadata or {}).get(_FORMAT, b"0"))
     if told > FORMAT_VERSION:
         raise ManifestError(f"{uri} has format_version {told}, and this broker knows {FORMAT_VERSION}; use a newer broker")
-    return Manifest(version, files.select(SCHEMA.names).cast(SCHEMA))
+    # Columns that a file is too old to have are NULL; those that it is too new to need are left.
+    known = files.select([name for name in SCHEMA.names if name in files.schema.names])
+    return Manifest(version, pa.concat_tables([SCHEMA.empty_table(), known], promote_options="default").cast(SCHEMA))
 
 
 def publish(warehouse: str, manifest: Manifest, temporary: str) -> bool:
