@@ -48,7 +48,7 @@ from schemas import Column
 from schemas.tables import CROSSMATCHES
 from tests.compare import assert_row_equals_record
 from tests.conftest import RealData
-from tests.nights import ask, run, simulated, truth
+from tests.nights import ask, by_hand, run, simulated, truth
 from warehouses.folder.views import connect
 
 DOCS = Path(__file__).parents[2] / "docs" / "orm.md"
@@ -117,6 +117,7 @@ def put(warehouse: Path, found: pa.Table) -> None:
         folder = warehouse / CROSSMATCHES.name / f"night={night}"
         folder.mkdir(parents=True)
         pq.write_table(found.filter(pa.compute.equal(found["night"], night)).drop_columns("night"), folder / "a.parquet")
+    by_hand(warehouse)
 
 
 def plain(value: Any) -> Any:

@@ -6,11 +6,13 @@ import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import time_machine
 
 from broker import cli
 from schemas import known_schemas
+from schemas.tables import DEAD_LETTERS
 from tests.nights import ask, rows, run, simulated, truth
 
 _NEWEST_ID = 1099
@@ -130,7 +132,7 @@ def test_a_folder_that_is_no_warehouse_is_named_and_not_made(tmp_path: Path, cap
 def some_table(warehouse: Path) -> None:
     """What makes a folder a warehouse, for runs that end before they read it."""
     (warehouse / "dead_letters").mkdir()
-    (warehouse / "dead_letters" / "none.parquet").touch()
+    pq.write_table(DEAD_LETTERS.arrow_schema.empty_table(), warehouse / "dead_letters" / "none.parquet")
 
 
 def test_a_replay_takes_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -36,20 +37,31 @@ def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def shared(path: str) -> IO[bytes] | None:
-    """A file held by a lock that many may have, until it is closed; None where it is gone."""
+class Held:
+    """A file held by a lock that many may have, until it is closed, or nobody has this any more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._close = weakref.finalize(self, os.close, descriptor)
+
+    def close(self) -> None:
+        """Let go."""
+        self._close()
+
+
+def shared(path: str) -> Held | None:
+    """Hold a file by a lock that many may have; None where it is gone."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - held after this
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     if fcntl is not None:
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_SH)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
     # Whoever deletes it does so under its lock, and may have had it before us.
-    if os.fstat(file.fileno()).st_nlink:
-        return file
-    file.close()
-    return None
+    if not os.fstat(descriptor).st_nlink:
+        os.close(descriptor)
+        return None
+    return Held(descriptor)
 
 
 @contextlib.contextmanager
