@@ -6,9 +6,10 @@ import functools
 import re
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +19,7 @@ from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
 from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
 from warehouses.files import files_below, is_remote, listed_files
 from warehouses.folder import readers
+from warehouses.folder.nights import Range
 from warehouses.folder.parquet_files import partition_column
 
 _NULLABLE_SINCE = {"cutouts": {"packet_digest": "BLOB"}}
@@ -26,6 +28,9 @@ _FILE = "filename"
 """DuckDB's column with a row's file. Only under its own name DuckDB leaves files out by it."""
 _TELL_OF_VIEWS = ("duckdb_", "information_schema", "sqlite_", "pragma_", "pg_", "show", "describe", "summarize", "u&")
 """What in a query may be about views that it does not name."""
+
+_WORTH_NARROWING = 64
+"""Of fewer files DuckDB leaves out in no time what is not asked for."""
 
 
 def vocabulary() -> Iterator[Table]:
@@ -101,13 +106,26 @@ class Views:
         """Make every view."""
         self._make(self.names)
 
-    def make_for(self, sql: str) -> None:
-        """Make the views that a query can mean."""
+    def make_for(self, sql: str, without: Collection[str] = ()) -> None:
+        """Make the views that a query can mean, but for tables that stand for themselves where it is asked."""
         text = sql.lower()
         if any(words in text for words in _TELL_OF_VIEWS):
             self.make_all()
         else:
-            self._make([name for name in self.names if name.lower() in text])
+            self._make([name for name in self.names if name.lower() in text and name not in without])
+
+    def narrow(self, cursor: duckdb.DuckDBPyConnection, asked: Mapping[str, Sequence[Range]]) -> list[str]:
+        """Have tables be only of the files of some nights for who asks by this cursor, where that are far fewer; gives which."""
+        narrowed = []
+        for name in self.manifest.tables:
+            files = self.manifest.of(name)
+            if name.lower() not in asked or files.num_rows < _WORTH_NARROWING:
+                continue
+            some = _of_nights(files, asked[name.lower()])
+            if 2 * some.num_rows <= files.num_rows:
+                cursor.execute(self._table_sql(name, some, "TEMP VIEW"))
+                narrowed.append(name)
+        return narrowed
 
     def _make(self, names: list[str]) -> None:
         with self._making:
@@ -151,8 +169,8 @@ class Views:
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET python_enable_replacements = false")
 
-    def _table_sql(self, name: str) -> str:
-        files, table = self.manifest.of(name), self._known.get(name)
+    def _table_sql(self, name: str, files: pa.Table | None = None, kind: str = "VIEW") -> str:
+        files, table = self.manifest.of(name) if files is None else files, self._known.get(name)
         if not files.num_rows:
             return _empty_sql(name)
         # Files of one schema need not be opened to know their columns; by name, since others have more or fewer of them.
@@ -160,7 +178,7 @@ class Views:
         parts = [self._rows_sql(name, table, files.filter(pc.equal(files.column("schema"), schema))) for schema in schemas]
         newer = _NULLABLE_SINCE.get(name.rpartition("_")[2], {})
         parts += [f"SELECT NULL::{kind} AS {column} WHERE false" for column, kind in newer.items()]
-        return f"CREATE VIEW {_named(name)} AS {' UNION ALL BY NAME '.join(parts)}"
+        return f"CREATE {kind} {_named(name)} AS {' UNION ALL BY NAME '.join(parts)}"
 
     def _rows_sql(self, name: str, table: Table | None, files: pa.Table) -> str:
         """The rows of files of one schema, with the folders' key as a column where it is one of the table's.
@@ -177,6 +195,19 @@ class Views:
             begin = len(f"{self._warehouse}/{name}/{key}=") + 1
             columns += f", CAST(substr({_FILE}, {begin}, 10) AS DATE) AS {key}"
         return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false, filename = true)"
+
+
+def _of_nights(files: pa.Table, ranges: Sequence[Range]) -> pa.Table:
+    """The files of some nights, and one of each schema: by these it is known which columns there are."""
+    nights = files.column("night")
+    wanted = pa.array(np.zeros(files.num_rows, bool))
+    for first, last in ranges:
+        low, high = pa.scalar(first, pa.date32()), pa.scalar(last, pa.date32())
+        wanted = pc.or_(wanted, pc.fill_null(pc.and_(pc.greater_equal(nights, low), pc.less_equal(nights, high)), True))
+    schemas = files.column("schema").to_numpy(zero_copy_only=False).astype(str)
+    mask = wanted.to_numpy(zero_copy_only=False).copy()
+    mask[np.unique(schemas, return_index=True)[1]] = True
+    return files.filter(pa.array(mask))
 
 
 def _empty_sql(name: str) -> str:

@@ -23,6 +23,7 @@ from warehouses.errors import QueryError
 from warehouses.folder import claims, compact, readers
 from warehouses.folder.commit import commit
 from warehouses.folder.manifest import Manifest
+from warehouses.folder.nights import Range, nights_asked
 from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, write_rows
 from warehouses.folder.rebuild import rebuild
 from warehouses.folder.views import Views
@@ -141,14 +142,14 @@ class FolderWarehouse(Warehouse):
         check_unicode(sql)
         try:
             # First, because it does no more than parse.
-            self._refuse_functions(sql)
+            parsed = self._refuse_functions(sql)
             with self._cursor() as cursor:
                 statements = cursor.extract_statements(sql)
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError(ONE_SELECT)
-        return self._answer(statements[0], {}, rows_at_once)
+        return self._answer(statements[0], {}, rows_at_once, nights_asked(parsed))
 
     def ask(self, sql: str, values: Mapping[str, Any] | None = None, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
         """See ``Warehouse``."""
@@ -156,13 +157,14 @@ class FolderWarehouse(Warehouse):
         for name, value in named.items():
             check_unicode(str(value))
             sql = sql.replace(f"{{{name}}}", f"${name}")
-        return self._answer(sql, named, rows_at_once)
+        return self._answer(sql, named, rows_at_once, {})
 
-    def _answer(self, statement: Any, values: dict[str, Any], rows_at_once: int) -> Answer:
+    def _answer(self, statement: Any, values: dict[str, Any], rows_at_once: int, nights: Mapping[str, Sequence[Range]]) -> Answer:
         opened = self._opened()
-        with self._failing():
-            opened.make_for(statement if isinstance(statement, str) else statement.query)
         cursor = opened.connection.cursor()
+        with self._failing():
+            narrowed = opened.narrow(cursor, nights) if nights else []
+            opened.make_for(statement if isinstance(statement, str) else statement.query, narrowed)
         try:
             # Rows are made as they are asked for, and no column of theirs need fit into one array of Arrow.
             reader = cursor.execute(statement, values or None).to_arrow_reader(rows_at_once)
@@ -171,7 +173,8 @@ class FolderWarehouse(Warehouse):
             raise QueryError(self._what_failed(error)) from error
         return Answer(reader.schema, _batches(reader, cursor))
 
-    def _refuse_functions(self, sql: str) -> None:
+    def _refuse_functions(self, sql: str) -> Any:
+        """Refuse functions that may not stand for a table; gives the statement as DuckDB has parsed it."""
         with self._cursor() as cursor:
             [text] = cursor.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchone() or [""]
         parsed = json.loads(text)
@@ -186,6 +189,7 @@ class FolderWarehouse(Warehouse):
                 raise QueryError(
                     f"the function {name} cannot stand for a table here; ask the warehouse's tables: {', '.join(self.tables)}"
                 )
+        return parsed
 
     def shown_otherwise(self, survey: str) -> bool:
         """Never: the views of a folder are made anew whenever it is opened."""
