@@ -7,8 +7,9 @@ import sys
 
 import warehouses
 from alerts.secrets import redact
+from pipelines.options import OptionsError
 from pipelines.rematch import nights
-from warehouses import InputsTaken, QueryError
+from warehouses import InputsTaken, QueryError, StaleRun
 from warehouses.places import FORMS
 
 _EXAMPLES = """examples:
@@ -37,14 +38,18 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         between = nights(arguments.night) if arguments.night else None
         place = warehouses.at(arguments.warehouse)
+    except (QueryError, OptionsError) as error:
+        print(f"broker compact: {redact(str(error))}", file=sys.stderr)
+        return 2
+    try:
         if arguments.rebuild:
             print(f"{place.uri}: the manifest names the {place.rebuild():,} files that are there")
             return 0
         done = place.compact(between)
-    except (QueryError, ValueError) as error:
+    except QueryError as error:
         print(f"broker compact: {redact(str(error))}", file=sys.stderr)
         return 2
-    except (OSError, InputsTaken) as error:
+    except (OSError, ValueError, InputsTaken, StaleRun) as error:
         print(f"broker compact: {redact(str(error))}", file=sys.stderr)
         return 1
     print(f"{place.uri}: {done.before:,} files before, {done.after:,} after")

@@ -26,6 +26,7 @@ from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
 from transforms.read import DEAD_LETTERS
 from transforms.write_tables import WriteTables
+from warehouses import InputsTaken, QueryError, StaleRun
 from warehouses.reachable import told
 
 _LOG = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ def tidy(job: Job) -> None:
     """Keep nights from becoming many small files. The run is done: what fails here fails again, or not, after the next."""
     try:
         done = job.warehouse.tidy()
-    except OSError as error:
+    except (OSError, ValueError, QueryError, InputsTaken, StaleRun) as error:
         _LOG.warning("the warehouse's small files stay as they are: %s", error, extra={"stage": "write"})
         return
     if done is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -88,29 +88,50 @@ def write_file(uri: str, data: bytes, temporary: str) -> None:
 
 
 def create_new(uri: str, data: bytes, temporary: str) -> bool:
-    """Write a small file where there is none of its name, whole and on the disk; False where there is one."""
+    """Write a small file where there is none of its name, whole and on the disk; False where there is another.
+
+    One of the same bytes is ours: its answer was lost, and the client has asked again.
+    """
     if is_remote(uri):
         try:
             bucket_files().pipe_file(uri, data, mode="create")
         except FileExistsError:
-            return False
+            return _holds(uri, data)
         return True
     with create_file(temporary) as file:
         file.write(data)
     sync([temporary])
-    os.makedirs(os.path.dirname(uri), exist_ok=True)
+    _make_folders({os.path.dirname(uri)})
     try:
         os.link(temporary, uri)
     except FileExistsError:
-        return False
+        return _holds(uri, data)
     except OSError:  # a file system without links; there the lock of the commit must do
         if os.path.exists(uri):
-            return False
+            return _holds(uri, data)
         os.replace(temporary, uri)
     finally:
         delete([temporary])
     sync([os.path.dirname(uri)])
     return True
+
+
+def _holds(uri: str, data: bytes) -> bool:
+    with open_file(uri) as file:
+        return file.read() == data
+
+
+def _make_folders(paths: Iterable[str]) -> None:
+    """Make folders of this machine, and have the names of the new ones on the disk."""
+    for path in paths:
+        missing = []
+        while not os.path.isdir(path):
+            missing.append(path)
+            path = os.path.dirname(path)  # noqa: PLW2901 - up to the first that is there
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)
+            sync([os.path.dirname(folder)])
 
 
 def sync(paths: Iterable[str]) -> None:
@@ -138,8 +159,8 @@ def rename(pairs: Sequence[tuple[str, str]]) -> None:
         delete(sources)
     local = [pair for pair in pairs if not is_remote(pair[0])]
     sync(source for source, _ in local)
+    _make_folders(sorted({os.path.dirname(target) for _, target in local}))
     for source, target in local:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
         os.replace(source, target)
     sync(sorted({os.path.dirname(target) for _, target in local}))
 
@@ -177,6 +198,28 @@ def files_below(folder: str) -> list[StoredFile]:
         return sorted(
             (StoredFile(f"{_BUCKET}{name}", int(about["size"])) for name, about in found.items()), key=lambda file: file.uri
         )
-    # Not by a glob: the folder's own name may hold brackets.
-    paths = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-    return [StoredFile(path, os.path.getsize(path)) for path in sorted(paths)]
+    found = []
+    for path in sorted(_paths_below(folder)):
+        with contextlib.suppress(FileNotFoundError):  # somebody has just taken it away
+            found.append(StoredFile(path, os.path.getsize(path)))
+    return found
+
+
+def _paths_below(folder: str) -> Iterator[str]:
+    """Files, in folders that are links, too. Not by a glob: the folder's own name may hold brackets."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=_unless_gone, followlinks=True):
+        try:
+            about = os.stat(place)
+        except FileNotFoundError:
+            continue
+        if (about.st_dev, about.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        yield from (os.path.join(place, name) for name in names)
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

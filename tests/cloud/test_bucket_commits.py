@@ -184,3 +184,45 @@ def test_compaction_in_a_bucket(place: str) -> None:
     put(place, "again", ("1.tar",), from_input(rows, "1.tar#new"))
     assert sources(place) == dict.fromkeys(("0.tar", "1.tar#new", "2.tar"), rows.num_rows)
     assert compact.compact(place) == (4, 2)
+
+
+def test_a_lost_answer_to_the_manifest_is_no_lost_race(cloud: Cloud, place: str) -> None:
+    """The bucket made the version, the connection broke before it said so; the client asks again and is told that it exists."""
+    rows = alerts()
+    put(place, "run1", ("a.tar", "b.tar"), from_input(rows, "a.tar#x"))
+    cloud.storage_faults.fail(1, r"ifGenerationMatch=0", cut="answer")
+    try:
+        put(place, "run2", ("b.tar",), from_input(rows, "b.tar#x"))
+    finally:
+        cloud.storage_faults.heal()
+    assert sources(place) == {"a.tar#x": rows.num_rows, "b.tar#x": rows.num_rows}
+    assert paths(place) >= set(readers.begun(place).live.column("path").to_pylist())
+
+
+def test_who_was_cleared_away_between_its_claim_and_its_manifest_is_refused(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = alerts()
+    put(place, "run1", ("a.tar",), from_input(rows, "first"))
+    unit = Unit(("a.tar",))
+    bucket_files().pipe_file(f"{place}/_tmp/late.claim", b'["a.tar"]')
+    written = write(place, "late", unit.key, from_input(rows, "late"))
+    publish = committing.publish
+
+    def swept(*given: Any) -> bool:
+        """It has seen its claim, stands still, and is given up; what it put in place is cleared away."""
+        monkeypatch.setattr(committing, "publish", publish)
+        bucket_claims.remove(place, "late")
+        return publish(*given)
+
+    monkeypatch.setattr(committing, "publish", swept)
+    with pytest.raises(StaleRun, match="run late"):
+        commit(place, "late", [unit], written, fenced=True)
+    assert sources(place) == {"first": rows.num_rows}
+
+
+def test_what_nobody_has_claimed_goes_after_an_hour(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket_files().pipe_file(f"{place}/_tmp/dead/ztf_alerts/x.parquet", b"x")
+    with claims.claim(place, "one", ["a.tar"]):
+        assert bucket_files().exists(f"{place}/_tmp/dead/ztf_alerts/x.parquet")
+    monkeypatch.setattr(bucket_claims, "_UNKNOWN_SECS", -1.0)
+    with claims.claim(place, "two", ["a.tar"]):
+        assert not bucket_files().exists(f"{place}/_tmp/dead/ztf_alerts/x.parquet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import pytest
 import warehouses
 from broker import cli
 from tests.warehouses.commits import alerts, from_input, put, struck_at
+from warehouses import StaleRun
 from warehouses.folder import compact, readers
 
 ALL = "SELECT * FROM {} ORDER BY ALL"
@@ -131,3 +133,48 @@ def test_rebuild_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "only a folder or gs://BUCKET/FOLDER has a manifest" in capsys.readouterr().err
     assert cli.main(["compact", "--warehouse", str(tmp_path / "none")]) == 2
     assert "holds no tables" in capsys.readouterr().err
+
+
+def test_input_by_input_again_after_compaction(tmp_path: Path) -> None:
+    place = filled(tmp_path, 3)
+    compact.compact(str(place))
+    for again in range(2):
+        for unit in range(3):
+            put(str(place), f"again{unit}", (f"{unit}.tar",), from_input(alerts(count=2, seed=unit + 3), f"{unit}.tar#{again}"))
+        compact.compact(str(place))
+        with warehouses.open(str(place)) as opened:
+            found = opened.query("SELECT source, COUNT(*) AS n FROM ztf_alerts GROUP BY source").to_pylist()
+        assert {row["source"]: row["n"] for row in found} == {f"{unit}.tar#{again}": 2 for unit in range(3)}
+        assert len(list(place.glob("_inputs/*.json"))) == 1
+
+
+def test_a_compaction_that_was_cleared_away_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = filled(tmp_path, 3)
+    before = rows_of(place)
+    take = compact._Group._take
+
+    def swept(group: Any, *given: Any) -> bool:
+        shutil.rmtree(place / "_tmp")
+        return take(group, *given)
+
+    monkeypatch.setattr(compact._Group, "_take", swept)
+    with pytest.raises(StaleRun):
+        compact.compact(str(place))
+    assert rows_of(place) == before
+
+
+def test_a_folder_from_before_is_compacted_as_far_as_it_says_what_it_is_of(tmp_path: Path) -> None:
+    place = filled(tmp_path, 4)
+    shutil.rmtree(place / "_manifest")
+    stranger = sorted(place.glob("ztf_alerts/*/*.parquet"))[0]
+    stranger.rename(stranger.with_name("unknown-0-000.parquet"))
+    before = rows_of(place)[:2]
+    assert compact.compact(str(place)) == (8, 4)
+    assert rows_of(place)[:2] == before
+    put(str(place), "again", ("3.tar",), from_input(alerts(count=2, seed=3), "3.tar#new"))
+    with warehouses.open(str(place)) as opened:
+        sources = {row["source"] for row in opened.query("SELECT DISTINCT source FROM ztf_alerts").to_pylist()}
+    assert "3.tar#new" in sources
+    # What is in a file of nobody knows what is replaced by nothing.
+    unknown = pq.ParquetFile(next(place.glob("ztf_alerts/*/unknown*"))).read()["source"].to_pylist()
+    assert ("3.tar#x" in sources) == ("3.tar#x" in unknown)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +15,7 @@ import pytest
 import warehouses
 from tests.warehouses.commits import Struck, alerts, from_input, put, struck_at, write
 from warehouses import QueryError
-from warehouses.folder import claims, compact, manifest, readers
+from warehouses.folder import claims, compact, locks, manifest, readers
 from warehouses.folder.commit import CommitError, commit
 from warehouses.folder.rebuild import rebuild
 from warehouses.folder.taken import InputsTaken, StaleRun
@@ -267,6 +269,169 @@ def test_the_account_of_a_run_reads_what_the_run_wrote(tmp_path: Path) -> None:
     }
     compact.compact(str(tmp_path))
     assert readers.begun(str(tmp_path)).of_run("run3").live.num_rows == 2
-    rebuild(str(tmp_path))
+    shutil.rmtree(tmp_path / "_manifest")
     # What nobody has told of may be anybody's.
     assert place.counts("run", []).surveys["ztf"].alerts == 5 * rows.num_rows
+
+
+def test_a_commit_tried_again_after_others_came_in_changes_nothing(tmp_path: Path) -> None:
+    rows = alerts()
+    unit = Unit(("a.tar",))
+    written = write(str(tmp_path), "run1", unit.key, from_input(rows, "first"))
+    commit(str(tmp_path), "run1", [unit], written)
+    put(str(tmp_path), "run2", ("a.tar",), from_input(rows, "second"))
+    with warehouses.open(str(tmp_path)) as opened:
+        assert opened.surveys
+        commit(str(tmp_path), "run1", [unit], written)
+    assert runs_of(tmp_path) == {"second"}
+    other = Unit(("b.tar",))
+    late = write(str(tmp_path), "run3", other.key, from_input(alerts(seed=2), "other"))
+    commit(str(tmp_path), "run3", [other], late)
+    with warehouses.open(str(tmp_path)) as opened:
+        assert opened.query(COUNT)
+        compact.compact(str(tmp_path))
+        commit(str(tmp_path), "run3", [other], late)
+        assert runs_of(tmp_path) == {"second", "other"}
+    assert counted(tmp_path)[0] == rows.num_rows + alerts(seed=2).num_rows
+
+
+def test_a_stream_that_commits_again_after_compaction_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = alerts()
+    bundles = [file for _ in range(2) for file in write(str(tmp_path), "run", "stream", rows)]
+    with monkeypatch.context() as patched:
+        patched.setattr("warehouses.folder.commit.remove_empty", lambda *given: (_ for _ in ()).throw(Struck))
+        with pytest.raises(Struck):
+            commit(str(tmp_path), "run", [], bundles)
+    put(str(tmp_path), "other", ("b.tar",), from_input(alerts(seed=2), "other"))
+    commit(str(tmp_path), "more", [], write(str(tmp_path), "more", "stream", rows))
+    compact.compact(str(tmp_path))
+    before = counted(tmp_path)
+    put(str(tmp_path), "last", ("c.tar",), from_input(alerts(seed=3), "last"))
+    with pytest.raises(CommitError, match="run the same command again"):
+        commit(str(tmp_path), "run", [], bundles)
+    assert counted(tmp_path)[0] == before[0] + alerts(seed=3).num_rows
+
+
+def test_a_unit_that_is_down_to_one_input_is_found(tmp_path: Path) -> None:
+    rows = alerts()
+    both = pa.Table.from_batches([from_input(rows.slice(0, 3), "a.tar"), from_input(rows.slice(3), "b.tar")]).combine_chunks()
+    put(str(tmp_path), "run1", ("a.tar", "b.tar"), both.to_batches()[0])
+    put(str(tmp_path), "run2", ("a.tar",), from_input(rows.slice(0, 3), "a.tar#new"))
+    put(str(tmp_path), "run3", ("b.tar",), from_input(rows.slice(3), "b.tar#new"))
+    assert (counted(tmp_path)[0], runs_of(tmp_path)) == (rows.num_rows, {"a.tar#new", "b.tar#new"})
+
+
+def test_a_name_may_hold_the_mark_of_members(tmp_path: Path) -> None:
+    rows = alerts()
+    both = pa.Table.from_batches([from_input(rows.slice(0, 3), "a.avro"), from_input(rows.slice(3), "a.avro#1")]).combine_chunks()
+    put(str(tmp_path), "run1", ("a.avro", "a.avro#1"), both.to_batches()[0])
+    put(str(tmp_path), "run2", ("a.avro",), from_input(rows.slice(0, 3), "a.avro#new"))
+    assert (counted(tmp_path)[0], runs_of(tmp_path)) == (rows.num_rows, {"a.avro#new", "a.avro#1"})
+
+
+def test_a_manifest_whose_answer_was_lost_is_ours(tmp_path: Path) -> None:
+    put(str(tmp_path), "run1", ("a.tar",), alerts())
+    current = readers.begun(str(tmp_path))
+    following = current.next(without=[], added=manifest.SCHEMA.empty_table())
+    assert manifest.publish(str(tmp_path), following, str(tmp_path / "_tmp" / "x"))
+    assert manifest.publish(str(tmp_path), following, str(tmp_path / "_tmp" / "x")), "asked again, as a client does"
+    other = current.next(without=current.live.column("path").to_pylist(), added=manifest.SCHEMA.empty_table())
+    assert not manifest.publish(str(tmp_path), other, str(tmp_path / "_tmp" / "x"))
+
+
+def test_who_opens_a_folder_from_before_while_a_run_writes_waits_for_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(str(tmp_path), "run1", ("a.tar",), alerts())
+    shutil.rmtree(tmp_path / "_manifest")
+    adopted = readers.adopted
+    seen: list[int] = []
+
+    def slowly(*given: Any, **options: Any) -> Any:
+        """While the commit makes the first manifest somebody opens the folder; whoever adopts there adopts half of it."""
+        reader = threading.Thread(target=lambda: seen.append(counted(tmp_path)[0]))
+        monkeypatch.setattr(readers, "adopted", adopted)
+        reader.start()
+        threads.append(reader)
+        return adopted(*given, **options)
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(readers, "adopted", slowly)
+    put(str(tmp_path), "run2", ("a.tar",), alerts())
+    for thread in threads:
+        thread.join()
+    assert seen == [alerts().num_rows]
+
+
+def test_rebuilding_takes_no_orphans_and_leaves_readers_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = alerts()
+    put(str(tmp_path), "run1", ("a.tar",), from_input(rows, "old"))
+    with warehouses.open(str(tmp_path)) as opened:
+        assert opened.query(COUNT).to_pylist()[0]["rows"] == rows.num_rows
+        put(str(tmp_path), "run2", ("a.tar",), from_input(rows, "new"))
+        unit = Unit(("a.tar",))
+        with monkeypatch.context() as patched:
+            patched.setattr("warehouses.folder.commit.publish", lambda *given: (_ for _ in ()).throw(Struck))
+            with pytest.raises(Struck):
+                commit(str(tmp_path), "run3", [unit], write(str(tmp_path), "run3", unit.key, rows))
+        rebuild(str(tmp_path))
+        assert opened.query("SELECT DISTINCT source FROM ztf_alerts").to_pylist() == [{"source": "old"}]
+        assert (counted(tmp_path)[0], runs_of(tmp_path)) == (rows.num_rows, {"new"})
+        # And with a manifest that cannot be read: the one before says what was retired.
+        (tmp_path / "_manifest" / "000000000099.parquet").write_bytes(b"PAR1")
+        rebuild(str(tmp_path))
+        assert (counted(tmp_path)[0], runs_of(tmp_path)) == (rows.num_rows, {"new"})
+
+
+def test_without_locks_what_was_replaced_stays_for_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    rows = alerts()
+    put(str(tmp_path), "run1", ("a.tar",), rows)
+    old = files_of(tmp_path)
+    put(str(tmp_path), "run2", ("a.tar",), rows)
+    put(str(tmp_path), "run3", ("b.tar",), from_input(alerts(seed=2), "b.tar"))
+    assert old < files_of(tmp_path)
+    assert counted(tmp_path)[0] == rows.num_rows + alerts(seed=2).num_rows
+    monkeypatch.setattr(readers, "GRACE_SECS", -1.0)
+    put(str(tmp_path), "run4", ("c.tar",), from_input(alerts(seed=3), "c.tar"))
+    assert not old & files_of(tmp_path)
+
+
+def test_a_file_that_cannot_be_deleted_keeps_nobody_from_committing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = alerts()
+    put(str(tmp_path), "run1", ("a.tar",), rows)
+    old = files_of(tmp_path)
+    delete = readers.delete
+
+    def refused(uris: Any) -> None:
+        for uri in uris:
+            if "/ztf_" in uri:
+                raise PermissionError(uri)
+            delete([uri])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(readers, "delete", refused)
+        put(str(tmp_path), "run2", ("a.tar",), rows)
+    assert (old < files_of(tmp_path), counted(tmp_path)[0]) == (True, rows.num_rows)
+    put(str(tmp_path), "run3", ("b.tar",), from_input(alerts(seed=2), "b.tar"))
+    assert not old & files_of(tmp_path)
+
+
+def test_tables_on_another_disk_and_names_of_somebodys_own(tmp_path: Path) -> None:
+    put(str(tmp_path / "w"), "run1", ("a.tar",), alerts())
+    shutil.rmtree(tmp_path / "w" / "_manifest")
+    (tmp_path / "w" / "ztf_alerts").rename(tmp_path / "elsewhere")
+    (tmp_path / "w" / "ztf_alerts").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "w" / "loop").symlink_to(tmp_path / "w")
+    for number in range(2):
+        own = tmp_path / "w" / "mine" / f"night=2023-13-4{number}" / "a.parquet"
+        own.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"a": [number]}), own)
+    assert counted(tmp_path / "w")[0] == alerts().num_rows
+    compact.compact(str(tmp_path / "w"))
+    with warehouses.open(str(tmp_path / "w")) as opened:
+        assert opened.query("SELECT COUNT(*) AS n FROM mine").to_pylist() == [{"n": 2}]
+    (tmp_path / "w" / "_manifest" / "000000000001.parquet").unlink()
+    Path(os.fsdecode(os.fsencode(tmp_path / "w" / "mine") + b"/\xff.parquet")).write_bytes(b"")
+    with pytest.raises(QueryError, match=r"\\xff.parquet has a name that is no UTF-8"):
+        counted(tmp_path / "w")

@@ -5,6 +5,7 @@ Migrations of a folder's format stand here: ``warehouses.folder.manifest.FORMAT_
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
@@ -13,14 +14,15 @@ from warehouses.files import StoredFile, files_below, open_file
 from warehouses.folder import unit_inputs
 from warehouses.folder.manifest import Manifest, rows_of
 from warehouses.folder.parquet_files import INPUTS, described
-from warehouses.units import Unit, WrittenFile
+from warehouses.units import Unit, WrittenFile, printable
 
 _AT_ONCE = 8
 
 
-def adopted(warehouse: str, version: int = 0) -> Manifest:
-    """A manifest of all Parquet files in the tables' folders, from their footers. Raises ``OSError`` for one without."""
-    found = [file for file in files_below(warehouse) if _is_of_a_table(file.uri.removeprefix(f"{warehouse}/"))]
+def adopted(warehouse: str, version: int = 0, without: Collection[str] = ()) -> Manifest:
+    """A manifest of all Parquet files in the tables' folders but some, from their footers. Raises ``OSError`` for one without."""
+    below = ((file.uri.removeprefix(f"{warehouse}/"), file) for file in files_below(warehouse))
+    found = [file for path, file in below if _is_of_a_table(path) and path not in without]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         files = list(threads.map(_described, found))
     kept = [file.uri.rsplit("/", 1)[-1].removesuffix(".json") for file in files_below(f"{warehouse}/{INPUTS}")]
@@ -30,6 +32,8 @@ def adopted(warehouse: str, version: int = 0) -> Manifest:
 
 
 def _is_of_a_table(path: str) -> bool:
+    if path.encode("utf-8", "replace").decode() != path and path.endswith(".parquet") and not path.startswith("_"):
+        raise OSError(f"{printable(path)} has a name that is no UTF-8, which no manifest can hold; rename it")
     return path.endswith(".parquet") and "/" in path and not path.startswith("_")
 
 

@@ -46,5 +46,7 @@ class ListedFiles(BucketFiles):
         return self._strip_protocol(path) in self._files or bool(await super()._isfile(path))
 
     async def _glob(self, path: str, maxdepth: int | None = None, **settings: Any) -> list[str]:
+        if (name := self._strip_protocol(path)) in self._files:
+            return [name]
         pattern = re.compile(glob_translate(self._strip_protocol(path)))
         return sorted(name for name in self._files if pattern.match(name))

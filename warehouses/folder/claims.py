@@ -96,12 +96,14 @@ def _check(lock: Path, folder: str, inputs: Collection[str]) -> None:
 
 
 def _remove(place: Path, run_id: str) -> None:
-    """Clear away a run: its unfinished files, and those that a commit of it put in place and no manifest has."""
+    """Clear away a run: its unfinished files, and those that a commit of it put in place and no manifest has.
+
+    While nobody commits: a late commit of the run has either ended, or finds that it has lost its claim.
+    """
     own = place / run_id
-    if notes := [str(note) for note in own.rglob(f"*{FINALS}")]:
-        with locked(Path(place.parent, LOCKS, "commit"), wait=True):
-            forget_finals(str(place.parent), notes)
-    shutil.rmtree(own, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        own.unlink()
-    (place / f"{run_id}.lock").unlink(missing_ok=True)
+    with locked(Path(place.parent, LOCKS, "commit"), wait=True):
+        forget_finals(str(place.parent), [str(note) for note in own.rglob(f"*{FINALS}")])
+        shutil.rmtree(own, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            own.unlink()
+        (place / f"{run_id}.lock").unlink(missing_ok=True)

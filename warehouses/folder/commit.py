@@ -21,7 +21,7 @@ from warehouses.files import delete, files_below, is_remote, open_file, remove_e
 from warehouses.folder import readers
 from warehouses.folder.claims import check_claim
 from warehouses.folder.locks import locked
-from warehouses.folder.manifest import Manifest, publish, rows_of
+from warehouses.folder.manifest import publish, rows_of
 from warehouses.folder.overlaps import Overlaps
 from warehouses.folder.parquet_files import LOCKS, PART_ROWS, TEMPORARY, described, read_rows, write_rows
 from warehouses.folder.sweep import FINALS
@@ -44,21 +44,29 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
     """
     by_key = {unit.key: unit for unit in units}
     given = sorted(written, key=lambda file: file.final)
+    rows = sum(file.rows for file in given)
     with alone(warehouse):
         current = readers.begun(warehouse)
+        if any(current.has(_path(warehouse, file)) for file in given):
+            # The runner tries again what was done. A later run may have replaced it, or have put it together with others.
+            delete(file.temporary for file in given)
+            return rows
         if fenced:
             check_claim(warehouse, run_id)
-        _check_whole(warehouse, run_id, given, current)
         # Those of a stream, whose bundles are small and replace nothing, are joined to larger ones.
-        files = given if by_key else [_join(part) for part in _parts(given)]
+        parts = [[file] for file in given] if by_key else list(_parts(given))
+        _check_whole(warehouse, run_id, parts)
+        files = [_join(part) for part in parts]
         for key, unit in by_key.items():
             if len(unit.inputs) > 1 or unit.letters:
                 write_inputs(warehouse, run_id, unit, key)
         note = put_in_place(warehouse, run_id, files)
+        # Before the manifest: what waits still is not in place, and is not put there twice.
+        delete(file.temporary for file in given)
         _take_in(warehouse, run_id, by_key, files, fenced)
-        delete([note, *(file.temporary for file in given)])
+        delete([note])
         remove_empty(f"{warehouse}/{TEMPORARY}/{run_id}")
-    return sum(file.rows for file in files)
+    return rows
 
 
 def alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
@@ -68,14 +76,14 @@ def alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
     return locked(Path(warehouse, LOCKS, "commit"), wait=True)
 
 
-def _check_whole(warehouse: str, run_id: str, files: list[WrittenFile], current: Manifest) -> None:
+def _check_whole(warehouse: str, run_id: str, parts: list[list[WrittenFile]]) -> None:
     """Refuse to begin where a file is not as it was written. Raises ``CommitError``."""
     waiting = {file.uri: file.size_bytes for file in files_below(f"{warehouse}/{TEMPORARY}/{run_id}")}
-    for file in files:
+    for file in (file for part in parts for file in part if part[0].temporary in waiting or not _stands(part[0])):
         found = waiting.get(file.temporary)
         told = f"so that run {run_id} cannot be put in place; run the same command again"
-        # A runner that tries a commit again may find it done, wholly or in part.
-        if found is None and not current.has(_path(warehouse, file)) and not _stands(file):
+        # A runner that tries a commit again may find its files in place already.
+        if found is None and not _stands(file):
             raise CommitError(f"{file.temporary} is gone, {told}")
         if found is not None and found != file.size_bytes:
             raise CommitError(f"{file.temporary} has {found:,} bytes of {file.size_bytes:,}, {told}")
@@ -126,6 +134,8 @@ def put_in_place(warehouse: str, run_id: str, files: list[WrittenFile]) -> str:
     note = f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex[:12]}{FINALS}"
     waiting = {file.uri for file in files_below(f"{warehouse}/{TEMPORARY}/{run_id}")}
     pairs = [(file.temporary, file.final) for file in files if file.temporary in waiting]
+    if gone := [file.final for file in files if file.temporary not in waiting and not _stands(file)]:
+        raise CommitError(f"{gone[0]} is neither in place nor waiting, so that run {run_id} is not put in place; run it again")
     if pairs:
         write_file(note, json.dumps([final for _, final in pairs]).encode(), f"{note}.part")
         rename(pairs)
@@ -134,9 +144,10 @@ def put_in_place(warehouse: str, run_id: str, files: list[WrittenFile]) -> str:
 
 def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: list[WrittenFile], fenced: bool) -> None:
     """Write the next version of the manifest, which has the files and not what they replace."""
-    for attempt in range(_TRIES):
+    for _ in range(_TRIES):
         current = readers.begun(warehouse)
-        if fenced and attempt:
+        # After that version was read: who clears a dead run away makes the next one, so that ours is refused then.
+        if fenced:
             check_claim(warehouse, run_id)
         new = [file for file in files if not current.has(_path(warehouse, file))]
         keep = {_path(warehouse, file) for file in files}

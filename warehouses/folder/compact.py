@@ -15,8 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from warehouses.files import delete
+from alerts.surveys import SURVEYS
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS
+from warehouses.files import delete, is_remote, open_file
 from warehouses.folder import claims, readers, unit_inputs
 from warehouses.folder.commit import alone, put_in_place
 from warehouses.folder.manifest import Manifest, publish, rows_of, the_input
@@ -28,6 +31,11 @@ MANY_FILES = 32
 FILE_BYTES = 256 * 2**20
 """The most that goes into one file and the one beside it with stamps: both are sorted in memory."""
 _GROUP_ROWS = 2048
+_OURS = {
+    CROSSMATCHES.name,
+    DEAD_LETTERS.name,
+    *(table.name for survey in SURVEYS.values() for table in (survey.alerts_table, survey.cutouts_table)),
+}
 _CELL_BITS = 34
 """Of ``healpix29``: what is left is a cell of order 12, some 51 arcsec wide."""
 
@@ -38,14 +46,21 @@ def compact(warehouse: str, nights: tuple[date, date] | None = None, at_least: i
     Files of replays, and of units whose inputs nobody knows, stay as they are; cross-matches are put together unit by unit, since
     their rows do not tell of which input they are. Raises ``OSError``.
     """
-    before = readers.begun(warehouse)
-    groups = list(_groups(warehouse, before, nights, at_least))
-    if groups:
-        run_id = f"compact-{uuid.uuid4().hex[:12]}"
-        with claims.claim(warehouse, run_id, ()):
-            for group in groups:
-                group.compact(warehouse, run_id)
-    return before.live.num_rows, readers.begun(warehouse).live.num_rows
+    # Held, so that none of its files goes while it is read.
+    before, let_go = readers.newest(warehouse)
+    try:
+        if groups := list(_groups(warehouse, before, nights, at_least)):
+            run_id = f"compact-{uuid.uuid4().hex[:12]}"
+            with claims.claim(warehouse, run_id, ()):
+                for group in groups:
+                    group.compact(warehouse, run_id)
+    finally:
+        let_go()
+    with alone(warehouse):
+        current = readers.begun(warehouse)
+        if groups:
+            readers.collect(warehouse, current)
+    return before.live.num_rows, current.live.num_rows
 
 
 @dataclass
@@ -61,7 +76,10 @@ class _Group:
 
     def compact(self, warehouse: str, run_id: str) -> None:
         """Write the one file, and have the manifest take it for the others, if all of them are still there."""
-        tables = [pa.concat_tables([read_rows(f"{warehouse}/{path}") for path in paths]) for paths in self.paths]
+        try:
+            tables = [pa.concat_tables([read_rows(f"{warehouse}/{path}") for path in paths]) for paths in self.paths]
+        except FileNotFoundError:  # ingested again meanwhile, in a bucket an hour ago: the next time
+            return
         if len({table.num_rows for table in tables}) > 1:
             return
         order = _order(tables[0])
@@ -71,31 +89,38 @@ class _Group:
             place = f"{paths[0].rpartition('/')[0]}/{self.key}-{suffix}"
             file = WrittenFile(self.key, f"{warehouse}/{TEMPORARY}/{run_id}/{place}", f"{warehouse}/{place}", 0)
             written.append(write_rows(file, rows.take(order), group_rows=_GROUP_ROWS))
-        self._take(warehouse, run_id, written)
-
-    def _take(self, warehouse: str, run_id: str, written: list[WrittenFile]) -> None:
-        old = [path for paths in self.paths for path in paths]
-        units = {self.key: self.unit} if self.unit is not None else {}
         with alone(warehouse):
-            while True:
-                current = readers.begun(warehouse)
-                if not all(current.is_live(path) for path in old):
-                    # Somebody has ingested one of the inputs again meanwhile: the next time.
-                    delete(path for file in written for path in (file.temporary, file.final))
-                    return
-                if self.unit is not None:
-                    unit_inputs.write_inputs(warehouse, run_id, self.unit, self.key)
-                note = put_in_place(warehouse, run_id, written)
-                known = units or _known(warehouse, current, self.key)
-                following = current.next(
-                    without=old,
-                    added=rows_of(warehouse, written, known, current.runs_of(old)),
-                    deleted=readers.collect(warehouse, current),
-                )
-                if publish(warehouse, following, f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex}.manifest"):
-                    readers.collect(warehouse, following)
-                    delete([note])
-                    return
+            while not self._take(warehouse, run_id, written):
+                pass
+
+    def _take(self, warehouse: str, run_id: str, written: list[WrittenFile]) -> bool:
+        """Whether that is done, or not to be done any more; False where another commit came in between."""
+        old = [path for paths in self.paths for path in paths]
+        current = readers.begun(warehouse)
+        claims.check_claim(warehouse, run_id)
+        if not all(current.is_live(path) for path in old):
+            # Somebody has ingested one of the inputs again meanwhile: the next time.
+            delete(path for file in written for path in (file.temporary, file.final))
+            return True
+        if self.unit is not None:
+            unit_inputs.write_inputs(warehouse, run_id, self.unit, self.key)
+        note = put_in_place(warehouse, run_id, written)
+        units = {self.key: self.unit} if self.unit is not None else _known(warehouse, current, self.key)
+        added = rows_of(warehouse, written, units, current.runs_of(old))
+        following = current.next(without=old, added=added, deleted=readers.collect(warehouse, current))
+        if not publish(warehouse, following, f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex}.manifest"):
+            return False
+        readers.collect(warehouse, following)
+        delete([note, *_forgotten(warehouse, current, following)])
+        return True
+
+
+def _forgotten(warehouse: str, current: Manifest, following: Manifest) -> list[str]:
+    """What was kept of units that have no files any more. In a bucket it stays: nobody is alone there."""
+    if is_remote(warehouse):
+        return []
+    gone = set(pc.unique(current.live.column("unit")).to_pylist()) - set(pc.unique(following.live.column("unit")).to_pylist())
+    return [unit_inputs.uri_of(warehouse, key) for key in gone]
 
 
 def _known(warehouse: str, current: Manifest, key: str) -> dict[str, Unit]:
@@ -118,6 +143,8 @@ def _groups(warehouse: str, current: Manifest, nights: tuple[date, date] | None,
     live = current.live
     small = pc.and_(pc.is_valid(live.column("night")), pc.less(live.column("rows"), PART_ROWS))
     small = pc.and_(small, pc.invert(live.column("is_replay")))
+    # A table of somebody's own is not ours to write anew.
+    small = pc.and_(small, pc.is_in(live.column("table"), pa.array(sorted(_OURS), pa.string())))
     if nights is not None:
         first, last = (pa.scalar(night, pa.date32()) for night in nights)
         small = pc.and_(small, pc.and_(pc.greater_equal(live.column("night"), first), pc.less_equal(live.column("night"), last)))
@@ -134,7 +161,9 @@ def _groups(warehouse: str, current: Manifest, nights: tuple[date, date] | None,
             continue
         file["companion"] = by_path.get(_other(path, "alerts", "cutouts"))
         alike = (file["schema"], file["companion"] and file["companion"]["schema"], file["unit"] == STREAM)
-        own = file["unit"] if file["table"] == "crossmatches" else None
+        if file["table"] != CROSSMATCHES.name and file["unit"] != STREAM and not _inputs_of(warehouse, file):
+            continue
+        own = file["unit"] if file["table"] == CROSSMATCHES.name else None
         found.setdefault((file["table"], file["night"], own, *alike), []).append(file)
     for (table, night, *_), alike_files in found.items():
         if (table, night) in wanted:
@@ -151,8 +180,8 @@ def _bins(warehouse: str, files: list[dict[str, Any]]) -> Iterator[_Group]:
     some: list[dict[str, Any]] = []
     for file in [*files, None]:
         if file is None or (some and not _fit([*some, file])):
-            if len(some) > 1 and (group := _group(warehouse, some)) is not None:
-                yield group
+            if len(some) > 1:
+                yield _group(warehouse, some)
             some = []
         if file is not None:
             some.append(file)
@@ -163,27 +192,28 @@ def _fit(files: list[dict[str, Any]]) -> bool:
     return sum(file["rows"] for file in files) <= PART_ROWS and size_bytes <= FILE_BYTES
 
 
-def _group(warehouse: str, files: list[dict[str, Any]]) -> _Group | None:
+def _group(warehouse: str, files: list[dict[str, Any]]) -> _Group:
     paths = [[file["path"] for file in files]]
     if files[0]["companion"]:
         paths.append([file["companion"]["path"] for file in files])
     keys = {file["unit"] for file in files}
     if len(keys) == 1:
         return _Group(paths, keys.pop(), None)
-    inputs: set[str] = set()
-    for file in files:
-        found = _inputs_of(warehouse, file)
-        if not found:
-            return None
-        inputs |= found
-    unit = Unit(tuple(sorted(inputs)))
-    return _Group(paths, unit_key(("compacted", *unit.inputs)), unit)
+    inputs = {uri for file in files for uri in _inputs_of(warehouse, file)}
+    # Never the key of what was compacted before: what is known of that one may still be written by who takes inputs out of it.
+    return _Group(paths, unit_key(("compacted", uuid.uuid4().hex)), Unit(tuple(sorted(inputs))))
 
 
 def _inputs_of(warehouse: str, file: dict[str, Any]) -> set[str]:
-    """The inputs that a file's unit stands for; none where nobody has kept them."""
+    """The inputs that a file's unit stands for; none where nobody has kept them, and its rows do not prove them."""
     if file["inputs"] == 1:
         return {the_input(file)}
     if file["inputs"] > 1:
         return set(unit_inputs.read_inputs(warehouse, file["unit"]).inputs)
-    return set()
+    if file["table"] == CROSSMATCHES.name or "_cutouts/" in file["path"]:
+        return set()
+    # From before the manifest: the key of a unit of one input is made of it.
+    with open_file(f"{warehouse}/{file['path']}") as opened:
+        parts = str(pq.ParquetFile(opened).read_row_group(0, columns=["source"]).column(0)[0].as_py()).split("#")
+    names = ("#".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return {name for name in names if unit_key((name,)) == file["unit"]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,9 +64,18 @@ def shared(path: str) -> Held | None:
 
 
 @contextlib.contextmanager
-def unheld(path: str, grace_secs: float) -> Iterator[bool]:
-    """Whether nobody holds a file, and nobody does while the body works; where no locks are known, whether it is so old."""
-    with open(path, "rb") as file:
+def unheld(path: str) -> Iterator[bool | None]:
+    """Whether nobody holds a file, and nobody does while the body works; None where no locks are known, or we may not have it."""
+    try:
+        # Network file systems lock for themselves alone only what may be written.
+        file = open(path, "r+b")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        yield True
+        return
+    except OSError:
+        yield None
+        return
+    with file:
         try:
             if fcntl is None:
                 raise OSError("no locks")
@@ -75,7 +83,7 @@ def unheld(path: str, grace_secs: float) -> Iterator[bool]:
         except BlockingIOError:
             yield False
         except OSError:
-            yield time.time() - os.fstat(file.fileno()).st_mtime > grace_secs
+            yield None
         else:
             yield True
 

@@ -144,7 +144,7 @@ def _row(warehouse: str, file: WrittenFile, unit: Unit | None) -> dict[str, obje
     return {
         "table": path.partition("/")[0],
         "path": path,
-        "night": date.fromisoformat(dated[1]) if dated else None,
+        "night": _day(dated[1]) if dated else None,
         "rows": file.rows,
         "bytes": file.size_bytes,
         "schema": file.schema,
@@ -160,8 +160,20 @@ def _row(warehouse: str, file: WrittenFile, unit: Unit | None) -> dict[str, obje
 
 def _ends(inputs: Collection[str]) -> tuple[str, str]:
     """The first and the last in the order of their bytes, each byte as a character: a file's name need not be UTF-8."""
-    texts = [uri.encode("utf-8", "surrogateescape").decode("latin-1") for uri in inputs]
+    texts = [as_text(uri) for uri in inputs]
     return min(texts), max(texts)
+
+
+def as_text(uri: str) -> str:
+    """An input as the manifest has it: each byte as a character."""
+    return uri.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:  # a folder of somebody's own
+        return None
 
 
 def the_input(row: Mapping[str, Any]) -> str:
@@ -195,7 +207,7 @@ def read(warehouse: str, version: int) -> Manifest:
     with open_file(uri) as file:
         try:
             files = pq.read_table(pa.BufferReader(file.read()))
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise ManifestError(f"{uri} is damaged ({error}); make the manifest anew with: broker compact --rebuild") from error
     told = int((files.schema.metadata or {}).get(_FORMAT, b"0"))
     if told > FORMAT_VERSION:

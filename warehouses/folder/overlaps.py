@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from warehouses.files import delete
 from warehouses.folder import unit_inputs
-from warehouses.folder.manifest import Manifest, may_hold
+from warehouses.folder.manifest import Manifest, as_text, may_hold
 from warehouses.folder.parquet_files import TEMPORARY, read_rows, write_rows
 from warehouses.units import Unit, WrittenFile, printable, unit_key
 
@@ -41,21 +41,22 @@ class Overlaps:
         left = _without(theirs, without)
         if left.inputs and (left.letters or not theirs.letters):
             self.left[key] = left
-            self._rewrite(paths, {printable(uri) for uri in without})
+            self._rewrite(paths, theirs.inputs, without)
         else:
             self.left[key] = Unit(())
             self.replaced += paths
 
-    def _rewrite(self, paths: list[str], without: Collection[str]) -> None:
-        """Write files anew without the rows whose source is one of the inputs ``without``.
+    def _rewrite(self, paths: list[str], inputs: Collection[str], without: Collection[str]) -> None:
+        """Write files anew without the rows whose source is one of the inputs ``without``, of all that the unit has.
 
         A cutouts file has no source column; its rows stand as in the alerts file of the same name.
         """
+        known, gone = ({printable(uri) for uri in uris} for uris in (inputs, without))
         for path in paths:
             rows = read_rows(f"{self._warehouse}/{path}")
             if "source" not in rows.schema.names:
                 continue
-            keep = pa.array([not _is_of(source, without) for source in rows.column("source").to_pylist()], pa.bool_())
+            keep = pa.array([_input_of(source, known) not in gone for source in rows.column("source").to_pylist()], pa.bool_())
             if pc.all(keep).as_py():
                 continue
             suffix = f"{uuid.uuid4().hex[:12]}-000.parquet"
@@ -92,7 +93,10 @@ def _near(current: Manifest, ours: Collection[str], has_letters: bool) -> set[st
     live = current.live
     several = live.filter(pc.or_(pc.greater(live.column("inputs"), 1), live.column("is_replay")))
     replays = several.filter(several.column("is_replay")) if has_letters else several.slice(0, 0)
-    return may_hold(several, ours) | set(replays.column("unit").to_pylist())
+    # What once had several, and has one now, has the key of the several.
+    single = live.filter(pc.equal(live.column("inputs"), 1))
+    reduced = single.filter(pc.is_in(single.column("first_input"), pa.array([as_text(uri) for uri in ours], pa.string())))
+    return may_hold(several, ours) | set(replays.column("unit").to_pylist()) | set(reduced.column("unit").to_pylist())
 
 
 def _replayed_again(theirs: Unit, our_letters: Collection[str]) -> set[str]:
@@ -106,12 +110,14 @@ def _replayed_again(theirs: Unit, our_letters: Collection[str]) -> set[str]:
 
 def _without(unit: Unit, inputs: Collection[str]) -> Unit:
     """What a unit stands for when these inputs, and letters that came from them, are taken from it."""
-    left = [pair for pair in zip(unit.letters, unit.sources, strict=True) if not _is_of(pair[1], inputs)]
+    known = set(unit.inputs)
+    left = [pair for pair in zip(unit.letters, unit.sources, strict=True) if _input_of(pair[1], known) not in inputs]
     letters, sources = zip(*left, strict=True) if left else ((), ())
     return Unit(tuple(uri for uri in unit.inputs if uri not in inputs), letters, sources)
 
 
-def _is_of(source: str, inputs: Collection[str]) -> bool:
-    """Whether a source is one of the inputs, or a member (``input#member``) of one."""
+def _input_of(source: str, inputs: Collection[str]) -> str | None:
+    """The input that a source is, or is a member of (``input#member``): the longest, a file's name may hold a ``#``."""
     parts = source.split("#")
-    return any("#".join(parts[:count]) in inputs for count in range(1, len(parts) + 1))
+    names = ("#".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((name for name in names if name in inputs), None)

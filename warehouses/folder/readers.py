@@ -22,7 +22,7 @@ from warehouses.files import delete, files_below, is_remote
 from warehouses.folder import manifest
 from warehouses.folder.adopt import adopted
 from warehouses.folder.locks import locked, shared, unheld
-from warehouses.folder.manifest import Manifest
+from warehouses.folder.manifest import EMPTY, Manifest
 from warehouses.folder.parquet_files import LOCKS, TEMPORARY
 
 GRACE_SECS = 3600.0
@@ -35,23 +35,47 @@ _TOO_FAST = "{}/_manifest changes faster than it can be read; try again"
 def newest(warehouse: str) -> tuple[Manifest, Callable[[], None]]:
     """The newest version, and what lets go of it: until then none of its files is deleted.
 
-    A folder that was written before there were manifests has what is there. Raises ``ManifestError``.
+    A folder that was written before there were manifests gets its first, or is taken as it is where we may not write.
+    Raises ``ManifestError``.
     """
     for attempt in range(_TRIES):
         found = manifest.versions(warehouse)
-        if not found and not (found := _made(warehouse)):
-            return adopted(warehouse), _nothing
-        if is_remote(warehouse):
-            with contextlib.suppress(FileNotFoundError):
-                return manifest.read(warehouse, found[-1]), _nothing
-        elif (held := shared(manifest.uri_of(warehouse, found[-1]))) is not None:
-            try:
-                return manifest.read(warehouse, found[-1]), held.close
-            except BaseException:
-                held.close()
-                raise
+        if not found and (taken := _first(warehouse)) is not None:
+            return taken, _nothing
+        if found and (opened := _open(warehouse, found[-1])) is not None:
+            return opened
         time.sleep(0.01 * attempt)
     raise manifest.ManifestError(_TOO_FAST.format(warehouse))
+
+
+def _open(warehouse: str, version: int) -> tuple[Manifest, Callable[[], None]] | None:
+    """A version, held; None where it has gone meanwhile."""
+    if is_remote(warehouse):
+        with contextlib.suppress(FileNotFoundError):
+            return manifest.read(warehouse, version), _nothing
+        return None
+    if (held := shared(manifest.uri_of(warehouse, version))) is None:
+        return None
+    try:
+        return manifest.read(warehouse, version), held.close
+    except BaseException:
+        held.close()
+        raise
+
+
+def _first(warehouse: str) -> Manifest | None:
+    """What a folder without a manifest holds; None where it has one now: it was made here, or whoever writes there makes it."""
+    if not any(file.uri.endswith(".parquet") and f"{warehouse}/_" not in file.uri for file in files_below(warehouse)):
+        return EMPTY
+    try:
+        with contextlib.nullcontext(True) if is_remote(warehouse) else locked(Path(warehouse, LOCKS, "commit")) as free:
+            if free:
+                begun(warehouse)
+    except manifest.ManifestError:
+        raise
+    except OSError:
+        return adopted(warehouse)
+    return None
 
 
 def begun(warehouse: str) -> Manifest:
@@ -73,18 +97,6 @@ def _nothing() -> None:
     """There is nothing to let go of."""
 
 
-def _made(warehouse: str) -> list[int]:
-    """Give a folder from before there were manifests its first; nothing where there are no files, or we may not write."""
-    if not any(file.uri.endswith(".parquet") for file in files_below(warehouse)):
-        return []
-    try:
-        with contextlib.nullcontext(True) if is_remote(warehouse) else locked(Path(warehouse, LOCKS, "commit")) as free:
-            # Where another has the lock it is about to make one.
-            return [begun(warehouse).version] if free else []
-    except OSError:
-        return []
-
-
 def collect(warehouse: str, current: Manifest) -> list[str]:
     """Delete what nobody can be reading: versions before ``current``, and retired files of it; gives their paths.
 
@@ -96,12 +108,30 @@ def collect(warehouse: str, current: Manifest) -> list[str]:
         delete(manifest.uri_of(warehouse, version) for version in old[:-KEPT_VERSIONS])
         gone = _before(retired, GRACE_SECS)
     else:
-        held = [version for version in old if not _let_go(manifest.uri_of(warehouse, version))]
-        # A version that is read has the files that were retired after it.
-        gone = retired.filter(pc.less_equal(retired.column("retired_in"), min(held))) if held else retired
-    paths: list[str] = gone.column("path").to_pylist()
-    delete(f"{warehouse}/{path}" for path in paths)
-    return paths
+        read = {version: _is_read(manifest.uri_of(warehouse, version)) for version in old}
+        if None in read.values():
+            gone = _before(retired, GRACE_SECS)
+        else:
+            held = [version for version, is_read in read.items() if is_read]
+            # A version that is read has the files that were retired after it.
+            gone = retired.filter(pc.less_equal(retired.column("retired_in"), min(held))) if held else retired
+    return _deleted(warehouse, gone.column("path").to_pylist())
+
+
+def _deleted(warehouse: str, paths: list[str]) -> list[str]:
+    """Delete files; gives those that are gone then. One that cannot be deleted now does not keep anybody from committing."""
+    if is_remote(warehouse):
+        try:
+            delete(f"{warehouse}/{path}" for path in paths)
+        except OSError:
+            return []
+        return paths
+    done = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            delete([f"{warehouse}/{path}"])
+            done.append(path)
+    return done
 
 
 def _before(retired: pa.Table, secs: float) -> pa.Table:
@@ -109,10 +139,13 @@ def _before(retired: pa.Table, secs: float) -> pa.Table:
     return retired.filter(pc.less(retired.column("retired_at"), then))
 
 
-def _let_go(uri: str) -> bool:
-    """Whether nobody reads a version, which then is deleted: under its lock, so that who just came sees that it has gone."""
-    with unheld(uri, GRACE_SECS) as free:
+def _is_read(uri: str) -> bool | None:
+    """Whether somebody reads a version; None where nobody can tell. One that nobody reads is deleted.
+
+    Under its lock, so that who has just come sees that it has gone.
+    """
+    with unheld(uri) as free:
         if free:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.remove(uri)
-        return free
+        return None if free is None else not free

@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from pathlib import Path
 
-from warehouses.files import delete, is_remote
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouses.files import files_below
 from warehouses.folder import manifest
 from warehouses.folder.adopt import adopted
-from warehouses.folder.locks import locked
+from warehouses.folder.commit import alone
 from warehouses.folder.manifest import Manifest
-from warehouses.folder.parquet_files import LOCKS, TEMPORARY
+from warehouses.folder.parquet_files import TEMPORARY
+from warehouses.folder.sweep import finals_of
 
 
 def rebuild(warehouse: str) -> Manifest:
     """Take what is there for the tables' files, whatever the manifest says. Raises ``OSError`` for a file that is none.
 
-    Files that were retired, and are there still, are deleted first: they would come back.
+    Files that a later run has replaced, and somebody may be reading still, stay retired; those that a commit was about to put in
+    place are none of a table's. What the last manifest that can be read tells of a file that is as it was is kept.
     """
-    with contextlib.nullcontext() if is_remote(warehouse) else locked(Path(warehouse, LOCKS, "commit"), wait=True):
+    with alone(warehouse):
         while True:
             found = manifest.versions(warehouse)
-            with contextlib.suppress(manifest.ManifestError, FileNotFoundError, IndexError):
-                delete(f"{warehouse}/{path}" for path in _retired(manifest.read(warehouse, found[-1])))
-            following = adopted(warehouse, version=(found[-1] if found else 0) + 1)
+            last = _readable(warehouse, found)
+            retired = last.files.filter(pc.is_valid(last.files.column("retired_at")))
+            known = set(last.files.column("path").to_pylist())
+            notes = [file.uri for file in files_below(f"{warehouse}/{TEMPORARY}")]
+            begun = {uri.removeprefix(f"{warehouse}/") for uri in finals_of(notes)} - known
+            there = adopted(warehouse, (found[-1] if found else 0) + 1, {*retired.column("path").to_pylist(), *begun})
+            following = Manifest(there.version, pa.concat_tables([_told_of(there.files, last.live), retired]).combine_chunks())
             if manifest.publish(warehouse, following, f"{warehouse}/{TEMPORARY}/{uuid.uuid4().hex}.manifest"):
                 return following
 
 
-def _retired(current: Manifest) -> set[str]:
-    return {path for path in current.files.column("path").to_pylist() if not current.is_live(path)}
+def _readable(warehouse: str, found: list[int]) -> Manifest:
+    for version in reversed(found):
+        with contextlib.suppress(manifest.ManifestError, FileNotFoundError):
+            return manifest.read(warehouse, version)
+    return manifest.EMPTY
+
+
+def _told_of(there: pa.Table, last: pa.Table) -> pa.Table:
+    """The rows of files, those of the last manifest where a file has the size that it had."""
+    size_bytes = dict(zip(there.column("path").to_pylist(), there.column("bytes").to_pylist(), strict=True))
+    before = zip(last.column("path").to_pylist(), last.column("bytes").to_pylist(), strict=True)
+    same = last.filter(pa.array([size_bytes.get(path) == size for path, size in before], pa.bool_()))
+    new = there.filter(pc.invert(pc.is_in(there.column("path"), pa.array(same.column("path").to_pylist(), pa.string()))))
+    return pa.concat_tables([same, new])

@@ -14,11 +14,16 @@ FINALS = ".finals"
 
 def forget_finals(folder: str, temporary: Collection[str]) -> None:
     """Delete what the notes among a dead run's temporary files name and the newest manifest does not."""
-    named = [uri for note in temporary if note.endswith(FINALS) for uri in _read(note)]
+    named = finals_of(temporary)
     if not named or not (found := manifest.versions(folder)):
         return
     known = set(manifest.read(folder, found[-1]).files.column("path").to_pylist())
     delete(uri for uri in named if uri.removeprefix(f"{folder}/") not in known)
+
+
+def finals_of(temporary: Collection[str]) -> list[str]:
+    """The files that the notes among temporary files name."""
+    return [uri for note in temporary if note.endswith(FINALS) for uri in _read(note)]
 
 
 def _read(note: str) -> list[str]:

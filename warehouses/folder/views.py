@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import threading
 import weakref
@@ -137,7 +138,7 @@ class Views:
             try:
                 made = self._create(missing)
                 self.connection.execute("COMMIT")
-            except duckdb.Error:
+            except BaseException:
                 self.connection.execute("ROLLBACK")
                 raise
             self._made |= made
@@ -164,7 +165,11 @@ class Views:
             sizes = zip(live.column("path").to_pylist(), live.column("bytes").to_pylist(), strict=True)
             self.connection.register_filesystem(listed_files({f"{self._warehouse}/{path}": size for path, size in sizes}))
         # DuckDB compares a pattern as it is written.
-        allowed = ", ".join(_quoted(f"{place}/") for place in dict.fromkeys((self._warehouse, _as_pattern(self._warehouse))))
+        places = [self._warehouse, _as_pattern(self._warehouse)]
+        if not is_remote(self._warehouse):
+            # A table's folder may be a link to another disk.
+            places += [os.path.realpath(f"{self._warehouse}/{table}") for table in self.manifest.tables]
+        allowed = ", ".join(_quoted(f"{place}/") for place in dict.fromkeys(places))
         self.connection.execute(f"SET allowed_directories = [{allowed}]")
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET python_enable_replacements = false")

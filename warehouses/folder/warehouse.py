@@ -83,7 +83,7 @@ class FolderWarehouse(Warehouse):
 
     def _what_failed(self, error: duckdb.Error) -> str:
         """What DuckDB says, or that files have been taken away, which is seen only now: asking for each takes its time."""
-        gone = self._opened().gone() if isinstance(error, duckdb.IOException) else []
+        gone = self._opened().gone() if "No files found" in str(error) or "FileNotFoundError" in str(error) else []
         if not gone:
             return str(error)
         return (
