@@ -13,7 +13,7 @@ import warehouses
 from tests.emulators.cloud import Cloud
 from tests.warehouses.commits import Struck, alerts, from_input, put, write
 from warehouses import InputsTaken, StaleRun
-from warehouses.files import bucket_files, delete, files_below
+from warehouses.files import bucket_files, delete, files_below, listed_files
 from warehouses.folder import bucket_claims, claims, compact, manifest, readers
 from warehouses.folder import commit as committing
 from warehouses.folder.commit import commit
@@ -226,3 +226,21 @@ def test_what_nobody_has_claimed_goes_after_an_hour(place: str, monkeypatch: pyt
     monkeypatch.setattr(bucket_claims, "_UNKNOWN_SECS", -1.0)
     with claims.claim(place, "two", ["a.tar"]):
         assert not bucket_files().exists(f"{place}/_tmp/dead/ztf_alerts/x.parquet")
+
+
+def test_of_files_that_are_known_nobody_is_asked(cloud: Cloud, place: str) -> None:
+    for name in ("a.parquet", "b.parquet"):
+        bucket_files().pipe_file(f"{place}/t/{name}", b"rows")
+    known = listed_files({f"{place}/t/a.parquet": 4})
+    before = len(cloud.storage_faults.exchanges)
+    assert (known.info(f"{place}/t/a.parquet")["size"], known.exists(f"{place}/t/a.parquet")) == (4, True)
+    assert known.isfile(f"{place}/t/a.parquet")
+    assert [known.glob(f"{place}/t/{name}") for name in ("a.parquet", "*.parquet", "b.*")] == [
+        [f"{place}/t/a.parquet".removeprefix("gs://")],
+        [f"{place}/t/a.parquet".removeprefix("gs://")],
+        [],
+    ]
+    assert len(cloud.storage_faults.exchanges) == before
+    assert (known.info(f"{place}/t/b.parquet")["size"], known.exists(f"{place}/t/b.parquet")) == (4, True)
+    assert known.isfile(f"{place}/t/b.parquet")
+    assert not known.exists(f"{place}/t/c.parquet")

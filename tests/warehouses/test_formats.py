@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -301,3 +302,16 @@ def test_in_python_too_a_file_stays_where_the_answer_does_not_fit_its_form(tmp_p
         Result(pa.table({"who": ["é"]})).write(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_answer_is_a_table_of_rows_and_columns() -> None:
+    made = answer()
+    assert (len(made), made[made.column_names[0]]) == (made.num_rows, made.column(0))
+    assert repr(made) == f"<{made.num_rows:,} rows of {', '.join(made.column_names)}>"
+    assert (pa.table(made).schema, pa.table(made).num_rows) == (made.schema, made.num_rows)
+
+
+def test_without_pandas_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pandas is not installed; pip install pandas, or use to_astropy\(\), to_pylist\(\)"):
+        answer().to_pandas()
