@@ -184,6 +184,6 @@ def test_a_table_that_is_another(method: str, cloud: Cloud, light: Night, tmp_pa
     again = Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables)
     assert again.end() == 0, again.said
     verdict = audit(*audited)
-    note = "the run failed and said so" if status else "each row was a dead letter of stage write until the rerun"
+    note = "the run failed and said so" if status == 1 else "each row was a dead letter of stage write until the rerun"
     tell(f"BigQuery, {method}: a column of another type in the table", 1, verdict, note)
     verdict.must_be_whole()
