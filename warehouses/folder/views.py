@@ -190,7 +190,7 @@ class Views:
 
         The key is taken from the file's name, and not by ``hive_partitioning``, with which DuckDB 1.5.5 fails on ``max(night)``
         of one file. It reads only the files of the nights asked for all the same; by its place, since whoever searches it in
-        ten thousand names takes twice as long.
+        them by a pattern takes longer.
         """
         pattern = _as_pattern(self._warehouse)
         listed = ", ".join(_quoted(f"{pattern}/{_as_pattern(path)}") for path in files.column("path").to_pylist())
