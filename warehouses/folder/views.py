@@ -189,8 +189,8 @@ class Views:
         """The rows of files of one schema, with the folders' key as a column where it is one of the table's.
 
         The key is taken from the file's name, and not by ``hive_partitioning``, with which DuckDB 1.5.5 fails on ``max(night)``
-        of one file. It reads only the files of the nights asked for all the same; by its place, since whoever searches it in
-        them by a pattern takes longer.
+        of one file. It reads only the files of the nights asked for all the same. It is taken by its place: to
+        search every name for a pattern takes longer.
         """
         pattern = _as_pattern(self._warehouse)
         listed = ", ".join(_quoted(f"{pattern}/{_as_pattern(path)}") for path in files.column("path").to_pylist())
