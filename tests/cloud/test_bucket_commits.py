@@ -11,7 +11,7 @@ import pytest
 
 import warehouses
 from tests.emulators.cloud import Cloud
-from tests.warehouses.commits import Struck, alerts, from_input, put, write
+from tests.warehouses.commits import Struck, alerts, dying, from_input, put, write
 from warehouses import InputsTaken, StaleRun
 from warehouses.files import bucket_files, delete, files_below, listed_files
 from warehouses.folder import bucket_claims, claims, compact, manifest, readers
@@ -45,20 +45,9 @@ def struck_at(step: int) -> Iterator[list[str]]:
     made: list[str] = []
     bucket = bucket_files()
 
-    def counted(name: str) -> Any:
-        change = getattr(bucket, name)
-
-        def changed(*given: Any, **options: Any) -> Any:
-            if len(made) == step:
-                raise Struck
-            made.append(f"{name} {given[0]}")
-            return change(*given, **options)
-
-        return changed
-
     with pytest.MonkeyPatch.context() as patched:
         for name in CHANGES:
-            patched.setattr(bucket, name, counted(name))
+            patched.setattr(bucket, name, dying(made, step, name, getattr(bucket, name)))
         with contextlib.suppress(Struck):
             yield made
 

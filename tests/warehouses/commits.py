@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,18 @@ class Struck(BaseException):
     """The process is dead from here on: nothing of ours catches it."""
 
 
+def dying(made: list[str], step: int, name: str, change: Callable[..., Any]) -> Callable[..., Any]:
+    """A change that notes itself among those that were made, and strikes where it is number ``step`` (from 0) of them."""
+
+    def changed(*given: Any, **options: Any) -> Any:
+        if len(made) == step:
+            raise Struck
+        made.append(f"{name} {given[0]}")
+        return change(*given, **options)
+
+    return changed
+
+
 @contextlib.contextmanager
 def struck_at(step: int, monkeypatch: Any, power_loss_in: Path | None = None) -> Iterator[list[str]]:
     """Let a commit die before its change number ``step`` (from 0) of what is on the disk; gives the changes that it made.
@@ -76,22 +88,13 @@ def struck_at(step: int, monkeypatch: Any, power_loss_in: Path | None = None) ->
     synced: set[int] = set()
     replace, link, remove, fsync = os.replace, os.link, os.remove, os.fsync
 
-    def counted(name: str, change: Any) -> Any:
-        def changed(*given: Any, **options: Any) -> Any:
-            if len(made) == step:
-                raise Struck
-            made.append(f"{name} {given[0]}")
-            return change(*given, **options)
-
-        return changed
-
     def noted(descriptor: int) -> None:
         synced.add(os.fstat(descriptor).st_ino)
         fsync(descriptor)
 
     with monkeypatch.context() as patched:
         for name, change in (("replace", replace), ("link", link), ("remove", remove)):
-            patched.setattr(files.os, name, counted(name, change))
+            patched.setattr(files.os, name, dying(made, step, name, change))
         patched.setattr(files.os, "fsync", noted)
         before = {path.stat().st_ino for path in (power_loss_in or Path("/nonexistent")).rglob("*") if path.is_file()}
         with contextlib.suppress(Struck):

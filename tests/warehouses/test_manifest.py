@@ -101,9 +101,7 @@ def test_a_reader_in_a_loop_never_sees_a_row_twice_or_not_at_all(tmp_path: Path)
 
 
 @pytest.mark.parametrize("power_loss", [False, True], ids=["killed", "power loss"])
-def test_a_commit_that_dies_at_any_step_changes_nothing_or_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power_loss: bool
-) -> None:
+def test_a_commit_that_dies_at_any_step_changes_nothing_or_all(tmp_path: Path, power_loss: bool) -> None:
     """Two inputs in one unit; then one of them comes alone, in new files, and is taken out of the unit by writing it anew."""
     rows = alerts()
     first = tmp_path / "first"
@@ -129,7 +127,6 @@ def test_a_commit_that_dies_at_any_step_changes_nothing_or_all(
     else:
         pytest.fail("a commit of two files has not ended after 200 changes")
     assert done == len(made) > 8
-    del monkeypatch
 
 
 def test_what_a_dead_commit_left_is_swept(tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ def put_in_place(warehouse: str, run_id: str, files: list[WrittenFile]) -> str:
     Gives the name of the note by which they are, which may go when the manifest has them.
     """
     note = f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex[:12]}{FINALS}"
+    if not files:
+        return note
     waiting = {file.uri for file in files_below(f"{warehouse}/{TEMPORARY}/{run_id}")}
     pairs = [(file.temporary, file.final) for file in files if file.temporary in waiting]
     if gone := [file.final for file in files if file.temporary not in waiting and not _stands(file)]:

@@ -161,13 +161,14 @@ def _groups(warehouse: str, current: Manifest, nights: tuple[date, date] | None,
             continue
         file["companion"] = by_path.get(_other(path, "alerts", "cutouts"))
         alike = (file["schema"], file["companion"] and file["companion"]["schema"], file["unit"] == STREAM)
-        if file["table"] != CROSSMATCHES.name and file["unit"] != STREAM and not _inputs_of(warehouse, file):
+        file["unit_inputs"] = _inputs_of(warehouse, file)
+        if file["table"] != CROSSMATCHES.name and file["unit"] != STREAM and not file["unit_inputs"]:
             continue
         own = file["unit"] if file["table"] == CROSSMATCHES.name else None
         found.setdefault((file["table"], file["night"], own, *alike), []).append(file)
     for (table, night, *_), alike_files in found.items():
         if (table, night) in wanted:
-            yield from _bins(warehouse, alike_files)
+            yield from _bins(alike_files)
 
 
 def _other(path: str, this: str, other: str) -> str:
@@ -175,13 +176,13 @@ def _other(path: str, this: str, other: str) -> str:
     return path.replace(f"_{this}/", f"_{other}/", 1) if f"_{this}/" in path else ""
 
 
-def _bins(warehouse: str, files: list[dict[str, Any]]) -> Iterator[_Group]:
+def _bins(files: list[dict[str, Any]]) -> Iterator[_Group]:
     """Files of one table and night that fit together into one, each; alone none is written anew."""
     some: list[dict[str, Any]] = []
     for file in [*files, None]:
         if file is None or (some and not _fit([*some, file])):
             if len(some) > 1:
-                yield _group(warehouse, some)
+                yield _group(some)
             some = []
         if file is not None:
             some.append(file)
@@ -192,14 +193,14 @@ def _fit(files: list[dict[str, Any]]) -> bool:
     return sum(file["rows"] for file in files) <= PART_ROWS and size_bytes <= FILE_BYTES
 
 
-def _group(warehouse: str, files: list[dict[str, Any]]) -> _Group:
+def _group(files: list[dict[str, Any]]) -> _Group:
     paths = [[file["path"] for file in files]]
     if files[0]["companion"]:
         paths.append([file["companion"]["path"] for file in files])
     keys = {file["unit"] for file in files}
     if len(keys) == 1:
         return _Group(paths, keys.pop(), None)
-    inputs = {uri for file in files for uri in _inputs_of(warehouse, file)}
+    inputs = {uri for file in files for uri in file["unit_inputs"]}
     # Never the key of what was compacted before: what is known of that one may still be written by who takes inputs out of it.
     return _Group(paths, unit_key(("compacted", uuid.uuid4().hex)), Unit(tuple(sorted(inputs))))
 

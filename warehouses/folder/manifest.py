@@ -4,7 +4,7 @@
 
 A version never changes: a commit writes the next one, which is only made where nobody else has made it (``publish``). Whoever
 reads takes the newest and sees that warehouse until the end, whatever is committed meanwhile. A row is a file; files that a
-commit has taken out stay in it, with ``retired_at``, until they are deleted (``warehouses.folder.retire``).
+commit has taken out stay in it, with ``retired_at``, until they are deleted (``warehouses.folder.readers.collect``).
 """
 
 from __future__ import annotations

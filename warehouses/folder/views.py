@@ -118,9 +118,9 @@ class Views:
     def narrow(self, cursor: duckdb.DuckDBPyConnection, asked: Mapping[str, Sequence[Range]]) -> list[str]:
         """Have tables be only of the files of some nights for who asks by this cursor, where that are far fewer; gives which."""
         narrowed = []
-        for name in self.manifest.tables:
+        for name in (name for name in self.manifest.tables if name.lower() in asked):
             files = self.manifest.of(name)
-            if name.lower() not in asked or files.num_rows < _WORTH_NARROWING:
+            if files.num_rows < _WORTH_NARROWING:
                 continue
             some = _of_nights(files, asked[name.lower()])
             if 2 * some.num_rows <= files.num_rows:
