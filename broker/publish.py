@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 
@@ -30,8 +31,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Publish, and say how much; gives the exit status."""
     begin = time.monotonic()
     try:
-        data = (message for _ in range(arguments.repeat) for message in messages(arguments.input))
-        count, size = publish(data, arguments.topic, pace(arguments.rate, arguments.cadence), show=True)
+        # What is wrong with the words is said before anybody asks Google for credentials.
+        at = pace(arguments.rate, arguments.cadence)
+        data = [messages(arguments.input) for _ in range(arguments.repeat)]
+        count, size = publish(itertools.chain.from_iterable(data), arguments.topic, at, show=True)
     except PublishError as error:
         print(f"broker publish: {redact(str(error))}", file=sys.stderr)
         return 2

@@ -11,19 +11,23 @@ from pipelines.publish import PublishError
 from transforms.elements import ReadTask
 from transforms.files import find_inputs
 from transforms.read import plan_units, read_task
+from warehouses.units import Unit
 
 
 def messages(inputs: Iterable[str], schemas: str | None = None) -> Iterator[bytes]:
     """What files hold, one message per packet, as it was sent; what cannot be read goes out as it is, too.
 
-    Raises ``PublishError`` when an input matches no file.
+    Raises ``PublishError``, before anything is read, when an input matches no file.
     """
     found = [(uri, find_inputs(uri)) for uri in inputs]
     for uri, files in found:
         if not files:
             raise PublishError(f"--input {uri} matches no file")
     units, _ = plan_units(file for _, files in found for file in files)
-    wire_schemas = WireSchemas(schemas)
+    return _sent(units, WireSchemas(schemas))
+
+
+def _sent(units: Iterable[Unit], wire_schemas: WireSchemas) -> Iterator[bytes]:
     for unit in units:
         for item in read_task(ReadTask(unit), wire_schemas):
             if isinstance(item, Packet):

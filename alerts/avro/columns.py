@@ -142,8 +142,6 @@ class _Output:
         target = self.target(path) if path else None
         if target is None:
             return pa.nulls(self.rows[0], pa.binary())
-        if target.kind not in ("bytes", "string"):
-            raise NotSupported(f"{target.name} is a stamp of type {target.kind}")
         return self._bytes(target, pa.binary())
 
     def column(self, target: Target | None, column: Column, level: int) -> pa.Array:

@@ -123,8 +123,7 @@ def _slices(stream: BinaryIO, uri: str, members_per_slice: int) -> Iterator[TarS
         damage = DeadLetter.of("read", cause, uri, attributes={"offset_bytes": end})
     if damage is None and number == 0:
         damage = DeadLetter.of("read", UnreadableInput("the archive holds no record"), uri)
-    if found or damage:
-        yield TarSlice(tuple(found), damage)
+    yield TarSlice(tuple(found), damage)
 
 
 def read_slice(raw: BinaryIO, uri: str, part: TarSlice, wire_schemas: WireSchemas) -> Iterator[Item]:

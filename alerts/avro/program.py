@@ -154,8 +154,6 @@ class _Compiler:
 
     def record(self, schema: AvroSchema, columns: Collection[Column], level: int, path: Path) -> Target:
         schema = resolve(schema, self._names)
-        if not (isinstance(schema, dict) and schema["type"] == "record"):
-            raise NotSupported(f"{'.'.join(path)} is no record")
         names = [member["name"] for member in schema["fields"]]
         if len(set(names)) < len(names):
             raise NotSupported("a record has a field twice")

@@ -26,18 +26,6 @@ class Matches:
     source_id: pa.Array
     sources: pa.RecordBatch
 
-    def take(self, rows: Integers, position: Integers) -> Matches:
-        """Some of the pairs, for other positions."""
-        return Matches(
-            position,
-            self.separation_arcsec[rows],
-            self.ra_deg[rows],
-            self.dec_deg[rows],
-            self.epoch_jyear[rows],
-            self.source_id.take(pa.array(rows)),
-            self.sources.take(pa.array(rows)),
-        )
-
 
 def within(
     found: Candidates,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from alerts.brightness import COLUMNS, in_words, of_packet, own_paths, own_sql
+from alerts import brightness
+from alerts.brightness import COLUMNS, OWN, complete, in_words, of_packet, own_paths, own_sql
 from alerts.surveys import SURVEYS
 from broker import cli
 from broker import warehouse as warehouses
@@ -120,3 +124,24 @@ def test_both_dialects_ask_for_the_same_columns() -> None:
         for dialect in ("duckdb", "bigquery"):
             sql = own_sql(facts, held, dialect)
             assert sql.count(" AS own_") == 6
+
+
+def test_a_survey_that_nobody_has_told_the_brightness_of_has_times_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = replace(SURVEYS["ztf"], photometry=None)
+    assert own_paths(silent) == {"own_time": "candidate.jd"}
+    assert of_packet({"candid": 1, "candidate": {"jd": 2460230.5}}, silent) is None
+    monkeypatch.setitem(brightness.SURVEYS, "ztf", silent)
+    found = {"survey": "ztf", "night": date(2023, 10, 13), "alert_id": 1, "dec_deg": 2.0} | dict.fromkeys(OWN)
+    asked: list[str] = []
+    table = pa.Table.from_pylist([found | {"own_time": 2460230.5}])
+    [row] = complete(table, {"ztf": ["candidate"]}, "duckdb", lambda sql: asked.append(sql) or table).to_pylist()
+    assert (row["mjd_utc"], row["n_points"], row["mag"], row["band"]) == (60230.0, 1, None, None)
+    assert not asked
+
+
+def test_times_in_seconds_are_dates_too() -> None:
+    """As some of Rubin's packets have had them (``time_in_seconds_from``); TAI is 37 s ahead of UTC."""
+    own = {"midpointMjdTai": (61109.25 - 40587) * 86400, "psfFlux": 1000.0, "psfFluxErr": 10.0, "band": "g"}
+    told = of_packet({"diaSource": own}, SURVEYS["lsst"])
+    assert told is not None
+    assert told["mjd_utc"] == pytest.approx(61109.25 - 37 / 86400, abs=1e-9)

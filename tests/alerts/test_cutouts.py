@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pictures
 
 from alerts.cutouts import MAX_STAMP_BYTES, BadStamp, read_stamp, source_pixel, to_pixels
+from alerts.fits_stamps import read_fits
 from simulation.stamps import FITS_BLOCK, Images, Scene, Star, fits_header, on_chip, paint, ztf_stamp
 from tests.alerts.making import examples
 from tests.conftest import RealData
@@ -347,6 +348,22 @@ def test_damaged_stamps_are_named_one_by_one() -> None:
     assert "3 axes" in fault_of(fits_file([fits.PrimaryHDU(np.zeros((2, 3, 4), np.float32))]))
     assert "JPEG stamp cannot be read" in fault_of(jpeg()[:400])
     assert "neither FITS nor JPEG" in fault_of(gzip.compress(gzip.compress(plain)))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "place"),
+    [
+        ("CRPIX1  =                 32.0", "CRPIX2  =                 31.0", (31.0, 30.0)),
+        ("CRPIX1  =            somewhere", "CRPIX2  =                 31.0", None),
+        ("CRPIX1  =                 32.0", "COMMENT   a row is not named", None),
+    ],
+)
+def test_a_reference_pixel_is_two_numbers_or_none(first: str, second: str, place: tuple[float, float] | None) -> None:
+    head = ("SIMPLE  =                    T", "BITPIX  =                  -32", "NAXIS   =                    2")
+    sides = ("NAXIS1  =                   63", "NAXIS2  =                   63")
+    header = b"".join(card.ljust(80).encode() for card in (*head, *sides, first, second, "END")).ljust(2880)
+    _, found = read_fits(header + np.zeros((63, 63), ">f4").tobytes())
+    assert found == place
 
 
 def reference(data: bytes) -> np.ndarray | None:

@@ -326,3 +326,8 @@ def test_a_warehouse_can_be_asked_before_any_picture_is_drawn() -> None:
     code = "import broker.warehouse, warehouses.history, sys; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_a_measurement_without_a_time_is_no_point() -> None:
+    packet = forced() | {"prv_candidates": [{"jd": None, "fid": 1, "magpsf": 18.0, "sigmapsf": 0.1, "isdiffpos": "t"}]}
+    assert [row["kind"] for row in rows([packet])] == ["detection", "forced"]

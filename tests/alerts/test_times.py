@@ -11,6 +11,8 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.avro import envelope
+from alerts.surveys import SURVEYS
 from alerts.times import night_of, to_utc
 from tests.alerts.making import examples
 
@@ -133,3 +135,13 @@ def test_nights_of_no_time_are_no_nights():
 def test_times_become_python_times_without_loss():
     (found,) = to_utc(np.array([61109.25]), "mjd", "utc").tolist()
     assert found.replace(tzinfo=timezone.utc) == datetime(2026, 3, 10, 6, tzinfo=timezone.utc)
+
+
+def test_times_that_were_met_are_not_kept_without_end(monkeypatch):
+    """Each time is asked of astropy once, as all alerts of an exposure have the same; a year of nights has many."""
+    monkeypatch.setattr(envelope, "_KNOWN_TIMES", 3)
+    lsst, times = SURVEYS["lsst"], np.arange(61109.0, 61119.0)
+    for time in times:
+        found = envelope._to_utc(np.array([time, time]), lsst)
+        assert found.tolist() == to_utc(np.array([time, time]), "mjd", "tai").tolist()
+        assert len(envelope._known_times(lsst)) <= 4

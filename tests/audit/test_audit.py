@@ -17,7 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from google.api_core.exceptions import DeadlineExceeded
 
+from audit import audit as audits
+from audit import messages
+from audit import report as reports
+from audit import truth as truths
 from audit.books import Books
 from audit.compare import FAULTS
 from benchmarks.samples import cut
@@ -563,6 +568,9 @@ def test_ids_that_a_float_would_take_for_one(
         (b"\n1\n", "begins with an empty line"),
         (b"alert_id,packet_digest\n5,xyz\n", "not hexadecimal"),
         (b"alert_id,packet_digest\n5,abcd\n", "something other than 16 bytes"),
+        (pa.table({"alert_id": [5, 6], "packet_digest": [bytes(16), None]}), "has a row without a digest; give all of them"),
+        (b"alert_id,mag\n5,1\n6\n", "cannot be read: CSV parse error"),
+        (b'"alert_id', "cannot be read: "),
         (pa.table({"alert_id": [1.0e18]}), "of type double, in which ids above 2\\^53 are rounded"),
         (b"PAR1 and then nothing", "cannot be read"),
     ],
@@ -695,3 +703,83 @@ def test_two_hundred_thousand_ids_take_as_many_statements_as_a_thousand(
     assert len({one.statements for one in counted}) == 1
     # What compares each with each would take a hundred times as long.
     assert seconds[200_000] < 30 * seconds[20_000]
+
+
+def test_ids_of_a_warehouse_of_several_surveys_need_its_name(
+    real_data: RealData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse, ids = tmp_path / "w", tmp_path / "ids"
+    ids.write_text("1\n")
+    assert run(warehouse, real_data / "other_surveys/pgir/114310898.avro") == 0
+    assert audited(capsys, "--ids", ids, "--warehouse", warehouse)[0] == 1
+    status, report = audited(capsys, "--ids", ids, "--warehouse", warehouse, "--night", "2001-01-01")
+    assert (status, "the warehouse has no alerts there" in report["error"]) == (2, True)
+    assert run(warehouse, real_data / "other_surveys/winter/3608701.avro") == 0
+    status, report = audited(capsys, "--ids", ids, "--warehouse", warehouse)
+    assert status == 2
+    assert re.search(
+        "has alerts of (pgir and winter|winter and pgir) there, and ids do not tell .* give --survey", report["error"]
+    )
+
+
+def test_a_place_that_cannot_be_listed_is_named(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unanswered(uri: str) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(truths, "find_inputs", unanswered)
+    status, report = audited(capsys, "--input", "gs://night/a.tar", "--warehouse", whole)
+    assert (status, report["error"]) == (2, "broker audit: --input gs://night/a.tar cannot be listed: no route to host\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ({"survey": "ztf", "alert_id": 5, "number": 3, "sent": 2}, "ztf 5; rows: 3, sent: 2"),
+        ({"survey": "ztf", "alert_id": 5, "number": 3}, "ztf 5; rows: 3"),
+        ({"survey": "ztf", "alert_id": 5, "found_digest": "aa", "expected_digest": "bb"}, "ztf 5; digest aa, the packet's is bb"),
+        ({"stage": "read", "error_type": "UnreadableInput", "source": "a.tar#1"}, "read, UnreadableInput; a.tar#1"),
+        ({"survey": "ztf", "alert_id": 5, "catalog": "simbad", "message": "no answer"}, "ztf 5; simbad; no answer"),
+    ],
+)
+def test_a_fault_is_told_in_a_line_and_its_remedy_below(fault: dict, line: str) -> None:
+    assert reports._fault_line(fault | {"remedy": "broker ingest"}) == f"  {line}\n      -> broker ingest"
+
+
+def test_a_letter_of_a_refused_row_tells_its_alert_and_one_of_another_table_none() -> None:
+    row = {"survey": "ztf", "alert_id": "2560123456789012345", "packet_digest": "AAAA", "schema_version": "4.02"}
+    found = audits._refused_row({"payload": json.dumps(row).encode()})
+    assert found is not None
+    assert found.to_pylist() == [row | {"alert_id": 2_560_123_456_789_012_345, "packet_digest": bytes(3)}]
+    for payload in (b"{}", b"no JSON", b"[1]", json.dumps(row | {"alert_id": "x"}).encode()):
+        assert audits._refused_row({"payload": payload}) is None
+
+
+class Acknowledged:
+    """Takes down how long which messages are held."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], int]] = []
+
+    def modify_ack_deadline(self, subscription: str, ack_ids: Sequence[str], ack_deadline_seconds: int) -> None:
+        self.asked.append((list(ack_ids), ack_deadline_seconds))
+
+    def pull(self, **_: object) -> None:
+        raise DeadlineExceeded("nothing came")
+
+
+def test_messages_of_a_long_audit_are_held_again_and_given_back_in_requests_that_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_REQUEST_IDS", 2)
+    monkeypatch.setattr(messages, "_RENEW_SECS", -1.0)
+    client = Acknowledged()
+    assert messages._pulled(client, "s", 10, 0.1) == []
+    with (tmp_path / "held").open("w+") as file:
+        held = messages._Held(client, "s", file)
+        held.hold(["a", "b", "c"])
+        held.renew()
+        held.close()
+    hold = messages._HOLD_SECS
+    assert client.asked == [(["a", "b", "c"], hold), (["a", "b"], hold), (["c"], hold), (["a", "b"], 0), (["c"], 0)]

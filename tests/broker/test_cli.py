@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import cli, warehouse
+from broker import cli, query, warehouse
 from pipelines import ingest
 from tests.nights import ask, run, simulated, truth
 
@@ -144,6 +144,11 @@ def test_every_form_of_help_prints_help(words: list[str], command: str, capsys: 
             ["ingest", "night.tar.gz"],
             "'night.tar.gz' stands alone; say that it is what to read: broker ingest --input night.tar.gz",
         ),
+        (["rematch", "night"], "'night' stands alone; see broker rematch --help"),
+        (["publish", "--topic", "projects/p/topics/t", "--input", "/nowhere.tar"], "--input /nowhere.tar matches no file"),
+        (["publish", "--topic", "night", "--input", "/nowhere.tar", "--rate", "5"], "--rate 5 is not a number of messages"),
+        (["compact", "--warehouse", "/proc/nowhere"], "broker compact: "),
+        (["compact", "--night", "yesterday"], "broker compact: "),
         (["ingest", "--imput", "x"], "'--imput' is no option of broker ingest or of Beam; did you mean --input?"),
         (["ingets"], "'ingets' is no command; did you mean broker ingest?"),
         (["ingest", "--input", "nothing.tar", "--max-alerts", "0"], "--max_alerts is 0"),
@@ -173,6 +178,17 @@ def test_what_brings_nothing_ends_with_3(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "night" / "a.avro").rename(tmp_path / "night" / "notes.txt")
     assert run(tmp_path / "w2", tmp_path / "night") == 3
     assert "nothing was read: the 1 files are no alerts by their names" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_with_130(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(query, "_ask", interrupt)
+    assert cli.main(["query", "SELECT 1", "--warehouse", str(folder)]) == 130
+    assert capsys.readouterr().err == "broker query: interrupted\n"
 
 
 def test_an_interrupted_run_ends_with_130_and_says_what_is_safe(

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from PIL import Image as Pictures
 from alerts.surveys import SURVEYS
 from broker import warehouse as warehouses
 from broker.pictures import plot_light_curve, plot_sky, plot_stamps, sky
-from broker.pictures.packets import NoPicture, first, survey_of
+from broker.pictures.packets import NoPicture, first, observed_at, survey_of
+from broker.pictures.photometry import brightness
 from broker.pictures.sky_axes import PartOfSky, WholeSky, piece_of
 from broker.pictures.stamps import NAN_COLOR
 from broker.warehouse import QueryError, Warehouse
@@ -880,3 +882,19 @@ def test_legend_title_and_labels_of_a_light_curve_are_whole(real_data: Path, pat
             assert fig.bbox.contains(box.x1, box.y1), one
         if number == 5:
             break
+
+
+def test_titles_say_what_is_not_known(ztf: list[dict[str, Any]]) -> None:
+    facts = SURVEYS["ztf"]
+    assert brightness(ztf[0], replace(facts, photometry=None)) == brightness({}, facts) == "brightness unknown"
+    assert brightness({"candidate": ztf[0]["candidate"] | {"magpsf": None}}, facts) == "brightness unknown"
+    assert observed_at({"candidate": {"jd": None}}, facts) == "time unknown"
+    assert sky._band_column(replace(facts, photometry=None)) == "NULL"
+    with pytest.raises(NoPicture, match="survey 'sdss' is not known"):
+        survey_of(ztf[0], "sdss")
+
+
+def test_fluxes_below_zero_have_no_magnitudes_beside_them(lsst: list[dict[str, Any]]) -> None:
+    packet = with_detections(lsst[0], [-900.0, -950.0])
+    packet["diaSource"] |= {"psfFlux": -1000.0}
+    assert not plot_light_curve(packet).axes[0].child_axes

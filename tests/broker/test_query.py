@@ -92,6 +92,14 @@ def test_what_cannot_be_answered_is_said(
     assert says in capsys.readouterr().err
 
 
+def test_binary_forms_are_not_shown_on_a_terminal(
+    warehouse: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert query(warehouse, "SELECT 1", "--format", "parquet") == 2
+    assert "parquet is no text for a terminal; give --out FILE, or send it on with > FILE" in capsys.readouterr().err
+
+
 def test_an_empty_warehouse_says_how_to_fill_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert query(tmp_path / "none", "SELECT 1") == 2
     assert "broker ingest --input" in capsys.readouterr().err

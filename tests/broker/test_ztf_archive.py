@@ -187,6 +187,12 @@ def test_get_alert_data_refuses(real_nights: Path) -> None:
             ztfa.get_alert_data(wrong, folder=real_nights)
 
 
+def test_an_alert_may_be_named_by_a_row(real_nights: Path) -> None:
+    candid = ztfa.get_local_alert_list(folder=real_nights)[0]
+    row = {"survey": "ztf", "alert_id": candid, "night": date(2018, 11, 29)}
+    assert ztfa.get_alert_data(row, folder=real_nights)["candid"] == candid
+
+
 def test_of_copies_the_first_is_given(real_data: RealData, tmp_path: Path) -> None:
     # The survey's samples of schema 3.0 and 3.1 have one candid, and so have those of 3.2 and 3.3.
     samples = real_data.glob("ztf/by_version/v3.[0123]*.avro")

@@ -239,6 +239,7 @@ def test_the_cache_changes_nothing(archive: Path, server: CatalogServer, undistu
         (("--crossmatch", "simbad", "--max_wait_secs", "0"), "above 0"),
         (("--crossmatch", "simbad", "--crossmatch_url", "localhost"), "http"),
         (("--crossmatch", "simbad", "--crossmatch_url", "http://"), "http"),
+        (("--crossmatch", "simbad", "--crossmatch_url", "http://[::1"), "is no http:// or https:// address"),
         (("--crossmatch", "simbad", "--crossmatch_deadline_secs", "inf"), "at most 3600"),
         (("--crossmatch", "simbad", "--max_wait_secs", "nan"), "at most 3600"),
         (("--crossmatch", "simbad", "--crossmatch_cache_arcsec", "nan"), "0 to 180"),
@@ -384,6 +385,20 @@ def test_a_rematch_of_nothing_is_refused(tmp_path: Path, warehouse: str, capsys:
 def test_a_rematch_says_what_a_night_is(undisturbed: Path, night_flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert rematch.run(["--warehouse", str(undisturbed), "--night", night_flag]) == status.WRONG_OPTIONS
     assert "2026-11-01..2026-11-23" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--again",), "--again is given without --crossmatch; say which catalogs to ask again"),
+        (("--runner", "PrismRunner"), "a rematch runs on this machine, which reads the warehouse; leave it out"),
+    ],
+)
+def test_a_rematch_says_what_it_lacks(
+    undisturbed: Path, words: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rematch.run(["--warehouse", str(undisturbed), *words]) == status.WRONG_OPTIONS
+    assert says in capsys.readouterr().err
 
 
 def test_flags_of_one_command_are_unknown_to_another(archive: Path, tmp_path: Path) -> None:

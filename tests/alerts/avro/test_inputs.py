@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.avro import inputs
+from alerts.avro import inputs, unpack
 from alerts.avro.inputs import Item, Skipped, in_batches, read_input, read_slice, slice_tar
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
@@ -119,6 +119,30 @@ def test_one_bad_member_is_one_dead_letter_with_its_bytes(bad):
 def test_an_empty_archive_holds_no_record():
     assert "holds no record" in ingest(tar_of({})).the_letter().message
     assert "holds no record" in ingest(gzip.compress(tar_of({}))).the_letter().message
+
+
+def test_an_archive_without_a_packet_says_so_in_slices_too():
+    [letter] = read_by_slices(tar_of({}), 2) or []
+    assert letter.message == ingest(tar_of({})).the_letter().message == "the archive holds no record"
+
+
+def test_an_archive_that_was_cut_after_it_was_divided_is_a_letter_for_each_lost_member():
+    archive = tar_of(NIGHT)
+    parts = list(slice_tar(io.BytesIO(archive), "night.tar", 2) or ())
+    cut = io.BytesIO(archive[: member_at(archive, "204.avro") + 700])
+    told = [(one[0], one[1]) for part in parts for one in summary(read_slice(cut, "night.tar", part, WIRE))]
+    kinds = dict(zip(IDS, 3 * ["alert"] + 2 * ["letter"], strict=True))
+    assert told == [(kind, f"night.tar#{candid}.avro") for candid, kind in kinds.items()]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+@pytest.mark.parametrize("read_bytes", [1, 5, 7])
+def test_streams_behind_each_other_are_read_wherever_the_pieces_of_a_file_end(monkeypatch, pack, read_bytes):
+    """A download comes in pieces of any length: the next stream's mark may lie in two of them."""
+    monkeypatch.setattr(unpack, "_READ_BYTES", read_bytes)
+    archive = tar_of({"201.avro": NIGHT["201.avro"]})
+    packed = b"".join(pack(archive[start : start + 5000]) for start in range(0, len(archive), 5000))
+    assert ingest(packed, "night").alert_ids == [201]
 
 
 def test_behind_a_damaged_header_is_one_dead_letter_that_says_where():

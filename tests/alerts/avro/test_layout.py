@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.avro.layout import dotted, fill_arrays, layout_of, pluck, take_values
+from alerts.avro.layout import dotted, fill_arrays, holds_null, layout_of, pluck, take_values
 from alerts.avro.wire_schemas import writer_schema
 from alerts.errors import UndecodablePacket, UnknownSurvey
 from alerts.surveys import SURVEYS
@@ -196,6 +196,16 @@ def test_paths_through_arrays():
     assert list(fill_arrays(record, ("a", "[]", "c"))) == ["a[0].c"]
     assert list(fill_arrays(record, ("d", "g"))) == ["d.g"]
     assert list(fill_arrays(record, ("f", "g"))) == []
+    assert list(fill_arrays(record, ("f", "g", "h"))) == []
     assert take_values(record, ("a", "[]", "b")) == [1, 2, None]
     assert take_values(record, ("f", "[]", "b")) is None
     assert record == {"a": [{"c": []}, {"c": [3]}, None], "d": {"e": 4, "g": []}, "f": None}
+
+
+def test_a_null_in_an_array_is_found_through_arrays_and_records_that_are_null():
+    record = {"a": [{"b": [1, 2]}, None, {"b": None}], "c": {"d": [1, None]}, "e": None}
+    assert not holds_null(record, ("a", "[]", "b"))
+    assert holds_null(record, ("a",))
+    assert holds_null(record, ("c", "d"))
+    assert not holds_null(record, ("e", "d"))
+    assert holds_null({"a": [{"b": [1]}, {"b": [1, None]}]}, ("a", "[]", "b"))

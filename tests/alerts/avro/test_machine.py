@@ -15,8 +15,12 @@ from typing import Any
 import fastavro
 import pytest
 
+from alerts.avro.columns import decode_columns
+from alerts.avro.layout import Projection, layout_of
 from alerts.avro.packets import Packet
+from alerts.avro.program import NotSupported, compile_schema
 from alerts.avro.wire_schemas import WriterSchema, writer_schema
+from alerts.surveys import SURVEYS
 from tests.alerts.making import (
     LSST_SCHEMA,
     Outcome,
@@ -244,3 +248,46 @@ def test_the_built_in_schemas_need_no_fastavro():
     outcome_lsst = ingest(container([lsst_record(1)], LSST_SCHEMA))
     assert not +outcome.decoded.one_by_one
     assert not +outcome_lsst.decoded.one_by_one
+
+
+def changed(name: str, kind: Any) -> WriterSchema:
+    """The small schema with another type in place of one of its fields', or with a field more."""
+    fields = [field | {"type": kind} if field["name"] == name else field for field in SCHEMA["fields"]]
+    more = [] if any(field["name"] == name for field in SCHEMA["fields"]) else [{"name": name, "type": kind}]
+    return writer_schema(as_text(SCHEMA | {"fields": fields + more}))
+
+
+def history_of(kind: Any) -> WriterSchema:
+    """The small schema with histories whose items have this type as their time."""
+    item = {"type": "record", "name": "ztf.alert.item", "fields": [{"name": "jd", "type": kind}]}
+    return changed("prv_candidates", {"type": "array", "items": item})
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        (changed("new", "int"), "new has no column"),
+        (changed("objectId", {"type": "array", "items": "string"}), "objectId is an array"),
+        (changed("objectId", ["null", "string", "int"]), "objectId is a union other than of null and one type"),
+        (history_of(["null", "double", "string"]), r"prv_candidates.\[\].jd is a union other than"),
+        (history_of({"type": "array", "items": "double"}), r"prv_candidates.\[\].jd is an array"),
+    ],
+)
+@pytest.mark.parametrize("history", [True, False])
+def test_what_the_machine_cannot_read_is_said_whether_histories_are_wanted_or_not(schema, says, history):
+    with pytest.raises(NotSupported, match=says):
+        compile_schema(schema, SURVEYS["ztf"], Projection(history=history))
+
+
+def test_a_history_of_plain_values_is_gone_over_as_it_is_read():
+    schema = changed("prv_candidates", {"type": "array", "items": "double"})
+    assert compile_schema(schema, SURVEYS["ztf"], Projection(history=False)).skipped_arrays == 0
+    assert compile_schema(WRITER, SURVEYS["ztf"], Projection(history=False)).skipped_arrays == 1
+
+
+def test_texts_of_more_than_two_gigabytes_are_left_to_smaller_batches():
+    """The packets are one, named again and again; nothing is copied before their lengths are added."""
+    one = datum(alert(objectId="x" * 2**25), SCHEMA)
+    packets = [Packet(one, 0, len(one), WRITER, "again")] * 64
+    with pytest.raises(NotSupported, match="objectId holds more than 2 GB at once"):
+        decode_columns(packets, layout_of(WRITER))

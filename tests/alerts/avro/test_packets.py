@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import re
 import zipfile
+import zlib
 
 import cramjam
 import fastavro
@@ -15,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.avro import packets
+from alerts.avro.decompress import decompress
 from alerts.avro.inputs import read_input
 from alerts.avro.packets import Packet, open_container, open_packets, wrap_in_container
 from alerts.avro.wire_schemas import WireSchemas, writer_schema
-from alerts.errors import DeadLetter
+from alerts.errors import DeadLetter, UnreadableInput
 from alerts.limits import MAX_PAYLOAD_BYTES
 from tests.alerts.making import (
     LSST_SCHEMA,
@@ -131,6 +136,7 @@ def a_zip() -> bytes:
         (b"SIMPLE  =                    T", "a FITS file"),
         (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file"),
         (b'{"type": "record", "name": "a", "fields": []}', "an Avro schema (.avsc), without alerts; .* --schemas"),
+        (b'{"candid": 1', "JSON; alerts are read as Avro containers and wire messages"),
         (b'[{"candid": 1}]', "JSON; alerts are read as Avro containers and wire messages"),
         (b"\0\0\0\1Bud1\0", "a .DS_Store"),
         (b"BZh91 is no bzip2", "neither an Avro container"),
@@ -145,6 +151,12 @@ def test_what_is_no_alert_says_what_it_looks_like(data, reason):
     letter = ingest(data, "thing").the_letter()
     assert re.search(re.escape(reason).replace(r"\.\*", ".*"), letter.message)
     assert (letter.stage, letter.source, letter.payload) == ("read", "thing", data)
+
+
+@pytest.mark.parametrize(("pack", "name"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")])
+def test_what_is_compressed_twice_is_not_unpacked_twice(pack, name):
+    letter = ingest(pack(pack(ztf_packet())), "thing").the_letter()
+    assert letter.message.startswith(f"not an alert but a {name} file inside a compressed file; unpack it once")
 
 
 def test_an_unknown_wire_schema_names_its_id_and_the_remedy():
@@ -231,6 +243,19 @@ def test_a_block_that_does_not_decompress_leaves_the_other_blocks_alone(codec):
     assert f"the {codec} block" in letter.message
     again = ingest(letter.payload or b"").the_letter()
     assert again.attributes["records_lost"] == 2
+
+
+@pytest.mark.parametrize(
+    ("codec", "data", "says"),
+    [
+        ("zstandard", b"", "it is empty"),
+        ("deflate", zlib.compress(bytes(10_000), wbits=-15)[:-4], "it is cut short"),
+        ("snappy", b"", ""),
+    ],
+)
+def test_a_block_of_nothing_or_of_a_part_is_none(codec, data, says):
+    with pytest.raises(UnreadableInput, match=f"the {codec} block before byte 99 does not decompress: {says}"):
+        decompress(codec, data, 99)
 
 
 def test_a_snappy_block_whose_checksum_is_wrong_is_not_believed():

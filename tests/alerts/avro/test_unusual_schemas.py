@@ -11,7 +11,9 @@ import fastavro
 import pytest
 
 from alerts.avro.packets import Packet, open_packets, wrap_in_container
+from alerts.avro.weigh import nodes_of
 from alerts.avro.wire_schemas import WireSchemas, writer_schema
+from alerts.errors import UnreadableInput
 from tests.alerts.making import (
     LSST_SCHEMA,
     ZTF_SCHEMA,
@@ -76,6 +78,14 @@ def test_a_union_whose_index_is_damaged_is_a_letter() -> None:
     assert ingest(bytes(data)).the_letter().stage == "decode"
 
 
+def test_a_union_of_which_not_even_the_index_is_there_is_a_letter() -> None:
+    data = wrap_in_container(writer_schema(as_text(["null", ZTF_SCHEMA])), b"")
+    [packet] = open_packets(data, "a", WireSchemas())
+    assert isinstance(packet, Packet)
+    assert (packet.start, packet.schema.branches != ()) == (packet.stop, True)
+    assert ingest(data).the_letter().stage == "decode"
+
+
 def test_a_wire_message_of_a_union() -> None:
     schema = ["null", LSST_SCHEMA]
     message = b"\0" + (4242).to_bytes(4, "big") + datum(lsst_record(5), schema)
@@ -113,3 +123,28 @@ def without_defaults(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {key: without_defaults(value) for key, value in schema.items() if key != "default"}
     return schema
+
+
+def test_a_record_of_nothing_but_a_stamp_holds_no_unknown_field() -> None:
+    """ZTF's have a file's name beside it, which a writer may leave out."""
+    schema = copy.deepcopy(ZTF_SCHEMA)
+    [science] = [field for field in schema["fields"] if field["name"] == "cutoutScience"]
+    [cutout] = [branch for branch in science["type"] if branch != "null"]
+    cutout["fields"] = [field for field in cutout["fields"] if field["name"] == "stampData"]
+    found = ingest(container([ztf_record(1)], schema))
+    assert not +found.decoded.one_by_one
+    assert (found.rows[0]["cutoutScience"], found.rows[0]["extra"]) == ({"fileName": None}, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (5, "the schema has 5 where a type should be"),
+        ({"type": "fixed", "name": "f", "size": -1}, "a fixed value of -1 bytes; the limit is"),
+        ({"type": "record", "name": "array", "fields": []}, "a type named 'array', a word of Avro's own"),
+        ({"type": "decimal"}, "the schema has a type 'decimal'"),
+    ],
+)
+def test_what_no_avro_schema_has_is_named(kind: Any, says: str) -> None:
+    with pytest.raises(UnreadableInput, match=says):
+        nodes_of({"type": "record", "name": "a", "fields": [{"name": "b", "type": kind}]})

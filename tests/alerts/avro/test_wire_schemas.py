@@ -173,3 +173,19 @@ def test_where_a_datum_ends_does_not_depend_on_logical_types():
     with pytest.raises(OverflowError):
         fastavro.schemaless_reader(io.BytesIO(no_time), schema.parsed, None)
     assert weigh(no_time + b"next", 0, schema.nodes).stop == len(no_time)
+
+
+def test_numbers_that_nobody_knows_are_not_remembered_without_end(monkeypatch):
+    monkeypatch.setattr(wire_schemas, "MAX_WIRE_REFUSALS", 3)
+    known = WireSchemas()
+    asked = []
+    monkeypatch.setattr(known, "_text", lambda wire_id: asked.append(wire_id) or _refuse(wire_id))
+    for wire_id in (1, 2, 3, 4, 4, 3, 2, 1):
+        with pytest.raises(UnknownSchema, match=f"no {wire_id}"):
+            known.get(wire_id)
+    # The one that was not met for longest is looked for again, those that are remembered are not.
+    assert asked == [1, 2, 3, 4, 1]
+
+
+def _refuse(wire_id: int) -> bytes:
+    raise UnknownSchema(f"no {wire_id}")

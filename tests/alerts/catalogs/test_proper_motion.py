@@ -1,12 +1,16 @@
 """Stars moved between the epochs at which they were measured, against what was measured."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
-from alerts.catalogs.matching import separations
+from alerts.catalogs.catalog import Candidates, SourceColumns
+from alerts.catalogs.matching import places, separations
 from alerts.catalogs.proper_motion import move
 from tests.alerts.catalogs.stars import BARNARD, STARS, Star
 
@@ -87,3 +91,14 @@ def test_each_source_to_its_own_epoch():
     )
     assert there[1][1] == dec
     assert (there[1][1] - there[1][0]) * 3600 == pytest.approx(16 * 10.362, abs=0.2)
+
+
+def test_a_catalog_that_does_not_say_when_it_is_matched_is_taken_as_it_stands():
+    """Its epoch is known, not the one that the service moves its stars to: without an epoch asked for nothing moves."""
+    star = {"ra": [BARNARD.at_2016[0]], "dec": [BARNARD.at_2016[1]], "pmra": [BARNARD.pm[0]], "pmdec": [BARNARD.pm[1]]}
+    found = Candidates(np.array([0]), pa.RecordBatch.from_pydict(star))
+    columns = SourceColumns("ra", "dec", None, "pmra", "pmdec", position_epoch_jyear=2016.0)
+    assert [value.tolist() for value in places(found, columns, None)] == [[BARNARD.at_2016[0]], [BARNARD.at_2016[1]], [2016.0]]
+    matched = replace(columns, match_epoch_jyear=2000.0)
+    ra, dec, epoch = places(found, matched, None)
+    assert (separations(ra, dec, *one(*BARNARD.at_2000))[0] < 0.1, epoch.tolist()) == (True, [2000.0])

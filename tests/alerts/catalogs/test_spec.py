@@ -1,6 +1,7 @@
 import pytest
 
 from alerts.catalogs.catalog import BadCatalog
+from alerts.catalogs.known import KNOWN, unit_of
 from alerts.catalogs.spec import canary_position, epochs, parse_spec
 
 
@@ -56,3 +57,10 @@ def test_refusals_say_what_to_do(text, says):
 def test_a_canary_is_a_place_on_the_sky(value):
     with pytest.raises(BadCatalog, match="canary"):
         canary_position(parse_spec(f"vizier:II/246/out?canary={value}", 5.0))
+
+
+def test_columns_of_known_catalogs_have_the_units_of_vizier():
+    units = {"RAdeg": "deg", "Plx": "mas", "e_Plx": "mas", "pmRA": "mas/yr", "pmDE": "mas/yr", "errHalfMaj": "arcsec"}
+    units |= {"MeasureJD": "d", "Jmag": "mag", "e_Jmag": "mag", "B-V": "mag", "Source": None, "Qfl": None}
+    assert {name: unit_of(name) for name in units} == units
+    assert units.keys() <= {name for known in KNOWN.values() for name in known.columns}

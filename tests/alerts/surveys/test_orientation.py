@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 
 from alerts.cutouts import read_stamp
+from alerts.fits_stamps import BadStamp, world_coordinates
 from alerts.surveys import SURVEYS
 from alerts.surveys.orientation import sky_of_pixels
 from simulation import simulate_packets
@@ -145,3 +146,22 @@ def test_simulated_stamps_lie_as_real_ones_do() -> None:
         assert pixels[row, column] > 2 * pixels[mirrored, column] or abs(y) < 2
         seen += abs(y) >= 2
     assert seen > 3
+
+
+def cards(**changed: Any) -> fits.Header:
+    """The coordinates of a stamp of 63 pixels around M 31."""
+    header = fits.Header({"CRPIX1": 32.0, "CRPIX2": 32.0, "CRVAL1": 10.68, "CRVAL2": 41.27, "CDELT1": -2.8e-4, "CDELT2": 2.8e-4})
+    header.update(changed)
+    return header
+
+
+def test_coordinates_of_a_stamp_are_those_of_its_header() -> None:
+    assert world_coordinates(fits.Header()) is None
+    for header in (cards(), cards(CTYPE1="RA---SIN", CTYPE2="DEC--SIN")):
+        found = world_coordinates(header)
+        assert found is not None
+        assert [*found.wcs.ctype] == [header.get("CTYPE1", "RA---TAN"), header.get("CTYPE2", "DEC--TAN")]
+        assert found.pixel_to_world_values(31, 31) == pytest.approx((10.68, 41.27))
+    assert world_coordinates(cards(CTYPE1="FREQ", CTYPE2="VELO")) is None
+    with pytest.raises(BadStamp, match="the stamp's coordinates make no sense"):
+        world_coordinates(cards(CTYPE1="RA---TAN", CTYPE2="RA---TAN"))

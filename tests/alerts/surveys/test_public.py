@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import fastavro
+import pyarrow as pa
 import pytest
 
 from alerts.avro.decode import decode
@@ -137,6 +138,14 @@ def test_without_its_history_an_alert_is_judged_by_itself() -> None:
 def test_what_cannot_be_judged_is_not_public() -> None:
     rows = ingest(container(simulated(alerts=3), SCHEMA)).decoded.rows["ztf"]
     assert public_rows(rows.drop_columns(["candidate"]), ZTF).tolist() == [False] * 3
+    assert public_rows(rows.drop_columns(["extra"]), ZTF).tolist() == [True] * 3
+    # A program without which nobody can judge, in the alert or in its history.
+    for name in ("candidate", "prv_candidates"):
+        column, kind = rows.column(name), rows.column(name).type
+        bare = pa.struct([field for field in (kind if name == "candidate" else kind.value_type) if field.name != "programid"])
+        without = pa.array(column.to_pylist(), bare if name == "candidate" else pa.list_(bare))
+        judged = public_rows(rows.set_column(rows.schema.get_field_index(name), name, without), ZTF).tolist()
+        assert judged == [name != "candidate" and not entries for entries in column.to_pylist()]
     row = rows.to_pylist()[0]
     assert is_public(row, ZTF)
     assert not is_public({name: value for name, value in row.items() if name != "candidate"}, ZTF)

@@ -19,10 +19,14 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from alerts.catalogs.catalog import BadCatalog, Candidates, Catalog, SourceColumns
+from alerts.catalogs.cds.gate import Gate
 from alerts.catalogs.files.local import SLOW_MAS_YR, LocalCatalog, check_local, open_local, shared_local
+from alerts.catalogs.files.read_table import open_local_file
 from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.matching import separations, within
+from alerts.catalogs.open import catalog_of
 from alerts.catalogs.proper_motion import move
+from alerts.catalogs.spec import parse_spec
 from tests.alerts.catalogs.stars import BARNARD, STARS
 
 LONG_ID = 4472832130942575872
@@ -481,6 +485,24 @@ def test_sources_without_a_place_on_the_sky_are_left_out_and_counted(tmp_path):
     assert (len(catalog), catalog.left_out) == (2, 6)
     found = catalog.search(np.array([10.0, 200.0]), np.array([0.0, -90.0]), 1.0, None)
     assert names_found(found, "id") == [["a"], ["h"]]
+
+
+def test_a_run_is_told_once_how_many_sources_have_no_place(tmp_path, caplog):
+    path = write_csv(tmp_path / "holes.csv", "ra,dec,id\n10,0,a\n400,0,b\n")
+    catalog = catalog_of(parse_spec(f"file:{path}", 1.5), Gate(1), open_local_file)
+    for _ in range(3):
+        assert catalog.search(np.array([10.0]), np.array([0.0]), 1.0, None).position.tolist() == [0]
+    [said] = [one.getMessage() for one in caplog.records]
+    assert said == f"file:{path}: 1 sources have a position that is no place on the sky, and are left out"
+
+
+def test_degrees_of_ours_take_no_name_that_the_file_has(tmp_path):
+    path = write_csv(tmp_path / "names.csv", "RA,DEC,ra_deg,_ra_deg\n10:00:24,2.2,x,y\n")
+    catalog = open_local(path, {"ra": "RA", "dec": "DEC"})
+    found = catalog.search(np.array([150.1]), np.array([2.2]), 1.0, None)
+    [source] = found.sources.to_pylist()
+    assert (source["RA"], source["ra_deg"], source["_ra_deg"]) == ("10:00:24", "x", "y")
+    assert (catalog.source_columns.ra, source[catalog.source_columns.ra]) == ("__ra_deg", pytest.approx(150.1))
 
 
 def test_a_source_at_360_is_at_0(tmp_path):

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import zipfile
+from datetime import date
 
 import astropy.units as u
 import numpy as np
@@ -15,8 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
 
 from alerts.catalogs.catalog import BadCatalog
+from alerts.catalogs.files import read_csv
+from alerts.catalogs.files.astropy_tables import from_astropy, to_astropy
 from alerts.catalogs.files.local import check_local, open_local, shared_local
 from alerts.catalogs.files.read_table import open_local_file, read_astropy, read_header, read_table
 from alerts.catalogs.files.table_positions import table_positions
@@ -237,3 +241,43 @@ def test_an_id_of_19_digits_is_exact_from_every_format(tmp_path):
         column = read_astropy(path)["objid"]
         assert (column.dtype, column[0], bool(column.mask[1])) == (np.dtype(np.int64), LONG_ID + 1, True), ending
         assert read_table(path, open_local_file).column("objid").to_pylist() == [LONG_ID + 1, None], ending
+
+
+def test_tables_of_astropy_and_of_arrow_are_each_other():
+    """Categories, dates, lists, objects and times: what is neither number, truth nor text, too; a null is masked."""
+    day, lists = date(2026, 3, 10), [[1, 2], None, [3]]
+    table = pa.table({"band": pa.array(["g", None, "g"]).dictionary_encode(), "day": [day, None, day], "lists": lists})
+    made = to_astropy(table)
+    assert [made[name].mask.tolist() for name in made.colnames] == 3 * [[False, True, False]]
+    assert (made["band"][0], made["day"][2], made["lists"][0]) == ("g", day, [1, 2])
+    texts = np.ma.MaskedArray(np.array(["a", None, "c"], dtype=object), mask=[False, False, True])
+    arrays = np.empty(3, dtype=object)
+    arrays[:] = [np.array([1, 2], ">i4"), None, np.array([3], ">i4")]
+    pairs = np.ma.MaskedArray(np.array([["a", "b"]] * 3, dtype=object), mask=[[False] * 2, [True, False], [True] * 2])
+    times = Time(["2026-03-10T05:00:00"] * 3)
+    made = Table([MaskedColumn(texts), arrays, MaskedColumn(pairs), times], names=["texts", "arrays", "pairs", "times"])
+    found = from_astropy(made).to_pydict()
+    assert found["texts"] == ["a", None, None]
+    assert found["arrays"] == [[1, 2], None, [3]]
+    assert found["pairs"] == [["a", "b"], ["a", "b"], None]
+    assert found["times"] == ["2026-03-10T05:00:00.000"] * 3
+
+
+def test_a_file_of_remarks_and_rows_under_one_name_are_no_tables(tmp_path, monkeypatch):
+    path = tmp_path / "stars.csv"
+    path.write_text("star\n10.5,20\n11.5,21\n")
+    with pytest.raises(BadCatalog, match="rows of 2 values under one name, 'star'; name every column"):
+        check_local(str(path), {})
+    monkeypatch.setattr(read_csv, "_MAX_PREAMBLE_BYTES", 100)
+    path.write_text("# a remark\n" * 12 + "ra,dec\n10.5,20\n")
+    with pytest.raises(BadCatalog, match="has no line that names the columns in its first 100 bytes"):
+        check_local(str(path), {})
+    path.write_text("# a remark\n" * 8 + "ra,dec\n10.5,20\n")
+    assert check_local(str(path), {}).ra == "ra"
+
+
+def test_a_number_that_only_the_rows_show_to_be_none_is_named():
+    texts = pa.chunked_array([["1.5", " 2 ", "null"], ["3", "n/a.", "4"]])
+    with pytest.raises(BadCatalog, match=r"column 'mag' of stars.csv has 'n/a.'; write all of it as decimal numbers"):
+        read_csv.csv_floats("stars.csv", "mag", texts)
+    assert read_csv.csv_floats("stars.csv", "mag", texts.slice(0, 4)).to_pylist() == [1.5, 2.0, None, 3.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 
 import astropy.units as u
 import numpy as np
@@ -129,11 +130,20 @@ def test_text_that_is_no_right_ascension_is_refused_with_its_row(texts, row):
         table_positions("the table", Table({"ra": texts, "dec": np.zeros(len(texts))}))
 
 
+def test_positions_kept_as_categories_are_positions():
+    """As DuckDB, Polars and Parquet keep columns with few values."""
+    angles = pa.array(["00:40:00", "00:40:00", "01:20:00"]).dictionary_encode()
+    ra, dec = table_positions("the table", pa.table({"ra": angles, "dec": pa.array(DEC).dictionary_encode()}))
+    assert (ra.tolist(), dec.tolist()) == (pytest.approx([10.0, 10.0, 20.0]), DEC)
+
+
 def test_declination_in_hours_and_columns_of_other_kinds_are_refused():
     with pytest.raises(BadCatalog, match="has '05h00m00s' for 'dec'"):
         table_positions("the table", Table({"ra": [1.0], "dec": ["05h00m00s"]}))
     with pytest.raises(BadCatalog, match="'ra' of the table holds bool"):
         table_positions("the table", Table({"ra": [True], "dec": [1.0]}))
+    with pytest.raises(BadCatalog, match=r"'ra' of the table holds date32\[day\]; it must hold decimal numbers in deg, or text"):
+        table_positions("the table", pa.table({"ra": [date(2026, 3, 10)], "dec": [1.0]}))
     with pytest.raises(BadCatalog, match="'ra' of the table holds arrays"):
         table_positions("the table", Table({"ra": [[1.0, 2.0]], "dec": [1.0]}))
     with pytest.raises(BadCatalog, match=r"'ra' of the table is in mag, which is no unit of an angle"):
