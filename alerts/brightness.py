@@ -12,7 +12,7 @@ from alerts.light_curve import MJD_OF_JD_ZERO, SCHEMA, first, light_curve, measu
 from alerts.surveys import SURVEYS, Survey
 from alerts.surveys.photometry import Photometry, Series
 from alerts.surveys.survey import is_history
-from schemas.views import Dialect, unique_alerts_sql
+from schemas.views import Dialect, nights_sql, objects_sql, unique_alerts_sql
 
 OWN = ("own_value", "own_error", "own_zero_point", "own_time", "own_band", "own_sign")
 """What is asked of an alert's own measurement; the last two as text, since surveys have numbers, truth values and words."""
@@ -50,7 +50,7 @@ def own_sql(survey: Survey, held: Collection[str], dialect: Dialect) -> str:
 
 
 def points_sql(survey: Survey, held: Collection[str], dialect: Dialect, found: Sequence[Mapping[str, Any]]) -> str | None:
-    """SQL for ``alert_id`` and ``n_points`` of alerts that were found (rows with ``night`` and ``alert_id``).
+    """SQL for ``alert_id`` and ``n_points`` of alerts that were found (rows with ``night``, ``object_id`` and ``alert_id``).
 
     Histories are the bulk of a table: they are read of these alerts alone, after those are known. None where the table has none.
     """
@@ -62,12 +62,13 @@ def points_sql(survey: Survey, held: Collection[str], dialect: Dialect, found: S
     ]
     if not counts:
         return None
-    nights = ", ".join(sorted({f"DATE '{row['night']}'" for row in found}))
     ids = sorted({row["alert_id"] for row in found})
     among = f"IN ({', '.join(map(str, ids))})" if len(ids) <= _MOST_IDS else f"BETWEEN {ids[0]} AND {ids[-1]}"
     keys = "alert_id, published_at, schema_version, packet_digest"
     rows = f"(SELECT {keys}, {' + '.join(['1', *counts])} AS n_points FROM {survey.alerts_table.name}"
-    unique = unique_alerts_sql(f"{rows} WHERE night IN ({nights}) AND alert_id {among})", dialect)
+    # Each alert's newest row is of its night and its object.
+    where = f"{nights_sql({row['night'] for row in found})} AND {objects_sql({row['object_id'] for row in found})}"
+    unique = unique_alerts_sql(f"{rows} WHERE {where} AND alert_id {among})", dialect)
     return f"SELECT alert_id, n_points FROM ({unique}) AS a"
 
 
@@ -86,12 +87,12 @@ def _in_table(survey: Survey, paths: Any) -> str:
 
 
 def complete(found: pa.Table, held: Mapping[str, Collection[str]], dialect: Dialect, ask: Callable[[str], pa.Table]) -> pa.Table:
-    """Rows with columns ``survey``, ``night``, ``alert_id`` and ``OWN``: the same with ``COLUMNS`` in place of the latter.
+    """Rows with columns ``survey``, ``night``, ``object_id``, ``alert_id`` and ``OWN``: with ``COLUMNS`` for the latter.
 
     ``held`` are the columns of each survey's table; ``ask`` answers SQL and is asked for the numbers of points.
     """
     points: dict[tuple[str, int], int] = {}
-    keys = found.select(["survey", "night", "alert_id"]).to_pylist()
+    keys = found.select(["survey", "night", "object_id", "alert_id"]).to_pylist()
     for name, columns in held.items():
         mine = [row for row in keys if row["survey"] == name]
         sql = points_sql(SURVEYS[name], columns, dialect, mine) if mine else None

@@ -43,11 +43,13 @@ from warehouses.audited import (
     cutouts_sql,
     letters_sql,
     matches_sql,
+    nights_of_ids,
     payloads,
     rows_sql,
     runs_sql,
     wrongly_shown_sql,
 )
+from warehouses.letters import open_since
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def audit(
     """
     with open_books() as books:
         skipped = _write_truth(books, truth, settings, progress)
-        nights = _nights(books, truth, settings)
+        nights = _nights(books, warehouse, settings)
         _write_warehouse(books, warehouse, nights, settings)
         rules = Rules(
             knows_sources=truth.knows_sources,
@@ -143,34 +145,40 @@ def _unreadable(letters: list[DeadLetter]) -> pa.Table:
     )
 
 
-def _nights(books: Books, truth: Truth, settings: Settings) -> Nights:
+def _nights(books: Books, warehouse: Warehouse, settings: Settings) -> Nights:
     if settings.between:
         return Nights(*settings.between)
-    each = [row[0] for row in books.rows("SELECT DISTINCT night FROM truth WHERE night IS NOT NULL ORDER BY 1")]
-    return Nights(each=tuple(each))
+    each = {row[0] for row in books.rows("SELECT DISTINCT night FROM truth WHERE night IS NOT NULL")}
+    # Ids do not tell their nights; those of about the same time are about as large.
+    of_ids = "SELECT survey, MIN(alert_id), MAX(alert_id) FROM truth WHERE night IS NULL GROUP BY survey ORDER BY 1"
+    ids = books.rows(of_ids)
+    for survey, first, last in ids:
+        each.update(nights_of_ids(warehouse, survey, first, last))
+    # Where nothing in the truth can be read, its alerts may stand in any night.
+    return Nights(each=tuple(sorted(each)) if each or ids else None)
 
 
 def _write_warehouse(books: Books, warehouse: Warehouse, nights: Nights, settings: Settings) -> None:
     """What the warehouse has of the truth's surveys in these nights, into the books."""
     known = [str(row[0]) for row in books.rows("SELECT DISTINCT survey FROM truth ORDER BY 1")]
-    queries = []
+    queries: list[tuple[str, str, dict[str, Any]]] = []
     # Where nothing in the truth can be read, a replay with other schemas may have made it alerts of any survey.
     for survey in known or SURVEYS:
         if f"{survey}_alerts" in warehouse.tables:
-            queries.append(("rows", rows_sql(survey, nights)))
+            queries.append(("rows", rows_sql(survey, nights), {}))
     for survey in known:
         if f"{survey}_alerts" in warehouse.tables and warehouse.shown_otherwise(survey):
-            queries.append(("wrongly_shown", wrongly_shown_sql(survey, nights)))
+            queries.append(("wrongly_shown", wrongly_shown_sql(survey, nights), {}))
         if settings.cutouts and f"{survey}_cutouts" in warehouse.tables:
-            queries.append(("cutouts", cutouts_sql(warehouse, survey, nights, settings.look_into_cutouts)))
+            queries.append(("cutouts", cutouts_sql(warehouse, survey, nights, settings.look_into_cutouts), {}))
     if known and "crossmatches" in warehouse.tables:
-        queries.append(("matches", matches_sql(warehouse, nights)))
-    if "dead_letters" in warehouse.tables:
-        queries.append(("letters", letters_sql(warehouse)))
+        queries.append(("matches", matches_sql(warehouse, nights), {}))
+    if "dead_letters" in warehouse.tables and (since := open_since(warehouse)) is not None:
+        queries.append(("letters", letters_sql(warehouse), {"since": since}))
     if "runs" in warehouse.tables:
-        queries.append(("runs", runs_sql(warehouse)))
-    for table, sql in queries:
-        for batch in warehouse.ask(sql, rows_at_once=ROWS_AT_ONCE):
+        queries.append(("runs", runs_sql(warehouse), {}))
+    for table, sql, values in queries:
+        for batch in warehouse.ask(sql, values, rows_at_once=ROWS_AT_ONCE):
             books.add(table, batch)
 
 

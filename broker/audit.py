@@ -18,7 +18,7 @@ from audit.truth import AuditError
 from pipelines.options import OptionsError
 from pipelines.rematch import nights
 from warehouses import QueryError
-from warehouses.places import FORMS
+from warehouses.places import FORMS, LIMIT
 
 FORMATS = ("table", "json")
 
@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how")
     how.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
+    how.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
     how.add_argument(
         "--night",
         metavar="NIGHT[..NIGHT]",
@@ -101,7 +102,7 @@ def main(arguments: argparse.Namespace) -> int:
         )
         if arguments.show < 0:
             raise AuditError(f"--show is {arguments.show}; give a number of examples, 0 or more")
-        with warehouses.open(arguments.warehouse) as opened:
+        with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
             truth = truth_of(
                 settings,
                 opened,

@@ -13,13 +13,14 @@ from alerts.json_text import to_json
 from alerts.positions import sexagesimal
 from alerts.secrets import redact
 from warehouses import QueryError
-from warehouses.places import FORMS
+from warehouses.places import FORMS, LIMIT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("alert_id", type=int, metavar="ALERT_ID", help="the survey's id of the alert: candid, diaSourceId, ...")
     parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
+    parser.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
     parser.add_argument("--json", action="store_true", help="all of it, as JSON")
     parser.epilog = "example: broker info 975188145315010126 --warehouse ./warehouse"
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print it; gives the exit status: 1 when there is no such alert."""
     try:
-        with warehouses.open(arguments.warehouse) as opened:
+        with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
             found = opened.info(arguments.alert_id)
     except QueryError as error:
         print(f"broker info: {redact(str(error))}", file=sys.stderr)

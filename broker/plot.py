@@ -16,7 +16,7 @@ from broker.pictures.figure import save
 from broker.pictures.light_curve import Quantity
 from broker.pictures.packet_files import picked
 from broker.pictures.packets import NoPicture
-from warehouses.places import FORMS
+from warehouses.places import FORMS, LIMIT, limited
 
 EXAMPLES = """examples:
   broker plot stamps --packet 2475433850015010009.avro --out stamps.png
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default="./warehouse",
             help=FORMS,
         )
+        command.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
         command.add_argument(
             "--survey", metavar="NAME", help="where ids of several surveys are the same; for sky: only this one's"
         )
@@ -73,13 +74,14 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _picture(arguments: argparse.Namespace) -> Figure:
+    place = limited(arguments.warehouse, arguments.maximum_bytes_billed)
     if arguments.picture == "sky":
-        return plot_sky(arguments.warehouse, arguments.night, survey=arguments.survey)
+        return plot_sky(place, arguments.night, survey=arguments.survey)
     wanted = getattr(arguments, "object", None)
     if wanted is not None:
         if arguments.packet or arguments.alert_id is not None:
             raise NoPicture("--object is drawn from all its alerts; leave out --packet and --alert_id")
-        return plot_light_curve(wanted, arguments.warehouse, survey=arguments.survey, quantity=_quantity(arguments))
+        return plot_light_curve(wanted, place, survey=arguments.survey, quantity=_quantity(arguments))
     packet, survey = _packet(arguments)
     if arguments.picture == "stamps":
         return plot_stamps(packet, survey=survey)
@@ -97,6 +99,6 @@ def _packet(arguments: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
     if arguments.alert_id is None:
         kinds = "--packet FILE or --alert_id N" + (" or --object ID" if arguments.picture == "light-curve" else "")
         raise NoPicture(f"give {kinds}")
-    with warehouse.open(arguments.warehouse) as opened:
+    with warehouse.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
         wanted = arguments.picture == "stamps"
         return opened.packet(arguments.alert_id, arguments.survey, stamps=wanted)

@@ -12,7 +12,7 @@ from warehouses.answer_files import write_file
 from warehouses.answers import Answer
 from warehouses.cones import parse_cones
 from warehouses.formats import BINARY, FORMATS, form_of, write
-from warehouses.places import FORMS
+from warehouses.places import FORMS, LIMIT
 from warehouses.result import Result
 
 _EXAMPLES = """examples:
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("sql", nargs="?", metavar="SQL", help="one SELECT over the tables, in DuckDB's SQL, or in BigQuery's")
     parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
+    parser.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
     parser.add_argument(
         "--cone",
         metavar="RA,DEC,RADIUS_ARCSEC",
@@ -49,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
         form = arguments.format or ("table" if arguments.out is None else form_of(arguments.out))
         if form in BINARY and arguments.out is None and sys.stdout.isatty():
             raise warehouse.QueryError(f"{form} is no text for a terminal; give --out FILE, or send it on with > FILE")
-        with warehouse.open(arguments.warehouse) as opened:
+        with warehouse.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
             answer, nothing = _ask(opened, arguments)
             if nothing is not None and isinstance(answer, Result) and not len(answer):
                 _say(nothing, answer, form, arguments.out)

@@ -11,7 +11,7 @@ from alerts.catalogs.cds.client import DEADLINE_SECS
 from alerts.catalogs.cds.client import URL as CROSSMATCH_URL
 from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
-from warehouses.places import FORMS
+from warehouses.places import FORMS, LIMIT
 
 WRITE_METHODS = ("file_loads", "streaming_inserts")
 
@@ -159,6 +159,7 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
         metavar="URI",
         help=FORMS,
     )
+    group.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
     group.add_argument(
         "--write_method",
         choices=WRITE_METHODS,

@@ -161,7 +161,7 @@ def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
     for number, some in enumerate(rounds):
         # Each is counted by itself, and opens its own catalogs.
         run_id = f"{job.run_id}-{number + 1}" if number else job.run_id
-        last = Unmatched(job.sink.warehouse).last_asked_at()
+        last = Unmatched(job.sink.warehouse).last_asked_at(some.wanted)
         crossmatch = replace(some.crossmatch, settings=replace(some.crossmatch.settings, run_id=run_id, newer_than=last))
         with logs.of_run(run_id):
             said = _ask(job, crossmatch, some.wanted, options) or said

@@ -99,7 +99,7 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
     status, counts = ingest.run_counted(job, options)
     if counts.records_read == counts.alerts + counts.letters:
         with job.warehouse as warehouse:
-            failed_again = warehouse.letters_of(job.run_id)
+            failed_again = warehouse.letters_of(job.run_id, job.started_at)
         passed = [packet for packet in packets if packet.letter not in failed_again]
         marks = pa.RecordBatch.from_pylist(_marks(passed, job.run_id), schema=DEAD_LETTERS.arrow_schema)
         job.warehouse.add(DEAD_LETTERS, marks, job.run_id)

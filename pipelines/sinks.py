@@ -25,7 +25,7 @@ def sink_settings(
     broker = options.view_as(BrokerOptions)
     if broker.load_every_secs <= 0:
         raise OptionsError(f"--load_every_secs is {broker.load_every_secs:g}; give a number of seconds above 0")
-    place = _place(broker.warehouse)
+    place = _place(broker.warehouse, broker.maximum_bytes_billed)
     surveys = (named.name,) if named else tuple(SURVEYS)
     return SinkSettings(
         place.uri,
@@ -42,12 +42,16 @@ def sink_settings(
     )
 
 
-def _place(uri: str) -> Warehouse:
+def _place(uri: str, maximum_bytes_billed: int | None) -> Warehouse:
     """Where rows go, which must take them."""
     try:
         place = warehouses.at(uri)
     except QueryError as error:
         raise OptionsError(f"--warehouse {error}") from error
+    try:
+        place = warehouses.at(uri, maximum_bytes_billed)
+    except QueryError as error:
+        raise OptionsError(str(error)) from error
     try:
         place.check_writable()
     except Exception as error:  # what the service's client raises

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from pipelines.job import Job
 from transforms import metrics
-from warehouses.counts import SurveyCounts
+from warehouses.counts import SurveyCounts, Wrote
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
     """The summary of a run that has ended, from its metrics and from the tables it wrote."""
     with job.warehouse as written:
         # Of a run that read only some of its inputs, rows of earlier runs stand in the others rightly.
-        counts = written.counts(job.run_id, job.sink.units if job.sink.reads_all else ())
+        units = job.sink.units if job.sink.reads_all else ()
+        counts = written.counts(job.run_id, units, Wrote(_nights(totals), job.started_at))
     return Summary(
         run_id=job.run_id,
         started_at=job.started_at,
@@ -131,6 +132,15 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         others=counts.others,
         letters_again=counts.letters_again,
     )
+
+
+def _nights(totals: metrics.Totals) -> dict[str, tuple[date, date]]:
+    """The first and the last night of each survey's alerts, as they were decoded."""
+    began = date(1970, 1, 1)
+    return {
+        survey: (began + timedelta(spread.min), began + timedelta(spread.max))
+        for survey, spread in totals.spreads(metrics.NIGHTS).items()
+    }
 
 
 def _catalogs(totals: metrics.Totals) -> dict[str, CatalogCounts]:

@@ -43,6 +43,9 @@ def markdown() -> str:
         "one that differs from another field in the case of its letters only is in `extra`.",
         "Partitioned by `night`, clustered by `object_id`. `{survey}_alerts_unique` shows one row per `alert_id`: latest",
         "`published_at` (NULL last), then highest `schema_version`, then `packet_digest`.",
+        "In BigQuery a query is billed by what it reads: a night in its WHERE leaves the other nights out, an object the rest of",
+        "these nights. A place on the sky does neither by itself, since only the first column of a clustering is sorted:",
+        "`docs/bigquery.md` says how our own questions find a place's nights and objects first, and what that costs.",
         "",
         *_rows(ENVELOPE),
     ]

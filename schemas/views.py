@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import date
 from typing import Literal
 
 Dialect = Literal["duckdb", "bigquery"]
@@ -9,6 +11,9 @@ Dialect = Literal["duckdb", "bigquery"]
 _JSON_TEXT = {"duckdb": "json_extract_string({}, '$.{}')", "bigquery": "JSON_VALUE({}, '$.{}')"}
 # What the two dialects spell differently: where lists start, and the cast that gives NULL instead of an error.
 _LIST_ITEM = {"duckdb": "[{}]", "bigquery": "[ORDINAL({})]"}
+_MOST_NIGHTS = 400
+MOST_OBJECTS = 500
+"""More objects than this are not named one by one."""
 _SAFE_CAST = {"duckdb": "TRY_CAST", "bigquery": "SAFE_CAST"}
 
 
@@ -44,6 +49,38 @@ def open_letters_sql(table: str, dialect: Dialect) -> str:
     letter = json_text_sql("attributes", "letter", dialect)
     newest = f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {letter} ORDER BY failed_at DESC) = 1"
     return f"SELECT * FROM ({newest}) WHERE stage <> 'replayed'"
+
+
+def nights_sql(nights: Collection[date]) -> str:
+    """The condition that ``night`` is one of these: in constants, for which BigQuery leaves the other nights' partitions out.
+
+    Of very many, whose list would fill the SQL, that it is from the first of them to the last.
+    """
+    if not nights:
+        return "night IS NULL"
+    if len(nights) > _MOST_NIGHTS:
+        return f"night BETWEEN DATE '{min(nights)}' AND DATE '{max(nights)}'"
+    days = ", ".join(f"DATE '{night}'" for night in sorted(nights))
+    return f"night IN ({days})"
+
+
+def objects_sql(object_ids: Collection[str | None]) -> str:
+    """The condition that ``object_id`` is one of these, by which tables are clustered; TRUE where they cannot be named in SQL.
+
+    It narrows down what is read, and nothing else may depend on it.
+    """
+    texts = sorted({text for text in object_ids if text is not None})
+    if not object_ids or len(texts) > MOST_OBJECTS or not all(map(_is_plain, texts)):
+        return "TRUE"
+    listed = ", ".join(f"'{text}'" for text in texts)
+    named = [f"object_id IN ({listed})"] if texts else []
+    without = ["object_id IS NULL"] if None in object_ids else []
+    return f"({' OR '.join(named + without)})"
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text stands between quotes as it is. What a packet calls its object is anybody's choice."""
+    return text.isprintable() and not set(text) & set("'\\{}")
 
 
 def json_text_sql(column: str, key: str, dialect: Dialect) -> str:

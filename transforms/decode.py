@@ -75,6 +75,8 @@ def _count(decoded: Decoded) -> None:
             metric.inc(count, label)
     for survey, rows in decoded.rows.items():
         metrics.ALERTS_DECODED.inc(rows.num_rows, survey)
+        for extreme in pc.min_max(rows.column("night").cast(pa.int32())).as_py().values():
+            metrics.NIGHTS.take(extreme, survey)
         metrics.OBSERVED_AGE_SECS.take(_oldest_secs(rows, "observed_at"), survey)
         metrics.PUBLISHED_AGE_SECS.take(_oldest_secs(rows, "published_at"), survey)
 

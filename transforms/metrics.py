@@ -91,6 +91,7 @@ ONE_BY_ONE = Counter(
 )
 UNKNOWN_FIELD = Counter("unknown_field", "alerts", "alerts with a field that no known schema version has", "survey: field", 200)
 OFF_THE_SKY = Counter("off_the_sky", "alerts", "alerts whose position is no place on the sky", "survey")
+NIGHTS = Distribution("nights", "days since 1970-01-01", "the first and the last night of a batch", "survey")
 OBSERVED_AGE_SECS = Distribution(
     "observed_age_secs", "s", "age of the oldest alert of a batch when it is ingested, since it was observed", "survey"
 )
@@ -123,6 +124,7 @@ METRICS: tuple[Counter | Distribution, ...] = (
     ONE_BY_ONE,
     UNKNOWN_FIELD,
     OFF_THE_SKY,
+    NIGHTS,
     OBSERVED_AGE_SECS,
     PUBLISHED_AGE_SECS,
     LETTERS,

@@ -53,7 +53,7 @@ class WriteBigQuery(beam.PTransform):
     row_steps: ClassVar[Mapping[str, str]] = {"alerts": "AlertRows", "letters": "LetterRows", "matches": "MatchRows"}
 
     warehouse: str
-    """``bigquery://PROJECT/DATASET``"""
+    """``bigquery://PROJECT/DATASET``, and perhaps behind a question mark what queries there may cost."""
     run_id: str
     method: str
     tables: tuple[str, ...]
@@ -96,7 +96,7 @@ class WriteBigQuery(beam.PTransform):
 
     def table(self, name: str) -> str:
         """The full name of a table."""
-        project, dataset = self.warehouse.removeprefix("bigquery://").split("/")
+        project, dataset = self.warehouse.removeprefix("bigquery://").partition("?")[0].split("/")
         return f"{project}:{dataset}.{name}"
 
     def rows_of(self, batch: TableBatch) -> Iterator[TableRow]:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from alerts.surveys import SURVEYS
 from schemas.tables import CUTOUTS
-from schemas.views import json_text_sql, newest_matches_sql, open_letters_sql
+from schemas.views import json_text_sql, newest_matches_sql, nights_sql, open_letters_sql
+from warehouses.letters import open_since
 from warehouses.warehouse import Warehouse
 
 ROWS_AT_ONCE = 50_000
@@ -24,17 +25,14 @@ class Nights:
 
     first: date | None = None
     last: date | None = None
-    each: tuple[date, ...] = ()
+    each: tuple[date, ...] | None = None
 
     @property
     def sql(self) -> str:
         """The condition on a column ``night``, in both dialects."""
         if self.first is not None and self.last is not None:
             return f"night BETWEEN DATE '{self.first}' AND DATE '{self.last}'"
-        if self.each:
-            days = ", ".join(f"DATE '{night}'" for night in self.each)
-            return f"night IN ({days})"
-        return "night IS NOT NULL"
+        return "night IS NOT NULL" if self.each is None else nights_sql(self.each)
 
 
 def surveys_with_rows(warehouse: Warehouse, nights: Nights) -> list[str]:
@@ -43,8 +41,15 @@ def surveys_with_rows(warehouse: Warehouse, nights: Nights) -> list[str]:
         name
         for name in SURVEYS
         if f"{name}_alerts" in warehouse.tables
-        and warehouse.ask(f"SELECT alert_id FROM {name}_alerts WHERE {nights.sql} LIMIT 1").read().num_rows
+        and warehouse.ask(f"SELECT night FROM {name}_alerts WHERE {nights.sql} LIMIT 1").read().num_rows
     ]
+
+
+def nights_of_ids(warehouse: Warehouse, survey: str, first: int, last: int) -> Iterator[date]:
+    """The nights of all alerts of a survey whose ids are between two."""
+    if f"{survey}_alerts" in warehouse.tables:
+        sql = f"SELECT DISTINCT night FROM {survey}_alerts WHERE alert_id BETWEEN {first} AND {last}"
+        yield from warehouse.ask(sql).read().column("night").to_pylist()
 
 
 def rows_sql(survey: str, nights: Nights) -> str:
@@ -81,11 +86,11 @@ def matches_sql(warehouse: Warehouse, nights: Nights) -> str:
 
 
 def letters_sql(warehouse: Warehouse) -> str:
-    """The open dead letters, each payload by its MD5."""
+    """The open dead letters, of which none has failed before ``{since}``, each payload by its MD5."""
     # As dead_letters_open, but nothing ever holds the payloads of all letters.
     narrow = (
         f"(SELECT stage, error_type, message, survey, source, {_MD5[warehouse.dialect]} AS payload_md5, attributes, failed_at "
-        f"FROM dead_letters)"
+        "FROM dead_letters WHERE failed_at >= {since})"
     )
     letter, table = (json_text_sql("attributes", key, warehouse.dialect) for key in ("letter", "table"))
     return (
@@ -95,10 +100,11 @@ def letters_sql(warehouse: Warehouse) -> str:
 
 
 def payloads(warehouse: Warehouse, wanted: set[str]) -> Iterator[pa.RecordBatch]:
-    """Stage, source and payload of the dead letters with these ids; a letter that failed again may come again."""
+    """Stage, source and payload of the open letters with these ids; one that failed again may come again."""
     letter = json_text_sql("attributes", "letter", warehouse.dialect)
-    sql = f"SELECT stage, source, payload, {letter} AS letter FROM dead_letters WHERE payload IS NOT NULL AND stage <> 'replayed'"
-    for batch in warehouse.ask(sql, rows_at_once=_LETTERS_AT_ONCE):
+    kept = "failed_at >= {since} AND payload IS NOT NULL AND stage <> 'replayed'"
+    sql = f"SELECT stage, source, payload, {letter} AS letter FROM dead_letters WHERE {kept}"
+    for batch in warehouse.ask(sql, {"since": open_since(warehouse)}, rows_at_once=_LETTERS_AT_ONCE):
         chosen = pa.array([letter in wanted for letter in batch.column("letter").to_pylist()], pa.bool_())
         if chosen.true_count:
             yield batch.filter(chosen)

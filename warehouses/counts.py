@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
 from alerts.dead_letters import REPLAYED
 from schemas.views import Dialect, json_text_sql
+from warehouses.letters import failed_since
 from warehouses.units import Unit
 
 if TYPE_CHECKING:
@@ -37,6 +39,16 @@ class SurveyCounts:
 
 
 @dataclass(frozen=True)
+class Wrote:
+    """Where a run's rows are, as the run itself has told: nothing else is read to count them."""
+
+    nights: Mapping[str, tuple[date, date]]
+    """By survey, the first and the last night of its alerts; it has written none of another survey."""
+    since: datetime
+    """When it began."""
+
+
+@dataclass(frozen=True)
 class RunCounts:
     """What the tables hold of one run."""
 
@@ -49,14 +61,20 @@ class RunCounts:
     """Ids of other runs that have written rows of the same units meanwhile."""
 
 
-def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit]) -> RunCounts:
-    """The rows of a run in a warehouse. Raises ``QueryError``."""
+def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit], wrote: Wrote | None = None) -> RunCounts:
+    """The rows of a run in a warehouse, in all of it where nobody tells what the run ``wrote``. Raises ``QueryError``."""
     if not warehouse.holds_tables():
         return RunCounts({}, {})
-    values = {"run_id": run_id}
+    values: dict[str, Any] = {"run_id": run_id}
     surveys = {}
     for survey in warehouse.surveys:
-        counted = next(warehouse.ask(_survey_sql(f"{survey.name}_alerts", warehouse.dialect), values).rows())
+        if wrote is not None and survey.name not in wrote.nights:
+            continue
+        sql, between = _survey_sql(f"{survey.name}_alerts", warehouse.dialect), values
+        if wrote is not None:
+            first, last = wrote.nights[survey.name]
+            sql, between = f"{sql} AND night BETWEEN {{first}} AND {{last}}", {**values, "first": first, "last": last}
+        counted = next(warehouse.ask(sql, between).rows())
         alerts, records, contents, ids = (int(str(number)) for number in counted[:4])
         if alerts:
             # A folder holds each row once.
@@ -66,9 +84,12 @@ def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit]) -> RunCounts
     letters, letters_again = {}, 0
     if "dead_letters" in warehouse.tables:
         run, letter = (json_text_sql("attributes", key, warehouse.dialect) for key in ("run_id", "letter"))
+        days = ""
+        if wrote is not None:
+            days, values["since"] = "failed_at >= {since} AND ", failed_since(wrote.since)
         sql = (
             f"SELECT stage, COUNT(*) AS number, COUNT(DISTINCT {letter}) AS letters FROM dead_letters "
-            f"WHERE stage <> '{REPLAYED}' AND {run} = {{run_id}} GROUP BY 1 ORDER BY 1"
+            f"WHERE {days}stage <> '{REPLAYED}' AND {run} = {{run_id}} GROUP BY 1 ORDER BY 1"
         )
         for row in warehouse.ask(sql, values).read().to_pylist():
             letters[str(row["stage"])] = int(row["number"])

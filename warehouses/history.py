@@ -15,7 +15,7 @@ import pyarrow as pa
 from alerts.light_curve import Entry, curve_of, facts_of
 from alerts.surveys import Survey
 from alerts.surveys.photometry import Series
-from schemas.views import unique_alerts_sql
+from schemas.views import objects_sql, unique_alerts_sql
 from warehouses.errors import QueryError
 from warehouses.warehouse import Warehouse
 
@@ -87,9 +87,11 @@ def _fields(survey: Survey, series: Series) -> list[str]:
 
 
 def _these(alerts: Sequence[dict[str, Any]]) -> str:
-    """The alerts by their ids, and by their nights, by which the table is divided."""
+    """The alerts by their ids, and by their nights and their object, by which the table is divided and clustered."""
     nights = ", ".join(sorted({f"DATE '{alert['night']}'" for alert in alerts}))
-    return f"night IN ({nights}) AND alert_id IN ({', '.join(str(alert['alert_id']) for alert in alerts)})"
+    ids = ", ".join(str(alert["alert_id"]) for alert in alerts)
+    # Each alert's newest row is of the object, whatever its other rows are of.
+    return f"night IN ({nights}) AND alert_id IN ({ids}) AND {objects_sql({alert['object_id'] for alert in alerts})}"
 
 
 def surveys_in(warehouse: Warehouse, named: str | None) -> list[Survey]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from alerts import brightness
 from alerts.surveys import Survey
+from schemas.views import newest_matches_sql, unique_alerts_sql
 from warehouses.alert_key import alert_key
 from warehouses.errors import QueryError
 from warehouses.warehouse import Warehouse
@@ -20,14 +21,17 @@ def known_of(warehouse: Warehouse, alert: Any) -> list[dict[str, Any]]:
 
 def _of_survey(warehouse: Warehouse, survey: Survey, alert_id: int) -> dict[str, Any] | None:
     alerts = survey.alerts_table.name
-    rows = warehouse.query(f"SELECT * FROM {alerts}_unique WHERE alert_id = {alert_id}").to_pylist()
+    # Picked before the newest is sought: else that is sought in all nights.
+    this = warehouse.rows_of_alert(survey, alert_id)
+    newest = unique_alerts_sql(f"(SELECT * FROM {alerts} WHERE {this})", warehouse.dialect)
+    rows = warehouse.query(newest).to_pylist()
     if not rows:
         return None
-    count = warehouse.query(f"SELECT COUNT(*) AS n FROM {alerts} WHERE alert_id = {alert_id}").to_pylist()[0]["n"]
+    count = warehouse.query(f"SELECT COUNT(*) AS n FROM {alerts} WHERE {this}").to_pylist()[0]["n"]
     matches = []
     if "crossmatches" in warehouse.tables:
-        condition = f"survey = '{survey.name}' AND alert_id = {alert_id}"
-        matches = warehouse.query(f"SELECT * FROM crossmatches_unique WHERE {condition} ORDER BY catalog").to_pylist()
+        own = newest_matches_sql(f"(SELECT * FROM crossmatches WHERE survey = '{survey.name}' AND {this})")
+        matches = warehouse.query(f"SELECT * FROM ({own}) AS a ORDER BY catalog").to_pylist()
     packet = {column.field_name: rows[0].get(column.name) for column in survey.packet_columns}
     told = {"brightness": brightness.of_packet(packet, survey)}
     return {"alert": rows[0], "rows": count, **told, "crossmatches": matches, **_stamps(warehouse, survey, rows[0])}
@@ -37,7 +41,7 @@ def _stamps(warehouse: Warehouse, survey: Survey, alert: dict[str, Any]) -> dict
     if survey.cutouts_table.name not in warehouse.tables:
         return {"stamps": {}}
     try:
-        found = warehouse.stamps(survey, alert["alert_id"], alert["night"], alert["packet_digest"])
+        found = warehouse.stamps(survey, alert["alert_id"], alert["night"], alert["packet_digest"], alert["object_id"])
     except QueryError as error:
         return {"stamps": {}, "stamps_unknown": str(error)}
     return {"stamps": {role: None if value is None else len(value) for role, value in found.items()}}

@@ -14,8 +14,9 @@ from alerts.catalogs.rows import POSITION_COLUMNS
 from alerts.catalogs.spec import CatalogSpec
 from alerts.surveys import SURVEYS, Survey
 from schemas.tables import FAILED
-from schemas.views import Dialect, newest_matches_sql, unique_alerts_sql
+from schemas.views import Dialect, newest_matches_sql, nights_sql, unique_alerts_sql
 from warehouses import places
+from warehouses.warehouse import Warehouse
 
 FAILED_ONES, UNANSWERED, ALL = "failed", "unanswered", "all"
 _ALERTS = next(iter(SURVEYS.values())).alerts_table.arrow_schema
@@ -49,9 +50,10 @@ class Unmatched:
         # By night first: the newest row of an alert is of the same night as its others.
         values: dict[str, Any] = {"first": first, "last": last, "survey": survey.name if survey else ""}
         of_survey = " AND survey = {survey}" if survey else ""
-        newest = newest_matches_sql(f"(SELECT * FROM crossmatches WHERE {_BETWEEN}{of_survey})")
-        sql = f"SELECT DISTINCT catalog, radius_arcsec FROM ({newest}) WHERE status = '{FAILED}' ORDER BY 1, 2"
         with places.open(self.uri) as warehouse:
+            nights = _failed_nights(warehouse, f"{_BETWEEN}{of_survey}", values)
+            newest = newest_matches_sql(f"(SELECT * FROM crossmatches WHERE {nights_sql(nights)}{of_survey})")
+            sql = f"SELECT DISTINCT catalog, radius_arcsec FROM ({newest}) WHERE status = '{FAILED}' ORDER BY 1, 2"
             return [(str(name), float(str(radius))) for name, radius in warehouse.ask(sql, values).rows()]
 
     def wanted(self, specs: Sequence[CatalogSpec], first: date, last: date, which: str, survey: Survey | None) -> list[Wanted]:
@@ -60,8 +62,12 @@ class Unmatched:
         with places.open(self.uri) as warehouse:
             for facts in warehouse.surveys:
                 if survey in (None, facts):
-                    sql = f"SELECT DISTINCT night FROM {facts.alerts_table.name} WHERE {_BETWEEN} ORDER BY 1"
-                    nights = warehouse.ask(sql, {"first": first, "last": last}).read().column("night").to_pylist()
+                    values = {"first": first, "last": last, "survey": facts.name}
+                    if which == FAILED_ONES:
+                        nights = sorted(_failed_nights(warehouse, f"{_BETWEEN} AND survey = {{survey}}", values))
+                    else:
+                        sql = f"SELECT DISTINCT night FROM {facts.alerts_table.name} WHERE {_BETWEEN} ORDER BY 1"
+                        nights = warehouse.ask(sql, values).read().column("night").to_pylist()
                     found += [Wanted(facts.name, day, spec.name, spec.radius_arcsec, which) for day in nights for spec in specs]
         return found
 
@@ -74,10 +80,12 @@ class Unmatched:
                     return options
         return {}
 
-    def last_asked_at(self) -> datetime | None:
-        """When a catalog was asked last, by the clocks of those who asked; None if none was."""
+    def last_asked_at(self, wanted: Sequence[Wanted]) -> datetime | None:
+        """When a catalog was asked last about the nights that are wanted, by the clocks of those who asked; None if none was."""
+        nights = nights_sql({one.night for one in wanted})
         with places.open(self.uri) as warehouse:
-            found: datetime | None = warehouse.ask("SELECT MAX(asked_at) AS asked_at FROM crossmatches").read()[0][0].as_py()
+            rows = warehouse.ask(f"SELECT MAX(asked_at) AS asked_at FROM crossmatches WHERE {nights}").read()
+        found: datetime | None = rows[0][0].as_py()
         return found
 
     def read(self, wanted: Wanted) -> Iterator[pa.RecordBatch]:
@@ -86,6 +94,12 @@ class Unmatched:
             for batch in warehouse.ask(*_sql(wanted, warehouse.dialect)):
                 rows = pa.Table.from_batches([batch]).select(POSITIONS.names).cast(POSITIONS)
                 yield from rows.combine_chunks().to_batches()
+
+
+def _failed_nights(warehouse: Warehouse, condition: str, values: dict[str, Any]) -> set[date]:
+    """The nights in which a catalog has failed, whether it has answered since or not."""
+    sql = f"SELECT DISTINCT night FROM crossmatches WHERE {condition} AND status = '{FAILED}'"
+    return set(warehouse.ask(sql, values).read().column("night").to_pylist())
 
 
 def _sql(wanted: Wanted, dialect: Dialect) -> tuple[str, dict[str, Any]]:

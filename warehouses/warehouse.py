@@ -7,7 +7,7 @@ import contextlib
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ from alerts import brightness
 from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS, Survey
 from schemas import Table
-from schemas.views import Dialect
+from schemas.views import Dialect, objects_sql
 from warehouses import counts, letters
 from warehouses.alert_key import alert_key
 from warehouses.answers import Answer
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from warehouses.cones import Cones
-    from warehouses.counts import RunCounts
+    from warehouses.counts import RunCounts, Wrote
 
 _SHOWN = (
     "survey, alert_id, object_id, object_kind, observed_at, night, ra_deg, dec_deg, "
@@ -151,19 +151,32 @@ class Warehouse(abc.ABC):
         surveys = self.surveys
         if not surveys:
             raise QueryError("the warehouse holds no alerts")
-        # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
         held = {survey.name: self.columns_of(f"{survey.name}_alerts") for survey in surveys}
         own = {survey.name: brightness.own_sql(survey, held[survey.name], self.dialect) for survey in surveys}
-        parts = [
-            f"SELECT {_SHOWN}, {columns} FROM {name}_alerts_unique "
-            f"WHERE alert_id IN (SELECT alert_id FROM {name}_alerts WHERE {condition}) AND ({condition})"
-            for name, columns in own.items()
-        ]
+        shown = self._shown_alerts(list(own), condition, values)
+        parts = [f"SELECT {_SHOWN}, {columns} FROM {shown[name]}" for name, columns in own.items()]
         found = self.ask(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", values).read()
         return brightness.complete(found, held, self.dialect, lambda sql: self.ask(sql).read())
 
-    def stamps(self, survey: Survey, alert_id: int, night: date, packet_digest: bytes) -> dict[str, bytes | None]:
+    def _shown_alerts(self, surveys: Sequence[str], condition: str, values: Mapping[str, Any]) -> dict[str, str]:
+        """What stands behind FROM, by survey: each alert whose row in ``{survey}_alerts_unique`` meets a condition."""
+        # Alerts are picked first: finding the newest of each id over a whole year would read all of it.
+        return {
+            name: f"{name}_alerts_unique WHERE alert_id IN (SELECT alert_id FROM {name}_alerts WHERE {condition}) "
+            f"AND ({condition})"
+            for name in surveys
+        }
+
+    def rows_of_alert(self, survey: Survey, alert_id: int) -> str:
+        """The condition that all rows of an alert meet, in each table that has its night and its object."""
+        return f"alert_id = {alert_id}"
+
+    def stamps(
+        self, survey: Survey, alert_id: int, night: date, packet_digest: bytes, object_id: str | None = None
+    ) -> dict[str, bytes | None]:
         """The stamps of one packet by their role, bytes as sent; None for each that it had not, or that was not kept.
+
+        Where the packet's object is told, BigQuery reads its part of the night, and not all stamps of the night.
 
         Raises ``QueryError`` where packets of one id have different stamps and were written before rows said whose they are.
         """
@@ -171,7 +184,8 @@ class Warehouse(abc.ABC):
         if table not in self.tables:
             return dict.fromkeys(survey.stamps)
         # All columns: an old table has no digests to ask for.
-        rows = self.query(f"SELECT * FROM {table} WHERE night = DATE '{night}' AND alert_id = {int(alert_id)}").to_pylist()
+        this = f"night = DATE '{night}' AND alert_id = {int(alert_id)} AND {objects_sql([object_id] if object_id else [])}"
+        rows = self.query(f"SELECT * FROM {table} WHERE {this}").to_pylist()
         own = [row for row in rows if row.get("packet_digest") == packet_digest]
         nameless = [row for row in rows if row.get("packet_digest") is None]
         found = {tuple(row[role] for role in survey.stamps) for row in own or nameless}
@@ -221,13 +235,13 @@ class Warehouse(abc.ABC):
         """The oldest open dead letters: stage, source, payload, attributes (JSON text) and ``failed_at``."""
         return letters.open_letters(self, stage, most)
 
-    def letters_of(self, run_id: str) -> set[str]:
-        """The ids of the dead letters of a run."""
-        return letters.letters_of(self, run_id)
+    def letters_of(self, run_id: str, since: datetime) -> set[str]:
+        """The ids of the dead letters of a run that began at ``since``."""
+        return letters.letters_of(self, run_id, since)
 
-    def counts(self, run_id: str, units: Iterable[Unit]) -> RunCounts:
-        """What the tables hold of a run, which wrote ``units``."""
-        return counts.count(self, run_id, units)
+    def counts(self, run_id: str, units: Iterable[Unit], wrote: Wrote | None = None) -> RunCounts:
+        """What the tables hold of a run, which wrote ``units``, and, where that is known, in which nights."""
+        return counts.count(self, run_id, units, wrote)
 
     # ------------------------------------------------------------------------------------------------------------ writing
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Seque
 from typing import Any
 
 import pyarrow as pa
+import sqlglot
 from bqemulator import server
 from bqemulator.api.routes import jobs, tabledata, tables
 from bqemulator.catalog.memory_repository import MemoryCatalogRepository
@@ -29,6 +30,8 @@ from bqemulator.versioning.snapshots import SnapshotManager
 from starlette.responses import JSONResponse
 
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
+LEAST_BILLED_BYTES = 10 * 1024 * 1024
+"""What BigQuery bills for each table that a query names, of fewer bytes than these: those of tests are."""
 
 Json = dict[str, Any]
 
@@ -86,6 +89,17 @@ def with_columns(update: Callable[..., TableMeta]) -> Callable[..., TableMeta]:
         return update(catalog, table)
 
     return updated
+
+
+def with_view(to_rest: Callable[[TableMeta], Json]) -> Callable[[TableMeta], Json]:
+    """A view's description has its query. bqemulator keeps it to itself."""
+
+    @functools.wraps(to_rest)
+    def described(table: TableMeta) -> Json:
+        view = {"view": {"query": table.view_query, "useLegacySql": False}} if table.view_query else {}
+        return {**to_rest(table), **view}
+
+    return described
 
 
 def load_avro(path: str, target: str, context: Any) -> None:
@@ -212,6 +226,47 @@ def once(execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
     return executed
 
 
+def bytes_billed(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A job that would be billed more than ``maximumBytesBilled`` ends as one that failed. bqemulator bills nothing."""
+
+    @functools.wraps(handle)
+    async def handled(project_id: str, job_id: str, config: Json, **others: Any) -> Any:
+        refused = _too_much(config["query"])
+        if refused is None:
+            return await handle(project_id, job_id, config, **others)
+        result = {"reason": "bytesBilledLimitExceeded", "message": refused}
+        return jobs._failed_job_meta(project_id, job_id, "QUERY", config, result, others["now"])
+
+    return handled
+
+
+def bytes_billed_at_once(check: Callable[[Json], None]) -> Callable[[Json], None]:
+    """The same of ``jobs.query``, which answers with the error."""
+
+    @functools.wraps(check)
+    def checked(query: Json) -> None:
+        check(query)
+        if refused := _too_much(query):
+            error = ValidationError(refused)
+            vars(error).update(bq_reason="bytesBilledLimitExceeded")
+            raise error
+
+    return checked
+
+
+def _too_much(query: Json) -> str | None:
+    bills, most = LEAST_BILLED_BYTES * _tables_named(query["query"]), int(query.get("maximumBytesBilled") or 0)
+    return f"Query exceeded limit for bytes billed: {most}. {bills} or higher required." if 0 < most < bills else None
+
+
+def _tables_named(sql: str) -> int:
+    try:
+        return len({str(table) for table in sqlglot.parse_one(sql, dialect="bigquery").find_all(sqlglot.exp.Table)})
+    except sqlglot.errors.SqlglotError:
+        # What is wrong with it is told when it is run.
+        return 0
+
+
 def quoted_parameters(bind: Callable[..., tuple[str, list[Any]]]) -> Callable[..., tuple[str, list[Any]]]:
     """A parameter's name may stand in quotes, and BYTES come in base64. bqemulator does not find the one nor decode the other."""
 
@@ -259,12 +314,15 @@ def _error(code: int, message: str, reason: str) -> JSONResponse:
 def put_right() -> None:
     """Change bqemulator in this process."""
     tables.bq_schema_to_duckdb_columns = required_columns
+    tables._table_to_rest = with_view(tables._table_to_rest)
     tables._rest_to_table_meta = additions_only(tables._rest_to_table_meta)
     MemoryCatalogRepository.update_table = with_columns(MemoryCatalogRepository.update_table)
     executor._LOAD_FORMAT_HANDLERS["AVRO"] = load_avro
     tabledata._partition_rows_for_insert = partition_rows
     tabledata.bq_rows_to_arrow = all_rows
     jobs.execute_query_job = query_errors(jobs.execute_query_job)
+    jobs._handle_query_job = bytes_billed(jobs._handle_query_job)
+    jobs._validate_session_id = bytes_billed_at_once(jobs._validate_session_id)
     # It expands * to the columns whose types it knows, and loses the RECORD ones: without the types it leaves the * alone.
     inner_query.build_catalog_schema = lambda *_, **__: {}
     executor.bind_parameters = quoted_parameters(executor.bind_parameters)

@@ -9,12 +9,13 @@ import re
 import select
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal
 
 _REASONS = {400: "invalid", 403: "accessDenied", 404: "notFound", 413: "uploadTooLarge", 429: "rateLimitExceeded"}
+_JOB = re.compile(r"^/bigquery/v2/projects/[^/]+/(jobs|queries)(\?|$)")
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length"}
 
 
@@ -46,6 +47,8 @@ class Exchange:
     size: int
     status: int | None = None
     failed: bool = False
+    job: bytes = field(default=b"", repr=False)
+    """What was sent, where it is a job for BigQuery."""
 
 
 class FaultyProxy:
@@ -148,7 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _exchange(self) -> None:
         sent = self._body()
-        exchange = Exchange(self.command, self.path, len(sent))
+        is_job = self.command == "POST" and _JOB.search(self.path)
+        exchange = Exchange(self.command, self.path, len(sent), job=sent if is_job else b"")
         fault = self.proxy.arrived(exchange)
         if fault is None:
             status, headers, body = self._forward(sent)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
 import pytest
 
-from schemas.views import open_letters_sql, unique_alerts_sql
+from schemas.views import nights_sql, objects_sql, open_letters_sql, unique_alerts_sql
 
 EARLY, LATE = "2026-03-10 04:00:00+00", "2026-03-10 05:00:00+00"
 DIGESTS = [b"\x00", b"\x01", b"\x7f", b"\x80", b"\xff"]
@@ -116,3 +117,19 @@ def test_a_dead_letter_is_open_until_it_was_replayed_and_again_when_it_failed_ag
     query = open_letters_sql("letters", "duckdb")
     found = database.sql(f"SELECT attributes->>'letter', stage FROM ({query}) ORDER BY 1").fetchall()
     assert found == [("a", "read"), ("c", "decode"), ("d", "decode")]
+
+
+def test_nights_are_named_in_constants() -> None:
+    day = date(2026, 11, 23)
+    assert nights_sql([]) == "night IS NULL"
+    assert nights_sql({day, date(2026, 1, 2)}) == "night IN (DATE '2026-01-02', DATE '2026-11-23')"
+    many = [day + timedelta(days=2 * number) for number in range(4000)]
+    assert nights_sql(many) == f"night BETWEEN DATE '{many[0]}' AND DATE '{many[-1]}'"
+
+
+@pytest.mark.parametrize("wild", ["it's", "back\\slash", "line\nbreak", "{object_id}", "zero\0"])
+def test_objects_are_named_where_their_names_stand_between_quotes_as_they_are(wild: str) -> None:
+    assert objects_sql(["b", "a", "a"]) == "(object_id IN ('a', 'b'))"
+    assert objects_sql(["a", None]) == "(object_id IN ('a') OR object_id IS NULL)"
+    assert objects_sql([None]) == "(object_id IS NULL)"
+    assert objects_sql([wild, "a"]) == objects_sql([]) == objects_sql([str(number) for number in range(501)]) == "TRUE"

@@ -16,6 +16,7 @@ from pipelines import status
 from tests.nights import run, simulated
 from warehouses import QueryError
 from warehouses.formats import write
+from warehouses.places import MAXIMUM_BYTES_BILLED
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ from warehouses.formats import write
     [
         ("bigquery://p", "not of the form bigquery://PROJECT/DATASET"),
         ("bigquery://p/d/t", "not of the form bigquery://PROJECT/DATASET"),
+        ("bigquery://p/d?limit=1", "not of the form bigquery://PROJECT/DATASET"),
         ("bigquery:///d", "not of the form bigquery://PROJECT/DATASET"),
         ("gs://", "not of the form gs://BUCKET/FOLDER"),
         ("s3://bucket/folder", "no place for a warehouse; give a folder"),
@@ -40,6 +42,23 @@ def test_a_place_has_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert warehouses.at("gs://bucket/w/").uri == "gs://bucket/w"
     assert warehouses.at("bigquery://p/d").uri == "bigquery://p/d"
     assert pickle.loads(pickle.dumps(warehouses.at("bigquery://p/d"))).uri == "bigquery://p/d"
+
+
+def test_what_a_query_may_be_billed_stands_in_the_uri_too(tmp_path: Path) -> None:
+    asked = warehouses.at("bigquery://p/d", 20_000_000_000)
+    for one in (
+        asked,
+        warehouses.at(asked.uri),
+        pickle.loads(pickle.dumps(asked)),
+        warehouses.at(f"{asked.uri}9", 20_000_000_000),
+    ):
+        assert (one.uri, one.dataset, one.maximum_bytes_billed) == (asked.uri, "d", 20_000_000_000)
+    assert warehouses.at("bigquery://p/d").maximum_bytes_billed == MAXIMUM_BYTES_BILLED
+    for wrong in (lambda: warehouses.at("bigquery://p/d", 0), lambda: warehouses.at("bigquery://p/d?maximum_bytes_billed=1e9")):
+        with pytest.raises(QueryError, match="give a number of bytes, 1 or more"):
+            wrong()
+    with pytest.raises(QueryError, match="is not in BigQuery, which alone bills queries; leave out --maximum_bytes_billed"):
+        warehouses.at(str(tmp_path), 10**9)
 
 
 def test_where_nothing_is_there_is_no_warehouse(tmp_path: Path) -> None:

@@ -11,15 +11,20 @@ from requests.exceptions import RequestException
 from sqlalchemy import event
 from sqlalchemy.pool import StaticPool
 
+from warehouses.bigquery.billing import too_much
 from warehouses.errors import QueryError
 from warehouses.reachable import ANSWER_SECS, why
 
 
-def engine_of(uri: str, project: str, dataset: str) -> sa.Engine:
-    """An engine for the tables of a dataset; ``uri`` names it in errors. Raises ``QueryError`` where it cannot be reached."""
+def engine_of(uri: str, project: str, dataset: str, maximum_bytes_billed: int) -> sa.Engine:
+    """An engine for the tables of a dataset; ``uri`` names it in errors.
+
+    Raises ``QueryError`` where it cannot be reached, and for a query that would be billed more than it may.
+    """
     reference = bigquery.DatasetReference(project, dataset)
     try:
-        client = bigquery.Client(project=project)
+        settings = bigquery.QueryJobConfig(maximum_bytes_billed=maximum_bytes_billed)
+        client = bigquery.Client(project=project, default_query_job_config=settings)
         client.get_dataset(reference, timeout=ANSWER_SECS, retry=DEFAULT_RETRY.with_timeout(ANSWER_SECS))
     except (GoogleAPIError, GoogleAuthError, RequestException) as error:
         raise QueryError(f"{uri} cannot be opened: {why(error)}") from error
@@ -33,6 +38,8 @@ def engine_of(uri: str, project: str, dataset: str) -> sa.Engine:
     @event.listens_for(engine, "handle_error")
     def explain(context: sa.engine.ExceptionContext) -> None:
         cause = next(iter(context.original_exception.args), None)
+        if refusal := too_much(cause, maximum_bytes_billed):
+            raise QueryError(refusal)
         if isinstance(cause, NotFound):
             raise QueryError(f"{uri} lacks a table, which the first ingest of a survey makes: {cause.message}")
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,6 +21,8 @@ from alerts.surveys import Survey
 from schemas import Table
 from schemas.views import unique_alerts_sql
 from warehouses.answers import Answer
+from warehouses.bigquery import nights
+from warehouses.bigquery.billing import too_much
 from warehouses.bigquery.tables import prepare
 from warehouses.errors import QueryError
 from warehouses.reachable import ANSWER_SECS, why
@@ -32,7 +34,16 @@ if TYPE_CHECKING:
 
 _REQUEST_ROWS = 500
 """Rows of one insertAll request, as BigQuery advises."""
-_TYPES = {bool: "BOOL", int: "INT64", float: "FLOAT64", str: "STRING", bytes: "BYTES", date: "DATE", type(None): "STRING"}
+_TYPES = {
+    bool: "BOOL",
+    int: "INT64",
+    float: "FLOAT64",
+    str: "STRING",
+    bytes: "BYTES",
+    date: "DATE",
+    datetime: "TIMESTAMP",
+    type(None): "STRING",
+}
 
 
 class BigQueryWarehouse(Warehouse):
@@ -42,12 +53,13 @@ class BigQueryWarehouse(Warehouse):
     replaces = False
     write_methods = ("file_loads", "streaming_inserts")
 
-    def __init__(self, uri: str, project: str, dataset: str) -> None:
+    def __init__(self, uri: str, project: str, dataset: str, maximum_bytes_billed: int) -> None:
         super().__init__(uri)
         self.project, self.dataset = project, dataset
+        self.maximum_bytes_billed = maximum_bytes_billed
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BigQueryWarehouse, (self.uri, self.project, self.dataset)
+        return BigQueryWarehouse, (self.uri, self.project, self.dataset, self.maximum_bytes_billed)
 
     @property
     def _reference(self) -> bigquery.DatasetReference:
@@ -122,7 +134,11 @@ class BigQueryWarehouse(Warehouse):
         return self._answer(sql, parameters, rows_at_once)
 
     def _answer(self, sql: str, parameters: list[bigquery.ScalarQueryParameter], rows_at_once: int) -> Answer:
-        settings = bigquery.QueryJobConfig(query_parameters=parameters, default_dataset=self._reference)
+        settings = bigquery.QueryJobConfig(
+            query_parameters=parameters,
+            default_dataset=self._reference,
+            maximum_bytes_billed=self.maximum_bytes_billed,
+        )
         with self._asking(sql):
             rows = self._client.query(sql, job_config=settings).result(page_size=rows_at_once)
             # The Storage Read API would need rights of its own. It gives the columns of an answer without rows, too.
@@ -142,6 +158,8 @@ class BigQueryWarehouse(Warehouse):
         try:
             yield
         except GoogleAPICallError as error:
+            if refusal := too_much(error, self.maximum_bytes_billed):
+                raise QueryError(refusal) from error
             message = str(error.message)
             place = re.search(r"at \[(\d+):(\d+)\]", message)
             pointed = pointed_at(sql, int(place[1]) - 1, int(place[2]) - 1) if place else ""
@@ -161,7 +179,14 @@ class BigQueryWarehouse(Warehouse):
         """See ``Warehouse``."""
         from warehouses.bigquery.engine import engine_of  # noqa: PLC0415 - SQLAlchemy takes half a second
 
-        return engine_of(self.uri, self.project, self.dataset)
+        return engine_of(self.uri, self.project, self.dataset, self.maximum_bytes_billed)
+
+    def _shown_alerts(self, surveys: Sequence[str], condition: str, values: Mapping[str, Any]) -> dict[str, str]:
+        return nights.shown_alerts(self, surveys, condition, values)
+
+    def rows_of_alert(self, survey: Survey, alert_id: int) -> str:
+        """See ``Warehouse``."""
+        return nights.rows_of_alert(self, survey.name, alert_id)
 
     def close(self) -> None:  # noqa: D102
         client = self.__dict__.pop("_client", None)

@@ -35,7 +35,7 @@ from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, check_unico
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from warehouses.counts import RunCounts
+    from warehouses.counts import RunCounts, Wrote
 
 _ROW_MAKERS = {
     "range",
@@ -235,10 +235,10 @@ class FolderWarehouse(Warehouse):
         place = WrittenFile(STREAM, f"{self.uri}/{TEMPORARY}/{run_id}/{name}", f"{self.uri}/{name}", 0)
         commit(self.uri, run_id, [], [write_rows(place, pa.Table.from_batches([rows]).cast(table.arrow_schema))])
 
-    def counts(self, run_id: str, units: Iterable[Unit]) -> RunCounts:
+    def counts(self, run_id: str, units: Iterable[Unit], wrote: Wrote | None = None) -> RunCounts:
         """See ``Warehouse``. Only of the files that the run has written: after years, too, it costs what the run does."""
         with FolderWarehouse(self.uri, run_id) as own:
-            return Warehouse.counts(own, run_id, units)
+            return Warehouse.counts(own, run_id, units, wrote)
 
     def claim(self, run_id: str, inputs: Collection[str]) -> contextlib.AbstractContextManager[None]:
         """See ``Warehouse``."""
