@@ -82,7 +82,7 @@ class Unmatched:
 
     def last_asked_at(self, wanted: Sequence[Wanted]) -> datetime | None:
         """When a catalog was asked last about the nights that are wanted, by the clocks of those who asked; None if none was."""
-        nights = nights_sql({one.night for one in wanted})
+        nights = nights_sql({question.night for question in wanted})
         with places.open(self.uri) as warehouse:
             rows = warehouse.ask(f"SELECT MAX(asked_at) AS asked_at FROM crossmatches WHERE {nights}").read()
         found: datetime | None = rows[0][0].as_py()

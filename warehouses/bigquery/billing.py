@@ -29,6 +29,6 @@ def too_much(error: Any, most_bytes: int) -> str | None:
 
 def _amount(number: int) -> str:
     """Bytes for a person, and what they cost."""
-    size, unit = next(one for one in _UNITS if number >= one[0])
+    size, unit = next(step for step in _UNITS if number >= step[0])
     usd = number / _TIB * _USD_PER_TIB
     return f"{number / size:.3g} {unit} ({f'about {usd:,.2f}' if usd >= 0.01 else 'less than 0.01'} USD)"
