@@ -1,8 +1,9 @@
 """Known vulnerabilities of the packages that ``constraints.txt`` pins, by ``pip-audit`` and the advisories of osv.dev.
 
-    python -m deploy.audit_dependencies [--advisories URL] [--constraints FILE]
+    python -m deploy.audit_dependencies [--advisories URL] [--constraints FILE] [--unreachable_ok]
 
-Exit status: 1 where a package has one, or pip-audit fails; 0 where none has. Where nobody can be asked it says so: 0, too.
+Exit status: 1 where a package has one, where pip-audit fails or where nobody can be asked; 0 where none has, and with
+``--unreachable_ok`` where nobody can be asked, too: the last line then says that nothing was audited.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("audit_dependencies")
     parser.add_argument("--advisories", default=ADVISORIES, metavar="URL", help=f"OSV's query service (default {ADVISORIES})")
     parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, metavar="FILE", help="default constraints.txt")
+    parser.add_argument(
+        "--unreachable_ok",
+        action="store_true",
+        help="it is known that the service may be out of reach: no failure, nothing audited",
+    )
     given = parser.parse_args(argv)
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(given.constraints), "--no-deps", "--disable-pip"]
     command += ["--vulnerability-service", "osv", "--osv-url", given.advisories, "--format", "json", "--progress-spinner", "off"]
@@ -31,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not ran.stdout.strip():
         last = ran.stderr.strip().splitlines()[-1:] or ["it says nothing"]
         if last[0].startswith(_UNREACHABLE):
-            sys.stderr.write(f"dependencies were not audited: {given.advisories} cannot be reached from here\n")
-            return 0
+            sys.stderr.write(f"NOTHING WAS AUDITED: {given.advisories} cannot be reached from here")
+            sys.stderr.write("\n" if given.unreachable_ok else "; where that is known, give --unreachable_ok\n")
+            return 0 if given.unreachable_ok else 1
         sys.stderr.write(f"pip-audit failed: {last[0]}\n")
         return 1
     packages = json.loads(ran.stdout)["dependencies"]

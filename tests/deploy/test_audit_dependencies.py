@@ -78,13 +78,25 @@ def test_a_vulnerability_fails_it_and_is_named(
     assert "2 packages, 1 known vulnerabilities" in out
 
 
-def test_where_nobody_can_be_asked_it_says_so_and_fails_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "status", "more"), [([], 1, "; where that is known, give --unreachable_ok"), (["--unreachable_ok"], 0, "")]
+)
+def test_where_nobody_can_be_asked_it_fails_unless_that_is_known(
+    flags: list[str], status: int, more: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pinned = tmp_path / "constraints.txt"
     pinned.write_text("fastavro==1.10.0\n")
-    assert main(["--advisories", "http://127.0.0.1:9/v1/query", "--constraints", str(pinned)]) == 0
+    assert main(["--advisories", "http://127.0.0.1:9/v1/query", "--constraints", str(pinned), *flags]) == status
     said = capsys.readouterr()
-    assert said.err == "dependencies were not audited: http://127.0.0.1:9/v1/query cannot be reached from here\n"
+    assert said.err == f"NOTHING WAS AUDITED: http://127.0.0.1:9/v1/query cannot be reached from here{more}\n"
     assert said.out == ""
+
+
+def test_what_is_known_to_be_out_of_reach_hides_no_vulnerability(advisories: Advisories, tmp_path: Path) -> None:
+    pinned = tmp_path / "constraints.txt"
+    pinned.write_text("fastavro==1.10.0\n")
+    advisories.vulnerable = {"fastavro": "1.10.1"}
+    assert main(["--advisories", advisories.url, "--constraints", str(pinned), "--unreachable_ok"]) == 1
 
 
 def test_what_else_goes_wrong_is_no_silence(advisories: Advisories, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
