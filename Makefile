@@ -7,18 +7,22 @@
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
 # make notebook   docs/notebook.ipynb of docs/notebook.md, with what its cells show
+# make test-pythons   the fast tests on other Pythons than CI's 3.11 (PYTHONS='3.12 3.13'), each in an environment of its own
+# make dist   sdist and wheel, the wheel in an empty environment and a small night through it (EXTRAS=notebook)
 # make constraints   constraints.txt anew: what pip installs today (CONTRIBUTING.md)
-# make audit-dependencies   known vulnerabilities of what constraints.txt pins
+# make audit-dependencies   known vulnerabilities of what constraints.txt pins (AUDIT=--unreachable_ok: none told where nobody can be asked)
 PYTHON ?= python3
 BIN := .venv/bin
 NIGHT := demo/night
 FUZZ_SECS ?= 600
 
+PYTHONS ?= 3.12 3.13
+EXTRAS ?=
 FAULTS_PAGE ?=
 COVERAGE_FAIL_UNDER ?= 90
 COVERED := alerts warehouses transforms pipelines audit
 
-.PHONY: demo cloud-demo notebook test coverage test-faults fuzz check constraints audit-dependencies bench format clean
+.PHONY: demo cloud-demo notebook test coverage test-faults test-pythons fuzz check dist constraints audit-dependencies bench format clean
 
 # The stamp is newer than the files that say what to install: a second run reuses the .venv.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -55,6 +59,10 @@ test-faults: .venv/installed
 	@echo "== faults; FAULTS_PAGE=docs/reliability.md also writes the table into that page"
 	FAULTS_PAGE=$(FAULTS_PAGE) $(BIN)/python -m pytest -m faults -n 2 --dist worksteal tests/faults
 
+test-pythons: .venv/installed
+	@echo "== fast tests on Python $(PYTHONS) (some minutes to install, the first time)"
+	$(BIN)/python -m deploy.other_pythons $(PYTHONS)
+
 fuzz: .venv/installed
 	@echo "== inputs damaged at random, $(FUZZ_SECS) s"
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECS)
@@ -77,13 +85,17 @@ check: .venv/installed
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.bench $(BENCH)
 
+dist: .venv/installed
+	@echo "== sdist, wheel, and the wheel tried in an empty environment"
+	$(BIN)/python -m deploy.distribution --extras '$(EXTRAS)'
+
 constraints:
 	@echo "== installing all extras anew in an environment of its own (some minutes)"
 	$(PYTHON) -m deploy.renew_constraints
 
 audit-dependencies: .venv/installed
 	@echo "== known vulnerabilities"
-	$(BIN)/python -m deploy.audit_dependencies
+	$(BIN)/python -m deploy.audit_dependencies $(AUDIT)
 
 notebook: .venv/installed
 	@echo "== docs/notebook.md in a kernel"
@@ -94,7 +106,7 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-bench .coverage warehouse demo build dist *.egg-info
+	rm -rf .venv .venv-* .coverage warehouse demo build dist *.egg-info
 
 cloud-demo: .venv/installed
 	@echo "== a night through Pub/Sub and load files into BigQuery, on emulators (some minutes)"

@@ -9,7 +9,7 @@ setup(
     long_description=open("README.md", encoding="utf-8").read(),  # noqa: SIM115
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
-    python_requires=">=3.10",
+    python_requires=">=3.11,<3.14",
     packages=[
         "alerts",
         "alerts.avro",
@@ -67,6 +67,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "build>=1.2",
             "coverage>=7.6",
             "hypothesis",
             "ipykernel",
