@@ -8,6 +8,7 @@ The wheel is built of the sdist, so both are tried. What the installation takes 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ def smoke(programs: Path, folder: Path) -> str:
         ["ingest", "--input", "night", "--warehouse", "warehouse"],
     ):
         subprocess.run([broker, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
-    asked = [broker, "query", "SELECT count(*) AS n FROM ztf_alerts_unique", "--warehouse", "warehouse", "--format", "csv"]
+    asked = [broker, "query", "SELECT count(*) AS n FROM ztf_alerts_unique", "--warehouse", "warehouse", "--format", "json"]
     return subprocess.run(asked, cwd=folder, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
 
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         number = len(list(programs.parent.glob("lib/python*/site-packages/*.dist-info")))
         sys.stdout.write(f"installed: {number} packages, {size / 1e6:,.0f} MB, {seconds:.0f} s\n")
         found = smoke(programs, Path(folder))
-    if found.split() != ["n", str(_ALERTS)]:
+    if json.loads(found) != [{"n": _ALERTS}]:
         sys.stderr.write(f"a night of {_ALERTS} alerts was ingested, and the warehouse has {found!r}\n")
         return 1
     sys.stdout.write(f"{_ALERTS} alerts made, ingested and found again by the installed command\n")
