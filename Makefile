@@ -28,7 +28,7 @@ COVERED := alerts warehouses transforms pipelines audit
 .venv/installed: setup.py pyproject.toml constraints.txt
 	@echo "== making .venv and installing (a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cloud]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,test,cloud]'
 	@touch $@
 
 demo: .venv/installed
@@ -79,7 +79,7 @@ check: .venv/installed
 .venv-bench/installed: setup.py pyproject.toml constraints.txt
 	@echo "== making .venv-bench and installing"
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cloud,bench]'
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,test,cloud,bench]'
 	@touch $@
 
 bench: .venv-bench/installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import logging
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
+from alerts.extras import MissingExtra
 from pipelines import logs
 from pipelines.status import DONE, INTERRUPTED, WRONG_OPTIONS
 
@@ -47,7 +49,9 @@ def parser_of_all() -> argparse.ArgumentParser:
         if name in _WITH_BEAMS_FLAGS:
             importlib.import_module("pipelines.options").add_flags(command, f"broker {name}")
         else:
-            importlib.import_module(entry[1]).add_arguments(command)
+            # What needs packages that are not installed is known by its name alone.
+            with contextlib.suppress(MissingExtra):
+                importlib.import_module(entry[1]).add_arguments(command)
     return parser
 
 
@@ -91,6 +95,9 @@ def _main(words: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"broker {command}: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except MissingExtra as error:
+        print(f"broker {command}: {error}", file=sys.stderr)
+        return WRONG_OPTIONS
     known = [*_WHOLE, *_PARSED]
     near = difflib.get_close_matches(command, known, n=1)
     meant = f"; did you mean broker {near[0]}?" if near else f"; known are {', '.join(known)}"

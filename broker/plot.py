@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import date
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from alerts.errors import AlertError
 from broker import warehouse
@@ -17,6 +15,9 @@ from broker.pictures.light_curve import Quantity
 from broker.pictures.packet_files import picked
 from broker.pictures.packets import NoPicture
 from warehouses.places import FORMS, LIMIT, limited
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EXAMPLES = """examples:
   broker plot stamps --packet 2475433850015010009.avro --out stamps.png

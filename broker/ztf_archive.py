@@ -38,7 +38,7 @@ from broker.archive.nights import (
     iter_alerts,
 )
 from broker.archive.remote import ZTF_URL
-from broker.pictures import plot_stamps
+from broker.archive.stamps import plot_stamps
 
 __all__ = [
     "ZTF_URL",

@@ -1,6 +1,6 @@
 """The blocks of Avro container files decompressed, to no more than ``MAX_BLOCK_BYTES``: whatever they claim, and claim not.
 
-Avro 1.11 specification, "Required Codecs" and "Optional Codecs"; the length that raw snappy begins with is a varint.
+Avro 1.11 specification, "Required Codecs" and "Optional Codecs"; raw snappy begins with its length, a varint of up to 32 bits.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-import cramjam
 import pyarrow as pa
 
 from alerts.errors import UnreadableInput
@@ -21,7 +20,7 @@ def decompress(codec: str, data: bytes, offset: int) -> bytes:
     """The contents of a block that ends before byte ``offset`` of its file. Raises ``UnreadableInput``."""
     try:
         return CODECS[codec](data)
-    except (ValueError, OSError, zlib.error, cramjam.DecompressionError) as error:
+    except (ValueError, OSError, zlib.error) as error:
         raise UnreadableInput(f"the {codec} block before byte {offset} does not decompress: {error}") from error
 
 
@@ -37,11 +36,22 @@ def _deflate(data: bytes) -> bytes:
 
 def _snappy(data: bytes) -> bytes:
     # The length that is claimed is what the library takes before it looks at the rest.
-    _check(cramjam.snappy.decompress_raw_len(data[:-4]))
-    plain = bytes(cramjam.snappy.decompress_raw(data[:-4]))
+    size = _claimed(data[:-4])
+    _check(size)
+    plain: bytes = pa.decompress(memoryview(data)[:-4], size, "snappy", asbytes=True)
     if zlib.crc32(plain) != int.from_bytes(data[-4:], "big"):
         raise ValueError("its checksum is wrong")
     return plain
+
+
+def _claimed(data: bytes) -> int:
+    """The length that raw snappy begins with."""
+    size = 0
+    for place, byte in enumerate(data[:5]):
+        size |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return size
+    raise ValueError("it does not begin with its length")
 
 
 def _zstandard(data: bytes) -> bytes:

@@ -1,5 +1,10 @@
 """A stand-in for CDS X-Match, which serves real stars and any table, and fails in every way in which the service has."""
 
+# ruff: noqa: E402
+from alerts.extras import needs
+
+needs("scipy")
+
 from simulation.catalog_server.calls import Call
 from simulation.catalog_server.catalog import Declared, ServedCatalog
 from simulation.catalog_server.faults import KINDS, Fault

@@ -418,7 +418,7 @@ def test_an_alert_knows_its_stamps_and_matches(warehouse: Path) -> None:
 
 
 def test_results_that_are_read_side_by_side_stay_apart(real: Path) -> None:
-    """duckdb-engine's own connection gives the rows of the newer query for both."""
+    """DuckDB's own connection has one open result; the dialect keeps the rows that are left of another."""
     with Session(real) as session:
         names = select(LSSTAlertRow.alert_id, LSSTAlertRow.object_id).order_by(LSSTAlertRow.alert_id, LSSTAlertRow.source)
         alone = session.execute(names).all()

@@ -16,6 +16,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException
 
+from alerts.extras import needs
 from alerts.rows import json_rows
 from alerts.surveys import Survey
 from schemas import Table
@@ -177,6 +178,7 @@ class BigQueryWarehouse(Warehouse):
 
     def engine(self) -> sa.Engine:
         """See ``Warehouse``."""
+        needs("sqlalchemy_bigquery")
         from warehouses.bigquery.engine import engine_of  # noqa: PLC0415 - SQLAlchemy takes half a second
 
         return engine_of(self.uri, self.project, self.dataset, self.maximum_bytes_billed)

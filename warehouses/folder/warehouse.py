@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from alerts.extras import needs
 from alerts.surveys import Survey
 from schemas import Table
 from warehouses import files
@@ -197,6 +198,7 @@ class FolderWarehouse(Warehouse):
 
     def engine(self) -> sa.Engine:
         """See ``Warehouse``."""
+        needs("duckdb_sqlalchemy")
         from warehouses.folder.engine import engine_of  # noqa: PLC0415 - SQLAlchemy takes half a second
 
         return engine_of(self.uri)
