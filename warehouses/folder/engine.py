@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from duckdb_sqlalchemy import ConnectionWrapper
+from sqlalchemy.dialects import registry
 from sqlalchemy.pool import StaticPool
 
 from warehouses.errors import QueryError
 from warehouses.folder.views import connect
+
+# duckdb-engine, where it is installed too, goes by the same name.
+registry.register("duckdb", "duckdb_sqlalchemy", "Dialect")
 
 
 def engine_of(folder: str) -> sa.Engine:
