@@ -131,7 +131,9 @@ def test_a_survey_that_nobody_has_told_the_brightness_of_has_times_alone(monkeyp
     assert own_paths(silent) == {"own_time": "candidate.jd"}
     assert of_packet({"candid": 1, "candidate": {"jd": 2460230.5}}, silent) is None
     monkeypatch.setitem(brightness.SURVEYS, "ztf", silent)
-    found = {"survey": "ztf", "night": date(2023, 10, 13), "alert_id": 1, "dec_deg": 2.0} | dict.fromkeys(OWN)
+    found = {"survey": "ztf", "night": date(2023, 10, 13), "object_id": "ZTF1", "alert_id": 1, "dec_deg": 2.0} | dict.fromkeys(
+        OWN
+    )
     asked: list[str] = []
     table = pa.Table.from_pylist([found | {"own_time": 2460230.5}])
     [row] = complete(table, {"ztf": ["candidate"]}, "duckdb", lambda sql: asked.append(sql) or table).to_pylist()
