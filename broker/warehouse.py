@@ -7,6 +7,7 @@
 """
 
 from warehouses import QueryError, Warehouse, open  # noqa: A004 - read as warehouse.open
-from warehouses.warehouse import MAX_RADIUS_ARCSEC, ranges_sql
+from warehouses.sought import ranges_sql
+from warehouses.warehouse import MAX_RADIUS_ARCSEC
 
 __all__ = ["MAX_RADIUS_ARCSEC", "QueryError", "Warehouse", "open", "ranges_sql"]

@@ -17,6 +17,7 @@ from alerts.surveys import Survey
 from alerts.surveys.photometry import Series
 from schemas.views import objects_sql, unique_alerts_sql
 from warehouses.errors import QueryError
+from warehouses.sought import of_object
 from warehouses.warehouse import Warehouse
 
 
@@ -36,6 +37,11 @@ def curve_of_object(warehouse: Warehouse, object_id: str, survey: str | None = N
 
     Raises ``QueryError`` when the warehouse holds no alert of the object, or those of several surveys, ``NoPhotometry``.
     """
+    with warehouse.holding(of_object(object_id)) as some:
+        return _curve_in(some, object_id, survey)
+
+
+def _curve_in(warehouse: Warehouse, object_id: str, survey: str | None) -> ObjectCurve:
     known = {facts.name: facts for facts in surveys_in(warehouse, survey)}
     alerts = [alert for alert in warehouse.alerts_of(object_id).to_pylist() if alert["survey"] in known]
     names = sorted({alert["survey"] for alert in alerts})

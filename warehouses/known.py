@@ -7,16 +7,15 @@ from typing import Any
 from alerts import brightness
 from alerts.surveys import Survey
 from schemas.views import newest_matches_sql, unique_alerts_sql
-from warehouses.alert_key import alert_key
+from warehouses.alert_key import AlertKey
 from warehouses.errors import QueryError
 from warehouses.warehouse import Warehouse
 
 
-def known_of(warehouse: Warehouse, alert: Any) -> list[dict[str, Any]]:
+def known_of(warehouse: Warehouse, key: AlertKey) -> list[dict[str, Any]]:
     """See ``Warehouse.info``."""
-    number, survey_named, *_ = alert_key(alert)
-    chosen = [survey for survey in warehouse.surveys if survey_named in (None, survey.name)]
-    return [found for survey in chosen if (found := _of_survey(warehouse, survey, number)) is not None]
+    chosen = [survey for survey in warehouse.surveys if key.survey in (None, survey.name)]
+    return [found for survey in chosen if (found := _of_survey(warehouse, survey, key.alert_id)) is not None]
 
 
 def _of_survey(warehouse: Warehouse, survey: Survey, alert_id: int) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -24,6 +23,7 @@ from warehouses.alert_key import alert_key
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
 from warehouses.result import Result
+from warehouses.sought import Sought, id_text, in_ranges, of_ids, of_object
 from warehouses.units import Unit
 
 if TYPE_CHECKING:
@@ -140,13 +140,22 @@ class Warehouse(abc.ABC):
 
     def in_ranges(self, ranges: Sequence[tuple[int, int]]) -> pa.Table:
         """Alerts whose ``healpix29`` is in one of some ranges (first, last), which are in order; one row per alert id."""
-        return self._alerts(ranges_sql(ranges), {})
+        return self._alerts(in_ranges(ranges))
 
     def alerts_of(self, object_id: str | int) -> Result:
         """Alerts of an object, in order of time, one row per alert id. The id is a text, or the packet's integer."""
-        return Result(self._alerts("object_id = {object_id}", {"object_id": _id_text(object_id)}))
+        return Result(self._alerts(of_object(object_id)))
 
-    def _alerts(self, condition: str, values: Mapping[str, Any]) -> pa.Table:
+    def holding(self, sought: Sought) -> contextlib.AbstractContextManager[Warehouse]:
+        """A warehouse that holds all rows of the alerts sought, as long as the body works: this one, or one of fewer files."""
+        del sought
+        return contextlib.nullcontext(self)
+
+    def _alerts(self, sought: Sought) -> pa.Table:
+        with self.holding(sought) as some:
+            return some._shown(sought.condition, sought.values)
+
+    def _shown(self, condition: str, values: Mapping[str, Any]) -> pa.Table:
         """Envelope columns and brightness (``alerts.brightness``) of the alerts of all surveys that meet a condition."""
         surveys = self.surveys
         if not surveys:
@@ -204,7 +213,7 @@ class Warehouse(abc.ABC):
         """
         from warehouses.history import curve_of_object  # noqa: PLC0415 - it asks warehouses
 
-        return Result(curve_of_object(self, _id_text(object_id), survey).table)
+        return Result(curve_of_object(self, id_text(object_id), survey).table)
 
     def info(self, alert: Any) -> list[dict[str, Any]]:
         """What is known of an alert (its id, a row, an object of the ORM), once per survey that has one of this id.
@@ -217,7 +226,9 @@ class Warehouse(abc.ABC):
         """
         from warehouses.known import known_of  # noqa: PLC0415 - it asks warehouses
 
-        return known_of(self, alert)
+        key = alert_key(alert)
+        with self.holding(of_ids([key.alert_id])) as some:
+            return known_of(some, key)
 
     def packet(self, alert: Any, survey: str | None = None, *, stamps: bool = True) -> tuple[dict[str, Any], str]:
         """The packet of an alert (its id, a row, an object of the ORM) and the name of its survey.
@@ -229,7 +240,8 @@ class Warehouse(abc.ABC):
         from warehouses.stored_packets import stored_packet  # noqa: PLC0415 - it asks warehouses
 
         key = alert_key(alert)
-        return stored_packet(self, key._replace(survey=survey or key.survey), stamps)
+        with self.holding(of_ids([key.alert_id])) as some:
+            return stored_packet(some, key._replace(survey=survey or key.survey), stamps)
 
     def open_letters(self, stage: str | None, most: int) -> list[dict[str, Any]]:
         """The oldest open dead letters: stage, source, payload, attributes (JSON text) and ``failed_at``."""
@@ -293,25 +305,6 @@ class Warehouse(abc.ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def ranges_sql(ranges: Sequence[tuple[int, int]]) -> str:
-    """The condition that ``healpix29`` is in one of some ranges (first, last), which are in order."""
-    near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
-    # The one range around all of them is what statistics of files and row groups can be held against.
-    return f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})"
-
-
-def _id_text(object_id: str | int) -> str:
-    """An object's id as the tables have it. Raises ``QueryError`` for a float, which has rounded it."""
-    if isinstance(object_id, str):
-        return object_id
-    try:
-        return str(operator.index(object_id))
-    except TypeError:
-        raise QueryError(
-            f"object id {object_id!r} is no integer and no text; ids exceed 2^53, which a float rounds: take it from the table"
-        ) from None
 
 
 def known_surveys(tables: Collection[str]) -> list[Survey]:

@@ -17,7 +17,7 @@ from typing import IO
 
 from warehouses.files import is_remote
 from warehouses.folder import bucket_claims
-from warehouses.folder.locks import is_held, locked
+from warehouses.folder.locks import alone, is_held, locked
 from warehouses.folder.parquet_files import LOCKS, TEMPORARY
 from warehouses.folder.sweep import FINALS, forget_finals
 from warehouses.folder.taken import StaleRun, refuse_taken
@@ -101,7 +101,7 @@ def _remove(place: Path, run_id: str) -> None:
     While nobody commits: a late commit of the run has either ended, or finds that it has lost its claim.
     """
     own = place / run_id
-    with locked(Path(place.parent, LOCKS, "commit"), wait=True):
+    with alone(str(place.parent)):
         forget_finals(str(place.parent), [str(note) for note in own.rglob(f"*{FINALS}")])
         shutil.rmtree(own, ignore_errors=True)
         with contextlib.suppress(OSError):

@@ -7,32 +7,25 @@ that is itself killed has changed nothing that a reader sees, and running the sa
 
 from __future__ import annotations
 
-import contextlib
-import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouses.files import delete, files_below, is_remote, open_file, remove_empty, rename, write_file
-from warehouses.folder import readers
+from warehouses.files import delete, files_below, open_file, remove_empty
+from warehouses.folder import index, readers
 from warehouses.folder.claims import check_claim
-from warehouses.folder.locks import locked
-from warehouses.folder.manifest import publish, rows_of
+from warehouses.folder.in_place import CommitError, put_in_place, stands
+from warehouses.folder.locks import alone
+from warehouses.folder.manifest import Manifest, publish, rows_of
 from warehouses.folder.overlaps import Overlaps
-from warehouses.folder.parquet_files import LOCKS, PART_ROWS, TEMPORARY, described, read_rows, write_rows
-from warehouses.folder.sweep import FINALS
+from warehouses.folder.parquet_files import PART_ROWS, TEMPORARY, described, read_rows, write_rows
 from warehouses.folder.unit_inputs import write_inputs
 from warehouses.units import Unit, WrittenFile
 
 _TRIES = 100
-
-
-class CommitError(OSError):
-    """A run whose files cannot be put in place; nothing was changed, and the message says why."""
 
 
 def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable[WrittenFile], *, fenced: bool = False) -> int:
@@ -63,27 +56,22 @@ def commit(warehouse: str, run_id: str, units: Iterable[Unit], written: Iterable
         note = put_in_place(warehouse, run_id, files)
         # Before the manifest: what waits still is not in place, and is not put there twice.
         delete(file.temporary for file in given)
-        _take_in(warehouse, run_id, by_key, files, fenced)
+        taken_in = _take_in(warehouse, run_id, by_key, files, fenced)
         delete([note])
         remove_empty(f"{warehouse}/{TEMPORARY}/{run_id}")
+    if taken_in is not None and index.not_indexed(taken_in).num_rows >= index.AT_LEAST:
+        index.keep(warehouse, index.AT_LEAST)
     return rows
-
-
-def alone(warehouse: str) -> contextlib.AbstractContextManager[object]:
-    """Hold the commit's lock, where there are locks."""
-    if is_remote(warehouse):
-        return contextlib.nullcontext()
-    return locked(Path(warehouse, LOCKS, "commit"), wait=True)
 
 
 def _check_whole(warehouse: str, run_id: str, parts: list[list[WrittenFile]]) -> None:
     """Refuse to begin where a file is not as it was written. Raises ``CommitError``."""
     waiting = {file.uri: file.size_bytes for file in files_below(f"{warehouse}/{TEMPORARY}/{run_id}")}
-    for file in (file for part in parts for file in part if part[0].temporary in waiting or not _stands(part[0])):
+    for file in (file for part in parts for file in part if part[0].temporary in waiting or not stands(part[0])):
         found = waiting.get(file.temporary)
         told = f"so that run {run_id} cannot be put in place; run the same command again"
         # A runner that tries a commit again may find its files in place already.
-        if found is None and not _stands(file):
+        if found is None and not stands(file):
             raise CommitError(f"{file.temporary} is gone, {told}")
         if found is not None and found != file.size_bytes:
             raise CommitError(f"{file.temporary} has {found:,} bytes of {file.size_bytes:,}, {told}")
@@ -91,11 +79,6 @@ def _check_whole(warehouse: str, run_id: str, parts: list[list[WrittenFile]]) ->
 
 def _path(warehouse: str, file: WrittenFile) -> str:
     return file.final.removeprefix(f"{warehouse}/")
-
-
-def _stands(file: WrittenFile) -> bool:
-    folder, _, _ = file.final.rpartition("/")
-    return any(found.uri == file.final for found in files_below(folder))
 
 
 def _parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
@@ -118,7 +101,7 @@ def _join(files: list[WrittenFile]) -> WrittenFile:
     first = files[0]
     if len(files) == 1:
         return first
-    if _stands(first):
+    if stands(first):
         with open_file(first.final) as opened:
             parquet = pq.ParquetFile(opened)
             return described(first, parquet.metadata, parquet.schema_arrow)
@@ -126,26 +109,8 @@ def _join(files: list[WrittenFile]) -> WrittenFile:
     return write_rows(replace(first, temporary=first.temporary + ".joined"), rows)
 
 
-def put_in_place(warehouse: str, run_id: str, files: list[WrittenFile]) -> str:
-    """Give files their names. Nobody sees them before the manifest has them; where it never does, they are swept.
-
-    Gives the name of the note by which they are, which may go when the manifest has them.
-    """
-    note = f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex[:12]}{FINALS}"
-    if not files:
-        return note
-    waiting = {file.uri for file in files_below(f"{warehouse}/{TEMPORARY}/{run_id}")}
-    pairs = [(file.temporary, file.final) for file in files if file.temporary in waiting]
-    if gone := [file.final for file in files if file.temporary not in waiting and not _stands(file)]:
-        raise CommitError(f"{gone[0]} is neither in place nor waiting, so that run {run_id} is not put in place; run it again")
-    if pairs:
-        write_file(note, json.dumps([final for _, final in pairs]).encode(), f"{note}.part")
-        rename(pairs)
-    return note
-
-
-def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: list[WrittenFile], fenced: bool) -> None:
-    """Write the next version of the manifest, which has the files and not what they replace."""
+def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: list[WrittenFile], fenced: bool) -> Manifest | None:
+    """Write the next version of the manifest, which has the files and not what they replace; None where that is so already."""
     for _ in range(_TRIES):
         current = readers.begun(warehouse)
         # After that version was read: who clears a dead run away makes the next one, so that ours is refused then.
@@ -160,7 +125,7 @@ def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: lis
             rows_of(warehouse, overlaps.rewritten, overlaps.left, current.runs_of(overlaps.replaced)),
         ]
         if not (new or own or overlaps.replaced):
-            return
+            return None
         note = put_in_place(warehouse, run_id, overlaps.rewritten)
         following = current.next(
             without=[*own, *overlaps.replaced], added=pa.concat_tables(added), deleted=readers.collect(warehouse, current)
@@ -169,6 +134,6 @@ def _take_in(warehouse: str, run_id: str, by_key: Mapping[str, Unit], files: lis
             overlaps.keep_inputs()
             readers.collect(warehouse, following)
             delete([note])
-            return
+            return following
         delete([*(file.final for file in overlaps.rewritten), note])
     raise CommitError(f"{warehouse} is committed to without end by others, run {run_id} does not come in; run it again later")

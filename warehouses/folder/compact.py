@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from alerts.surveys import SURVEYS
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS
 from warehouses.files import delete, is_remote, open_file
-from warehouses.folder import claims, readers, unit_inputs
-from warehouses.folder.commit import alone, put_in_place
+from warehouses.folder import claims, index, readers, unit_inputs
+from warehouses.folder.in_place import put_in_place
+from warehouses.folder.locks import alone
 from warehouses.folder.manifest import Manifest, publish, rows_of, the_input
 from warehouses.folder.parquet_files import PART_ROWS, TEMPORARY, read_rows, write_rows
 from warehouses.units import STREAM, Unit, WrittenFile, unit_key
@@ -56,6 +57,7 @@ def compact(warehouse: str, nights: tuple[date, date] | None = None, at_least: i
                     group.compact(warehouse, run_id)
     finally:
         let_go()
+    index.complete(warehouse)
     with alone(warehouse):
         current = readers.begun(warehouse)
         if groups:

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from warehouses.files import is_remote
+from warehouses.folder.parquet_files import LOCKS
+
 try:
     import fcntl
 except ImportError:  # Windows: one run at a time, and killed runs' files stay until someone deletes them
@@ -34,6 +37,13 @@ def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
             yield file
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def alone(warehouse: str, wait: bool = True) -> contextlib.AbstractContextManager[object]:
+    """Hold the lock of who commits into a folder; None when somebody else does and we do not ``wait``. A bucket has none."""
+    if is_remote(warehouse):
+        return contextlib.nullcontext(True)
+    return locked(Path(warehouse, LOCKS, "commit"), wait)
 
 
 class Held:

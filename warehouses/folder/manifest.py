@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,14 +26,20 @@ from warehouses.files import create_new, files_below, open_file
 from warehouses.folder.parquet_files import MANIFEST
 from warehouses.units import Unit, WrittenFile
 
-FORMAT_VERSION = 1
-"""Of the columns below. A reader refuses a higher one than it knows."""
+FORMAT_VERSION = 2
+"""Of the columns below. A reader refuses a higher one than it knows. 1 had no ``number`` and no ``indexed``, and no index."""
+INDEX = "_index"
+"""The folder of the index's files (``warehouses.folder.index``), which the manifest names as it names those of tables."""
 _FORMAT = b"format_version"
+_VERSION_BITS = 24
+"""Of a file's number those that count the files of one version."""
 _DATE = re.compile(r"=(\d{4}-\d{2}-\d{2})/[^/]*$")
 SCHEMA = pa.schema(
     [
         pa.field("table", pa.string()),
         pa.field("path", pa.string()),  # below the warehouse
+        pa.field("number", pa.int64()),  # by which the index names the file: no other ever has it
+        pa.field("indexed", pa.bool_()),  # whether its rows are in the index
         pa.field("night", pa.date32()),  # of the folder: of dead letters the date of the failure; NULL where there is none
         pa.field("rows", pa.int64()),
         pa.field("bytes", pa.int64()),
@@ -67,7 +75,21 @@ class Manifest:
     @functools.cached_property
     def live(self) -> pa.Table:
         """The files that make up the tables."""
+        return self._unretired.filter(pc.not_equal(self._unretired.column("table"), INDEX))
+
+    @functools.cached_property
+    def index(self) -> pa.Table:
+        """The files of the index."""
+        return self._unretired.filter(pc.equal(self._unretired.column("table"), INDEX))
+
+    @functools.cached_property
+    def _unretired(self) -> pa.Table:
         return self.files.filter(pc.is_null(self.files.column("retired_at")))
+
+    @functools.cached_property
+    def numbered(self) -> pa.Table:
+        """``files``, in which all have the numbers that they will have in the next version."""
+        return _numbered(self.files, self.version + 1, 0)
 
     @functools.cached_property
     def tables(self) -> list[str]:
@@ -90,6 +112,13 @@ class Manifest:
         """Whether a file is one of a table's, or was and may be read still."""
         return path in self._paths
 
+    def unindexed(self) -> Manifest:
+        """The same files, none of whose rows is in the index."""
+        number = SCHEMA.get_field_index("indexed")
+        return Manifest(
+            self.version, self.files.set_column(number, SCHEMA.field(number), pa.nulls(self.files.num_rows, pa.bool_()))
+        )
+
     def of(self, table: str) -> pa.Table:
         """The files of one table, in order of their paths."""
         return self.live.filter(pc.equal(self.live.column("table"), table)).sort_by("path")
@@ -105,6 +134,14 @@ class Manifest:
         unknown = pc.indices_nonzero(pc.is_null(runs))
         return Manifest(self.version, self.live.take(pa.concat_arrays([theirs.cast(pa.int64()), unknown.cast(pa.int64())])))
 
+    def narrowed(self, files: pa.Table, tables: Collection[str]) -> Manifest:
+        """Of some tables only these of its files, and one of each schema: by those it is known which columns there are."""
+        live = self.live
+        others = pc.invert(pc.is_in(live.column("table"), pa.array(list(tables), pa.string())))
+        chosen = pc.is_in(live.column("path"), files.column("path").combine_chunks())
+        kinds = pc.binary_join_element_wise(live.column("table"), live.column("schema"), " ")
+        return Manifest(self.version, live.filter(pc.or_(pc.or_(others, chosen), pa.array(first_of_each(kinds)))))
+
     def runs_of(self, paths: Collection[str]) -> list[str] | None:
         """The runs whose rows are in some files; None where that of one is not known."""
         found = (
@@ -112,18 +149,42 @@ class Manifest:
         )
         return None if None in found else sorted({run for runs in found for run in runs})
 
-    def next(self, *, without: Iterable[str], added: pa.Table, deleted: Collection[str] = ()) -> Manifest:
-        """The version that follows: ``without`` (paths) are retired now, ``added`` are new, the retired ``deleted`` are gone."""
+    def next(
+        self, *, without: Iterable[str], added: pa.Table, deleted: Collection[str] = (), indexed: Collection[str] = ()
+    ) -> Manifest:
+        """The version that follows: ``without`` (paths) are retired now, ``added`` are new, the retired ``deleted`` are gone.
+
+        ``indexed`` are in the index from now on.
+        """
         retired = pc.is_in(self.files.column("path"), pa.array(list(without), pa.string()))
         retired = pc.and_(retired, pc.is_null(self.files.column("retired_at")))
-        files = self.files
+        files = self.numbered
+        if indexed:
+            mask = pc.is_in(files.column("path"), pa.array(list(indexed), pa.string()))
+            number = SCHEMA.get_field_index("indexed")
+            files = files.set_column(number, SCHEMA.field(number), pc.or_kleene(mask, files.column("indexed")))
         for name, value in (("retired_in", self.version + 1), ("retired_at", datetime.now(UTC))):
             field = SCHEMA.field(name)
             changed = pc.if_else(retired, pa.scalar(value, field.type), files.column(name))
             files = files.set_column(SCHEMA.get_field_index(name), field, changed)
         if deleted:
             files = files.filter(pc.invert(pc.is_in(files.column("path"), pa.array(list(deleted), pa.string()))))
+        added = _numbered(added, self.version + 1, self.files.num_rows)
         return Manifest(self.version + 1, pa.concat_tables([files, added]).combine_chunks())
+
+
+def first_of_each(values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Which rows are the first with their text."""
+    mask = np.zeros(len(values), bool)
+    mask[np.unique(values.to_numpy(zero_copy_only=False).astype(str), return_index=True)[1]] = True
+    return mask
+
+
+def _numbered(files: pa.Table, version: int, begin: int) -> pa.Table:
+    """Files with numbers: to those that have none one each that no file of another version gets."""
+    own = pa.array(np.arange(begin, begin + files.num_rows) + (version << _VERSION_BITS), pa.int64())
+    number = SCHEMA.get_field_index("number")
+    return files.set_column(number, SCHEMA.field(number), pc.coalesce(files.column("number"), own))
 
 
 EMPTY = Manifest(0, SCHEMA.empty_table())

@@ -6,9 +6,10 @@ nights: a table may be named elsewhere in the query without a condition, or in a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
+
+from warehouses.folder.queries import nodes_of
 
 Range = tuple[date, date]
 """The first and the last night."""
@@ -18,28 +19,15 @@ def nights_asked(parsed: Any) -> dict[str, list[Range]]:
     """By lower-cased name, the nights of tables of which no others can be asked for; of a statement as DuckDB serializes it."""
     found: dict[str, list[Range] | None] = {}
     conditions = {
-        id(node["from_table"]): node.get("where_clause") for node in _nodes(parsed, "SELECT_NODE") if node.get("from_table")
+        id(node["from_table"]): node.get("where_clause") for node in nodes_of(parsed, "SELECT_NODE") if node.get("from_table")
     }
-    for table in _nodes(parsed, "BASE_TABLE"):
+    for table in nodes_of(parsed, "BASE_TABLE"):
         name = str(table.get("table_name", "")).lower()
         names = {name, str(table.get("alias") or name).lower()}
         ranges = _ranges(conditions.get(id(table)), names)
         before = found.get(name, [])
         found[name] = None if before is None or ranges is None else [*before, *ranges]
     return {name: ranges for name, ranges in found.items() if ranges is not None}
-
-
-def _nodes(parsed: Any, kind: str) -> Iterator[dict[str, Any]]:
-    """The nodes of a kind anywhere in a statement."""
-    waiting = [parsed]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            if part.get("type") == kind:
-                yield part
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)
 
 
 def _ranges(condition: Any, names: set[str]) -> list[Range] | None:

@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,9 +20,9 @@ import pyarrow.compute as pc
 from warehouses.files import delete, files_below, is_remote
 from warehouses.folder import manifest
 from warehouses.folder.adopt import adopted
-from warehouses.folder.locks import locked, shared, unheld
+from warehouses.folder.locks import alone, shared, unheld
 from warehouses.folder.manifest import EMPTY, Manifest
-from warehouses.folder.parquet_files import LOCKS, TEMPORARY
+from warehouses.folder.parquet_files import TEMPORARY
 
 GRACE_SECS = 3600.0
 KEPT_VERSIONS = 3
@@ -68,7 +67,7 @@ def _first(warehouse: str) -> Manifest | None:
     if not any(file.uri.endswith(".parquet") and f"{warehouse}/_" not in file.uri for file in files_below(warehouse)):
         return EMPTY
     try:
-        with contextlib.nullcontext(True) if is_remote(warehouse) else locked(Path(warehouse, LOCKS, "commit")) as free:
+        with alone(warehouse, wait=False) as free:
             if free:
                 begun(warehouse)
     except manifest.ManifestError:

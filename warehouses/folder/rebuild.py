@@ -8,11 +8,11 @@ import uuid
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouses.files import files_below
-from warehouses.folder import manifest
+from warehouses.files import delete, files_below
+from warehouses.folder import index, manifest
 from warehouses.folder.adopt import adopted
-from warehouses.folder.commit import alone
-from warehouses.folder.manifest import Manifest
+from warehouses.folder.locks import alone
+from warehouses.folder.manifest import INDEX, Manifest
 from warehouses.folder.parquet_files import TEMPORARY
 from warehouses.folder.sweep import finals_of
 
@@ -21,12 +21,23 @@ def rebuild(warehouse: str) -> Manifest:
     """Take what is there for the tables' files, whatever the manifest says. Raises ``OSError`` for a file that is none.
 
     Files that a later run has replaced, and somebody may be reading still, stay retired; those that a commit was about to put in
-    place are none of a table's. What the last manifest that can be read tells of a file that is as it was is kept.
+    place are none of a table's. What the last manifest that can be read tells of a file that is as it was is kept, but for what
+    the index has of it: that is made anew, too.
     """
+    made = _rebuilt(warehouse)
+    named = set(made.files.column("path").to_pylist())
+    there = [file.uri for file in files_below(f"{warehouse}/{INDEX}")]
+    delete(uri for uri in there if uri.removeprefix(f"{warehouse}/") not in named)
+    index.complete(warehouse)
+    return made
+
+
+def _rebuilt(warehouse: str) -> Manifest:
     with alone(warehouse):
         while True:
             found = manifest.versions(warehouse)
             last = _readable(warehouse, found)
+            last = last.next(without=last.index.column("path").to_pylist(), added=manifest.SCHEMA.empty_table()).unindexed()
             retired = last.files.filter(pc.is_valid(last.files.column("retired_at")))
             known = set(last.files.column("path").to_pylist())
             notes = [file.uri for file in files_below(f"{warehouse}/{TEMPORARY}")]

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import duckdb
 import numpy as np
@@ -20,6 +20,7 @@ from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
 from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
 from warehouses.files import files_below, is_remote, listed_files
 from warehouses.folder import readers
+from warehouses.folder.manifest import Manifest, first_of_each
 from warehouses.folder.nights import Range
 from warehouses.folder.parquet_files import partition_column
 
@@ -56,7 +57,7 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
 
     Raises ``FileNotFoundError`` when the folder is none, or holds no table.
     """
-    views = Views(warehouse)
+    views = Views.newest(warehouse)
     views.make_all()
     # Until nobody has the connection any more its version is read.
     weakref.finalize(views.connection, views.let_go)
@@ -64,21 +65,13 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
 
 
 class Views:
-    """One version of a warehouse folder, held as long as this is open; views are made as queries come that name them.
+    """Files of one version of a warehouse folder; views are made as queries come that name them.
 
-    With ``run_id`` only of the files in which rows of that run may be.
+    ``let_go`` is what ``close`` does besides.
     """
 
-    def __init__(self, warehouse: str, run_id: str | None = None) -> None:
-        self._warehouse = warehouse
-        self.manifest, self.let_go = readers.newest(warehouse)
-        if run_id is not None:
-            self.manifest = self.manifest.of_run(run_id)
-        elif not self.manifest.tables:
-            self.let_go()
-            raise FileNotFoundError(
-                f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}"
-            )
+    def __init__(self, warehouse: str, manifest: Manifest, let_go: Callable[[], None]) -> None:
+        self._warehouse, self.manifest, self.let_go = warehouse, manifest, let_go
         self._known = {table.name: table for table in vocabulary()}
         self._derived = derived()
         self._made: set[str] = set()
@@ -87,6 +80,26 @@ class Views:
         self.connection.execute("SET GLOBAL TimeZone = 'UTC'")
         self._keep_within()
         self.connection.execute("SET lock_configuration = true")
+
+    @classmethod
+    def newest(cls, warehouse: str, run_id: str | None = None) -> Views:
+        """The newest version, held as long as this is open; with ``run_id`` only the files in which rows of that run may be.
+
+        Raises ``FileNotFoundError`` where there is no table.
+        """
+        found, let_go = readers.newest(warehouse)
+        if run_id is not None:
+            return cls(warehouse, found.of_run(run_id), let_go)
+        if not found.tables:
+            let_go()
+            raise FileNotFoundError(
+                f"{warehouse} holds no tables; fill it with: broker ingest --input ... --warehouse {warehouse}"
+            )
+        return cls(warehouse, found, let_go)
+
+    def narrowed(self, manifest: Manifest) -> Views:
+        """The same of fewer files; this one is to stay open as long."""
+        return Views(self._warehouse, manifest, _nothing)
 
     @property
     def names(self) -> list[str]:
@@ -209,10 +222,7 @@ def _of_nights(files: pa.Table, ranges: Sequence[Range]) -> pa.Table:
     for first, last in ranges:
         low, high = pa.scalar(first, pa.date32()), pa.scalar(last, pa.date32())
         wanted = pc.or_(wanted, pc.fill_null(pc.and_(pc.greater_equal(nights, low), pc.less_equal(nights, high)), True))
-    schemas = files.column("schema").to_numpy(zero_copy_only=False).astype(str)
-    mask = wanted.to_numpy(zero_copy_only=False).copy()
-    mask[np.unique(schemas, return_index=True)[1]] = True
-    return files.filter(pa.array(mask))
+    return files.filter(pc.or_(wanted, pa.array(first_of_each(files.column("schema")))))
 
 
 def _empty_sql(name: str) -> str:
@@ -228,6 +238,10 @@ def _kinds(name: str) -> tuple[tuple[str, str], ...]:
     with duckdb.connect() as connection:
         empty = connection.from_arrow(table.arrow_schema.empty_table())
         return tuple(zip(empty.columns, map(str, empty.types), strict=True))
+
+
+def _nothing() -> None:
+    """Somebody else holds the version."""
 
 
 def _as_pattern(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
+import logging
 import tempfile
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,15 +21,17 @@ from schemas import Table
 from warehouses import files
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
-from warehouses.folder import claims, compact, readers
+from warehouses.folder import claims, compact, index, readers
 from warehouses.folder.commit import commit
 from warehouses.folder.manifest import Manifest
 from warehouses.folder.nights import Range, nights_asked
 from warehouses.folder.parquet_files import TEMPORARY, UnitWriter, write_rows
+from warehouses.folder.queries import parsed_select
 from warehouses.folder.rebuild import rebuild
 from warehouses.folder.views import Views
 from warehouses.reachable import Unreachable, check_bucket, check_reachable
-from warehouses.sql import ONE_SELECT, pointed_at
+from warehouses.sought import Sought, of_ids
+from warehouses.sql import ONE_SELECT
 from warehouses.units import STREAM, Unit, WrittenFile
 from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, check_unicode, known_surveys
 
@@ -38,21 +40,9 @@ if TYPE_CHECKING:
 
     from warehouses.counts import RunCounts, Wrote
 
-_ROW_MAKERS = {
-    "range",
-    "generate_series",
-    "repeat",
-    "unnest",
-    "json_each",
-    "json_tree",
-    "glob",
-    "parquet_metadata",
-    "parquet_schema",
-    "parquet_scan",
-    "read_parquet",
-}
-"""DuckDB's functions that stand in place of a table and do no more than give rows; duckdb_tables and its like do so too. Of
-others some write files, run SQL of their own or follow addresses."""
+_LOG = logging.getLogger(__name__)
+_WORTH_AN_INDEX = 16
+"""Fewer files are looked into by themselves."""
 
 
 class FolderWarehouse(Warehouse):
@@ -73,7 +63,7 @@ class FolderWarehouse(Warehouse):
     @functools.cached_property
     def _views(self) -> Views:
         with self._reading():
-            return Views(self.uri, self._run_id)
+            return Views.newest(self.uri, self._run_id)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
@@ -107,6 +97,39 @@ class FolderWarehouse(Warehouse):
     def _opened(self) -> Views:
         with self._opening:
             return self._views
+
+    def holding(self, sought: Sought) -> contextlib.AbstractContextManager[Warehouse]:
+        """See ``Warehouse``."""
+        return self._holding(sought) or contextlib.nullcontext(self)
+
+    def _holding(self, sought: Sought) -> FolderWarehouse | None:
+        """The warehouse of the files that the index names; None where it names none, or looking there is not worth it."""
+        whole = self._opened().manifest
+        if self._run_id is not None or whole.live.num_rows < _WORTH_AN_INDEX or not whole.index.num_rows:
+            return None
+        try:
+            found = index.narrowed(self.uri, whole, sought)
+            if sought.column == "alert_id":
+                return self._of(found)
+            # Of an alert that is found all rows count, in whichever files they are: the newest is shown.
+            with self._of(found) as some:
+                parts = [f"SELECT alert_id FROM {facts.alerts_table.name} WHERE {sought.condition}" for facts in some.surveys]
+                ids = some.ask(" UNION ".join(parts), sought.values).read().column("alert_id").to_pylist()
+            return self._of(index.narrowed(self.uri, whole, of_ids(ids)))
+        except (OSError, pa.ArrowException) as error:
+            _LOG.warning(
+                "the index cannot be read (%s), so that all files are; to have it made anew: "
+                "broker compact --rebuild --warehouse %s",
+                error,
+                self.uri,
+            )
+            return None
+
+    def _of(self, manifest: Manifest) -> FolderWarehouse:
+        """The warehouse of some files of the version that this one reads, as long as it does."""
+        some = FolderWarehouse(self.uri)
+        some.__dict__["_views"] = self._opened().narrowed(manifest)
+        return some
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Cursors read independently: of two threads on one connection either might get the other's rows."""
@@ -143,8 +166,8 @@ class FolderWarehouse(Warehouse):
         check_unicode(sql)
         try:
             # First, because it does no more than parse.
-            parsed = self._refuse_functions(sql)
             with self._cursor() as cursor:
+                parsed = parsed_select(cursor, sql, self.tables)
                 statements = cursor.extract_statements(sql)
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
@@ -173,24 +196,6 @@ class FolderWarehouse(Warehouse):
             cursor.close()
             raise QueryError(self._what_failed(error)) from error
         return Answer(reader.schema, _batches(reader, cursor))
-
-    def _refuse_functions(self, sql: str) -> Any:
-        """Refuse functions that may not stand for a table; gives the statement as DuckDB has parsed it."""
-        with self._cursor() as cursor:
-            [text] = cursor.execute("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}).fetchone() or [""]
-        parsed = json.loads(text)
-        if parsed["error"]:
-            if parsed["error_type"] == "not implemented":
-                raise QueryError(ONE_SELECT)
-            before = sql[: int(parsed.get("position") or 0)]
-            line, column = before.count("\n"), len(before.rpartition("\n")[2])
-            raise QueryError(f"{parsed['error_message']}{pointed_at(sql, line, column)}")
-        for name in _functions_for_tables(parsed):
-            if name not in _ROW_MAKERS and not name.startswith("duckdb_"):
-                raise QueryError(
-                    f"the function {name} cannot stand for a table here; ask the warehouse's tables: {', '.join(self.tables)}"
-                )
-        return parsed
 
     def shown_otherwise(self, survey: str) -> bool:
         """Never: the views of a folder are made anew whenever it is opened."""
@@ -278,16 +283,3 @@ def _batches(reader: pa.RecordBatchReader, cursor: duckdb.DuckDBPyConnection) ->
         raise QueryError(str(error)) from error
     finally:
         cursor.close()
-
-
-def _functions_for_tables(parsed: Any) -> Iterator[str]:
-    """Names of the functions that stand in place of a table anywhere in a statement that DuckDB has parsed."""
-    waiting = [parsed]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            if part.get("type") == "TABLE_FUNCTION":
-                yield str(part["function"]["function_name"]).lower()
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)

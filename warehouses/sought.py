@@ -1,0 +1,58 @@
+"""Which alerts are looked for: as a condition of SQL, and by the key under which an index has them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from warehouses.errors import QueryError
+
+
+@dataclass(frozen=True)
+class Sought:
+    """All alerts of an object, of some places or with some ids, and no others."""
+
+    column: str
+    """``object_id``, ``healpix29`` or ``alert_id``."""
+    condition: str
+    """In SQL of both dialects; ``{name}`` stands for one of ``values``."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    ranges: Sequence[tuple[int, int]] = ()
+    """Of integers, first and last: outside of them no alert meets the condition."""
+
+
+def of_object(object_id: str | int) -> Sought:
+    """Those of an object; the id is a text, or the packet's integer. Raises ``QueryError`` for a float."""
+    return Sought("object_id", "object_id = {object_id}", {"object_id": id_text(object_id)})
+
+
+def in_ranges(ranges: Sequence[tuple[int, int]]) -> Sought:
+    """Those whose ``healpix29`` is in one of some ranges (first, last), which are in order."""
+    return Sought("healpix29", ranges_sql(ranges), ranges=tuple(ranges))
+
+
+def ranges_sql(ranges: Sequence[tuple[int, int]]) -> str:
+    """The condition that ``healpix29`` is in one of some ranges (first, last), which are in order."""
+    near = " OR ".join(f"healpix29 BETWEEN {first} AND {last}" for first, last in ranges)
+    # The one range around all of them is what statistics of files and row groups can be held against.
+    return f"healpix29 BETWEEN {ranges[0][0]} AND {ranges[-1][1]} AND ({near})"
+
+
+def of_ids(alert_ids: Collection[int]) -> Sought:
+    """Those with some ids."""
+    ids = sorted({int(each) for each in alert_ids})
+    listed = ", ".join(map(str, ids)) or "NULL"
+    return Sought("alert_id", f"alert_id IN ({listed})", ranges=[(each, each) for each in ids])
+
+
+def id_text(object_id: str | int) -> str:
+    """An object's id as the tables have it. Raises ``QueryError`` for a float, which has rounded it."""
+    if isinstance(object_id, str):
+        return object_id
+    try:
+        return str(operator.index(object_id))
+    except TypeError:
+        raise QueryError(
+            f"object id {object_id!r} is no integer and no text; ids exceed 2^53, which a float rounds: take it from the table"
+        ) from None
