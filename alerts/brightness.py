@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,17 +49,22 @@ def own_sql(survey: Survey, held: Collection[str], dialect: Dialect) -> str:
     return ", ".join(f"CAST({paths.get(name, 'NULL')} AS {'STRING' if name in texts else number_of}) AS {name}" for name in OWN)
 
 
+def histories(survey: Survey, held: Collection[str]) -> list[tuple[str, str]]:
+    """The columns of a table, of those that it holds, whose entries are points, and a field that each entry has."""
+    series = [] if survey.photometry is None else survey.photometry.series
+    return [
+        (column.name, next(name for name in history.time if name in column.by_name))
+        for history in series
+        if (column := survey.by_field.get(history.name)) is not None and is_history(column) and column.name in held
+    ]
+
+
 def points_sql(survey: Survey, held: Collection[str], dialect: Dialect, found: Sequence[Mapping[str, Any]]) -> str | None:
     """SQL for ``alert_id`` and ``n_points`` of alerts that were found (rows with ``night``, ``object_id`` and ``alert_id``).
 
     Histories are the bulk of a table: they are read of these alerts alone, after those are known. None where the table has none.
     """
-    series = [] if survey.photometry is None else survey.photometry.series
-    counts = [
-        _count(column.name, next(name for name in history.time if name in column.by_name), dialect)
-        for history in series
-        if (column := survey.by_field.get(history.name)) is not None and is_history(column) and column.name in held
-    ]
+    counts = [_count(column, field, dialect) for column, field in histories(survey, held)]
     if not counts:
         return None
     ids = sorted({row["alert_id"] for row in found})
@@ -86,17 +91,20 @@ def _in_table(survey: Survey, paths: Any) -> str:
     return ""
 
 
-def complete(found: pa.Table, held: Mapping[str, Collection[str]], dialect: Dialect, ask: Callable[[str], pa.Table]) -> pa.Table:
+Found = Sequence[Mapping[str, Any]]
+"""Rows with ``survey``, ``night``, ``object_id`` and ``alert_id``."""
+
+
+def complete(found: pa.Table, surveys: Iterable[Survey], count_points: Callable[[Survey, Found], Mapping[int, int]]) -> pa.Table:
     """Rows with columns ``survey``, ``night``, ``object_id``, ``alert_id`` and ``OWN``: with ``COLUMNS`` for the latter.
 
-    ``held`` are the columns of each survey's table; ``ask`` answers SQL and is asked for the numbers of points.
+    ``count_points`` gives ``n_points`` by alert id, for those of a survey that has histories.
     """
     points: dict[tuple[str, int], int] = {}
     keys = found.select(["survey", "night", "object_id", "alert_id"]).to_pylist()
-    for name, columns in held.items():
-        mine = [row for row in keys if row["survey"] == name]
-        sql = points_sql(SURVEYS[name], columns, dialect, mine) if mine else None
-        points |= {(name, row["alert_id"]): row["n_points"] for row in (ask(sql).to_pylist() if sql else [])}
+    for survey in surveys:
+        if mine := [row for row in keys if row["survey"] == survey.name]:
+            points |= {(survey.name, alert_id): number for alert_id, number in count_points(survey, mine).items()}
     asked = found.select(["survey", "alert_id", *OWN]).to_pylist()
     rows = [_row(row, SURVEYS[row["survey"]], points.get((row["survey"], row["alert_id"]), 1)) for row in asked]
     kept = found.drop_columns(list(OWN))

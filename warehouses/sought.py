@@ -6,7 +6,12 @@ import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from warehouses.errors import QueryError
+from warehouses.sql import check_unicode
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,17 @@ class Sought:
     values: Mapping[str, str] = field(default_factory=dict)
     ranges: Sequence[tuple[int, int]] = ()
     """Of integers, first and last: outside of them no alert meets the condition."""
+
+    def meet(self, values: pa.ChunkedArray) -> pa.Array:
+        """Which values of ``column`` meet the condition; NULL does not."""
+        if self.column == "object_id":
+            return pc.fill_null(pc.equal(values, self.values["object_id"]), False)
+        ranges = np.array(self.ranges, np.int64).reshape(-1, 2)
+        # The last range that begins no later.
+        numbers = pc.fill_null(values, 0).to_numpy()
+        place = np.searchsorted(ranges[:, 0], numbers, side="right") - 1
+        inside = (place >= 0) & (numbers <= ranges[np.maximum(place, 0), 1]) if len(ranges) else np.zeros(len(numbers), bool)
+        return pc.and_(pc.is_valid(values), pa.array(inside))
 
 
 def of_object(object_id: str | int) -> Sought:
@@ -43,12 +59,14 @@ def of_ids(alert_ids: Collection[int]) -> Sought:
     """Those with some ids."""
     ids = sorted({int(each) for each in alert_ids})
     listed = ", ".join(map(str, ids)) or "NULL"
-    return Sought("alert_id", f"alert_id IN ({listed})", ranges=[(each, each) for each in ids])
+    # An id of more than 64 bits is no alert's.
+    return Sought("alert_id", f"alert_id IN ({listed})", ranges=[(each, each) for each in ids if -(2**63) <= each < 2**63])
 
 
 def id_text(object_id: str | int) -> str:
-    """An object's id as the tables have it. Raises ``QueryError`` for a float, which has rounded it."""
+    """An object's id as the tables have it. Raises ``QueryError`` for a float, which has rounded it, and for what has no bytes."""
     if isinstance(object_id, str):
+        check_unicode(object_id)
         return object_id
     try:
         return str(operator.index(object_id))

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from warehouses.cones import Cones
     from warehouses.counts import RunCounts, Wrote
 
-_SHOWN = (
-    "survey, alert_id, object_id, object_kind, observed_at, night, ra_deg, dec_deg, "
-    "schema_version, source, published_at, ingested_at"
+SHOWN = (
+    *("survey", "alert_id", "object_id", "object_kind", "observed_at", "night", "ra_deg", "dec_deg"),
+    *("schema_version", "source", "published_at", "ingested_at"),
 )
+"""The columns of the envelope that are shown of an alert that was looked for."""
 MAX_RADIUS_ARCSEC = 180 * 3600.0
 ROWS_AT_ONCE = 1024
 """Rows of an answer at a time: of the largest alerts, with history and stamps, some hundred megabytes."""
@@ -163,9 +164,14 @@ class Warehouse(abc.ABC):
         held = {survey.name: self.columns_of(f"{survey.name}_alerts") for survey in surveys}
         own = {survey.name: brightness.own_sql(survey, held[survey.name], self.dialect) for survey in surveys}
         shown = self._shown_alerts(list(own), condition, values)
-        parts = [f"SELECT {_SHOWN}, {columns} FROM {shown[name]}" for name, columns in own.items()]
+        parts = [f"SELECT {', '.join(SHOWN)}, {columns} FROM {shown[name]}" for name, columns in own.items()]
         found = self.ask(" UNION ALL ".join(parts) + " ORDER BY observed_at, alert_id", values).read()
-        return brightness.complete(found, held, self.dialect, lambda sql: self.ask(sql).read())
+        return brightness.complete(found, surveys, lambda survey, rows: self._count_points(survey, held[survey.name], rows))
+
+    def _count_points(self, survey: Survey, held: Collection[str], found: brightness.Found) -> dict[int, int]:
+        """``n_points`` of alerts that were found, by their ids; ``held`` are the columns of the survey's table."""
+        sql = brightness.points_sql(survey, held, self.dialect, found)
+        return {row["alert_id"]: row["n_points"] for row in self.ask(sql).read().to_pylist()} if sql else {}
 
     def _shown_alerts(self, surveys: Sequence[str], condition: str, values: Mapping[str, Any]) -> dict[str, str]:
         """What stands behind FROM, by survey: each alert whose row in ``{survey}_alerts_unique`` meets a condition."""
@@ -292,8 +298,8 @@ class Warehouse(abc.ABC):
         """
 
     @abc.abstractmethod
-    def tidy(self) -> Compacted | None:
-        """What a run does at its end, so that nights do not become many small files; None where there is nothing to do."""
+    def tidy(self, run_id: str) -> Compacted | None:
+        """What a run does at its end, so that its nights do not become many small files; None where there is nothing to do."""
 
     @property
     @abc.abstractmethod
@@ -310,11 +316,3 @@ class Warehouse(abc.ABC):
 def known_surveys(tables: Collection[str]) -> list[Survey]:
     """The surveys that have a table of alerts among these."""
     return [survey for name, survey in SURVEYS.items() if f"{name}_alerts" in tables]
-
-
-def check_unicode(text: str) -> None:
-    """Refuse a text that has no bytes. Raises ``QueryError``."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise QueryError(f"{text[:60]!r} is no Unicode text") from error

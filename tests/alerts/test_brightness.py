@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from alerts import brightness
-from alerts.brightness import COLUMNS, OWN, complete, in_words, of_packet, own_paths, own_sql
+from alerts.brightness import COLUMNS, OWN, complete, in_words, of_packet, own_paths, own_sql, points_sql
 from alerts.surveys import SURVEYS
 from broker import cli
 from broker import warehouse as warehouses
@@ -131,14 +131,11 @@ def test_a_survey_that_nobody_has_told_the_brightness_of_has_times_alone(monkeyp
     assert own_paths(silent) == {"own_time": "candidate.jd"}
     assert of_packet({"candid": 1, "candidate": {"jd": 2460230.5}}, silent) is None
     monkeypatch.setitem(brightness.SURVEYS, "ztf", silent)
-    found = {"survey": "ztf", "night": date(2023, 10, 13), "object_id": "ZTF1", "alert_id": 1, "dec_deg": 2.0} | dict.fromkeys(
-        OWN
-    )
-    asked: list[str] = []
+    found = {"survey": "ztf", "night": date(2023, 10, 13), "object_id": "a", "alert_id": 1, "dec_deg": 2.0} | dict.fromkeys(OWN)
     table = pa.Table.from_pylist([found | {"own_time": 2460230.5}])
-    [row] = complete(table, {"ztf": ["candidate"]}, "duckdb", lambda sql: asked.append(sql) or table).to_pylist()
+    [row] = complete(table, [silent], lambda *_: {}).to_pylist()
     assert (row["mjd_utc"], row["n_points"], row["mag"], row["band"]) == (60230.0, 1, None, None)
-    assert not asked
+    assert points_sql(silent, ["candidate"], "duckdb", [found]) is None
 
 
 def test_times_in_seconds_are_dates_too() -> None:

@@ -116,12 +116,14 @@ def test_a_night_of_many_files_is_compacted_by_itself(tmp_path: Path, monkeypatc
     monkeypatch.setattr(compact, "MANY_FILES", FILES)
     place = filled(tmp_path, FILES - 1)
     opened = warehouses.at(str(place))
-    assert opened.tidy() is None
+    assert opened.tidy("run0") is None
     put(str(place), "one more", ("more.tar",), from_input(alerts(count=2, seed=5), "more.tar"))
-    done = opened.tidy()
+    # Another run's nights are its own affair.
+    assert opened.tidy("elsewhere") is None
+    done = opened.tidy("one more")
     assert done is not None
     assert (done.before, done.after) == (2 * FILES, 2)
-    assert opened.tidy() is None
+    assert opened.tidy("one more") is None
 
 
 def test_rebuild_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,8 +28,7 @@ NIGHTS, OBJECTS = 9, 5
 
 
 @pytest.fixture(autouse=True)
-def _worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_warehouse, "_WORTH_AN_INDEX", 1)
+def _small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "_LEAST_ROWS", 8)
 
 
@@ -100,7 +99,7 @@ def few_answers(place: Path) -> list[str]:
 @contextlib.contextmanager
 def without_index() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(folder_warehouse, "_WORTH_AN_INDEX", 10**9)
+        patched.setattr(folder_warehouse.FolderWarehouse, "_has_index", lambda *_: False)
         yield
 
 
@@ -108,6 +107,10 @@ def check_same(place: Path) -> None:
     with without_index():
         expected = answers(place)
     assert_same(answers(place), expected)
+    with pytest.MonkeyPatch.context() as patched:
+        # By DuckDB over the files that the index names.
+        patched.setattr(folder_warehouse, "_FEW_FILES", 0)
+        assert_same(answers(place), expected)
 
 
 def assert_same(found: dict[str, str], expected: dict[str, str], *about: object) -> None:

@@ -27,8 +27,8 @@ from warehouses.bigquery.billing import too_much
 from warehouses.bigquery.tables import prepare
 from warehouses.errors import QueryError
 from warehouses.reachable import ANSWER_SECS, why
-from warehouses.sql import ONE_SELECT, pointed_at, without_texts
-from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, check_unicode, known_surveys
+from warehouses.sql import ONE_SELECT, check_unicode, pointed_at, without_texts
+from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -228,7 +228,7 @@ class BigQueryWarehouse(Warehouse):
         """See ``Warehouse``."""
         raise QueryError(f"{self.uri} is kept in order by BigQuery; only a folder or gs://BUCKET/FOLDER has a manifest")
 
-    def tidy(self) -> Compacted | None:
+    def tidy(self, run_id: str) -> Compacted | None:
         """See ``Warehouse``."""
         return None
 

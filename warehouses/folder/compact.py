@@ -41,8 +41,12 @@ _CELL_BITS = 34
 """Of ``healpix29``: what is left is a cell of order 12, some 51 arcsec wide."""
 
 
-def compact(warehouse: str, nights: tuple[date, date] | None = None, at_least: int = 2) -> tuple[int, int]:
+def compact(
+    warehouse: str, nights: tuple[date, date] | None = None, at_least: int = 2, run_id: str | None = None
+) -> tuple[int, int]:
     """Compact what has ``at_least`` so many small files of one table and night; gives how many files there were and are.
+
+    ``run_id``: only of nights in which this run has written, so that a run costs what it brings and not what was there.
 
     Files of replays, and of units whose inputs nobody knows, stay as they are; cross-matches are put together unit by unit, since
     their rows do not tell of which input they are. Raises ``OSError``.
@@ -50,11 +54,12 @@ def compact(warehouse: str, nights: tuple[date, date] | None = None, at_least: i
     # Held, so that none of its files goes while it is read.
     before, let_go = readers.newest(warehouse)
     try:
-        if groups := list(_groups(warehouse, before, nights, at_least)):
-            run_id = f"compact-{uuid.uuid4().hex[:12]}"
-            with claims.claim(warehouse, run_id, ()):
+        touched = before.nights_of_run(run_id) if run_id is not None else None
+        if groups := list(_groups(warehouse, before, nights, at_least, touched)):
+            own_id = f"compact-{uuid.uuid4().hex[:12]}"
+            with claims.claim(warehouse, own_id, ()):
                 for group in groups:
-                    group.compact(warehouse, run_id)
+                    group.compact(warehouse, own_id)
     finally:
         let_go()
     index.complete(warehouse)
@@ -141,7 +146,13 @@ def _order(rows: pa.Table) -> pa.Array:
     return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in ("cell", "object_id", "observed_at")])
 
 
-def _groups(warehouse: str, current: Manifest, nights: tuple[date, date] | None, at_least: int) -> Iterator[_Group]:
+def _groups(
+    warehouse: str,
+    current: Manifest,
+    nights: tuple[date, date] | None,
+    at_least: int,
+    touched: set[tuple[str, date | None]] | None,
+) -> Iterator[_Group]:
     live = current.live
     small = pc.and_(pc.is_valid(live.column("night")), pc.less(live.column("rows"), PART_ROWS))
     small = pc.and_(small, pc.invert(live.column("is_replay")))
@@ -153,6 +164,8 @@ def _groups(warehouse: str, current: Manifest, nights: tuple[date, date] | None,
     files = live.filter(small)
     counts = files.group_by(["table", "night"]).aggregate([("path", "count")]).filter(pc.field("path_count") >= at_least)
     wanted = {(row["table"], row["night"]) for row in counts.to_pylist()}
+    if touched is not None:
+        wanted &= touched
     if not wanted:
         return
     files = files.filter(pc.is_in(files.column("night"), pa.array({night for _, night in wanted}, pa.date32())))

@@ -134,6 +134,12 @@ class Manifest:
         unknown = pc.indices_nonzero(pc.is_null(runs))
         return Manifest(self.version, self.live.take(pa.concat_arrays([theirs.cast(pa.int64()), unknown.cast(pa.int64())])))
 
+    def nights_of_run(self, run_id: str) -> set[tuple[str, date | None]]:
+        """The tables, each with a night of it, in which a run's files are."""
+        runs = self.live.column("runs").combine_chunks()
+        theirs = pc.list_parent_indices(runs).filter(pc.equal(pc.list_flatten(runs), run_id))
+        return {(row["table"], row["night"]) for row in self.live.select(["table", "night"]).take(theirs).to_pylist()}
+
     def narrowed(self, files: pa.Table, tables: Collection[str]) -> Manifest:
         """Of some tables only these of its files, and one of each schema: by those it is known which columns there are."""
         live = self.live

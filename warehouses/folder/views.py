@@ -67,19 +67,18 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
 class Views:
     """Files of one version of a warehouse folder; views are made as queries come that name them.
 
-    ``let_go`` is what ``close`` does besides.
+    ``let_go`` is what ``close`` does besides. ``rows``: in place of the files of tables.
     """
 
-    def __init__(self, warehouse: str, manifest: Manifest, let_go: Callable[[], None]) -> None:
+    def __init__(
+        self, warehouse: str, manifest: Manifest, let_go: Callable[[], None], rows: Mapping[str, pa.Table] | None = None
+    ) -> None:
         self._warehouse, self.manifest, self.let_go = warehouse, manifest, let_go
+        self._rows = rows or {}
         self._known = {table.name: table for table in vocabulary()}
         self._derived = derived()
         self._made: set[str] = set()
-        self._making = threading.Lock()
-        self.connection = duckdb.connect()
-        self.connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        self._keep_within()
-        self.connection.execute("SET lock_configuration = true")
+        self._making = threading.RLock()
 
     @classmethod
     def newest(cls, warehouse: str, run_id: str | None = None) -> Views:
@@ -97,9 +96,27 @@ class Views:
             )
         return cls(warehouse, found, let_go)
 
-    def narrowed(self, manifest: Manifest) -> Views:
-        """The same of fewer files; this one is to stay open as long."""
-        return Views(self._warehouse, manifest, _nothing)
+    def narrowed(self, manifest: Manifest, rows: Mapping[str, pa.Table]) -> Views:
+        """The same of fewer files, or of rows in place of a table's; this one is to stay open as long."""
+        return Views(self._warehouse, manifest, _nothing, rows)
+
+    def given(self, table: str) -> pa.Table | None:
+        """The rows that stand in place of a table's files."""
+        return self._rows.get(table)
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB, in which views are; made when it is first asked: it takes longer than reading the manifest."""
+        with self._making:
+            return self._connected
+
+    @functools.cached_property
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._keep_within(connection)
+        connection.execute("SET lock_configuration = true")
+        return connection
 
     @property
     def names(self) -> list[str]:
@@ -108,7 +125,8 @@ class Views:
 
     def close(self) -> None:
         """Let go of the version."""
-        self.connection.close()
+        if (connection := self.__dict__.pop("_connected", None)) is not None:
+            connection.close()
         self.let_go()
 
     def gone(self) -> list[str]:
@@ -161,14 +179,20 @@ class Views:
         for name in names:
             table, sql = self._derived.get(name, (name, ""))
             if table not in self._made | made:
-                self.connection.execute(self._table_sql(table))
+                if table in self._rows:
+                    # What is registered is seen by one cursor alone.
+                    self.connection.register("given", self._rows[table])
+                    self.connection.execute(f"CREATE TABLE {_named(table)} AS SELECT * FROM given")
+                    self.connection.unregister("given")
+                else:
+                    self.connection.execute(self._table_sql(table))
                 made.add(table)
             if sql:
                 self.connection.execute(f"CREATE VIEW {_named(name)} AS {sql}")
                 made.add(name)
         return made
 
-    def _keep_within(self) -> None:
+    def _keep_within(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let queries, which may come from anywhere, reach the warehouse's files and no others, and no variable of ours.
 
         On the network they reach nothing but the bucket.
@@ -176,16 +200,16 @@ class Views:
         if is_remote(self._warehouse):
             live = self.manifest.live
             sizes = zip(live.column("path").to_pylist(), live.column("bytes").to_pylist(), strict=True)
-            self.connection.register_filesystem(listed_files({f"{self._warehouse}/{path}": size for path, size in sizes}))
+            connection.register_filesystem(listed_files({f"{self._warehouse}/{path}": size for path, size in sizes}))
         # DuckDB compares a pattern as it is written.
         places = [self._warehouse, _as_pattern(self._warehouse)]
         if not is_remote(self._warehouse):
             # A table's folder may be a link to another disk.
             places += [os.path.realpath(f"{self._warehouse}/{table}") for table in self.manifest.tables]
         allowed = ", ".join(_quoted(f"{place}/") for place in dict.fromkeys(places))
-        self.connection.execute(f"SET allowed_directories = [{allowed}]")
-        self.connection.execute("SET enable_external_access = false")
-        self.connection.execute("SET python_enable_replacements = false")
+        connection.execute(f"SET allowed_directories = [{allowed}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET python_enable_replacements = false")
 
     def _table_sql(self, name: str, files: pa.Table | None = None, kind: str = "VIEW") -> str:
         files, table = self.manifest.of(name) if files is None else files, self._known.get(name)

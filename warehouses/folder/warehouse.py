@@ -18,10 +18,12 @@ import pyarrow as pa
 from alerts.extras import needs
 from alerts.surveys import Survey
 from schemas import Table
+from schemas.views import nights_sql, unique_alerts_sql
 from warehouses import files
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
 from warehouses.folder import claims, compact, index, readers
+from warehouses.folder.alert_rows import AlertRows, TooManyFiles
 from warehouses.folder.commit import commit
 from warehouses.folder.manifest import Manifest
 from warehouses.folder.nights import Range, nights_asked
@@ -31,9 +33,9 @@ from warehouses.folder.rebuild import rebuild
 from warehouses.folder.views import Views
 from warehouses.reachable import Unreachable, check_bucket, check_reachable
 from warehouses.sought import Sought, of_ids
-from warehouses.sql import ONE_SELECT
+from warehouses.sql import ONE_SELECT, check_unicode
 from warehouses.units import STREAM, Unit, WrittenFile
-from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, check_unicode, known_surveys
+from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
     from warehouses.counts import RunCounts, Wrote
 
 _LOG = logging.getLogger(__name__)
-_WORTH_AN_INDEX = 16
-"""Fewer files are looked into by themselves."""
+_MOST_IDS = 5000
+"""Of more alerts the ids are not written down."""
+_FEW_FILES = 32
+"""The rows of an object or of a place in so many files are read one file after the other."""
 
 
 class FolderWarehouse(Warehouse):
@@ -55,6 +59,7 @@ class FolderWarehouse(Warehouse):
     def __init__(self, folder: str, run_id: str | None = None) -> None:
         super().__init__(folder)
         self._run_id = run_id
+        self._alert_ids: str | None = None
         self._opening = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -105,31 +110,82 @@ class FolderWarehouse(Warehouse):
     def _holding(self, sought: Sought) -> FolderWarehouse | None:
         """The warehouse of the files that the index names; None where it names none, or looking there is not worth it."""
         whole = self._opened().manifest
-        if self._run_id is not None or whole.live.num_rows < _WORTH_AN_INDEX or not whole.index.num_rows:
+        if not self._has_index(whole):
             return None
         try:
             found = index.narrowed(self.uri, whole, sought)
+            some = self._of(found)
             if sought.column == "alert_id":
-                return self._of(found)
+                return some._with_all_rows_of([first for first, _ in sought.ranges])
             # Of an alert that is found all rows count, in whichever files they are: the newest is shown.
-            with self._of(found) as some:
-                parts = [f"SELECT alert_id FROM {facts.alerts_table.name} WHERE {sought.condition}" for facts in some.surveys]
-                ids = some.ask(" UNION ".join(parts), sought.values).read().column("alert_id").to_pylist()
-            return self._of(index.narrowed(self.uri, whole, of_ids(ids)))
+            parts = [f"SELECT alert_id FROM {facts.alerts_table.name} WHERE {sought.condition}" for facts in some.surveys]
+            ids = some.ask(" UNION ".join(parts), sought.values).read().column("alert_id").to_pylist()
+            every = index.narrowed(self.uri, whole, of_ids(ids))
+            if not all(map(found.is_live, every.live.column("path").to_pylist())):
+                some.close()
+                some = self._of(every)
+            return some._with_all_rows_of(ids)
         except (OSError, pa.ArrowException) as error:
-            _LOG.warning(
-                "the index cannot be read (%s), so that all files are; to have it made anew: "
-                "broker compact --rebuild --warehouse %s",
-                error,
-                self.uri,
-            )
+            self._warn_of_index(error)
             return None
 
-    def _of(self, manifest: Manifest) -> FolderWarehouse:
-        """The warehouse of some files of the version that this one reads, as long as it does."""
+    def _has_index(self, whole: Manifest) -> bool:
+        return self._run_id is None and bool(whole.index.num_rows)
+
+    def _warn_of_index(self, error: Exception) -> None:
+        _LOG.warning(
+            "the index cannot be read (%s), so that all files are; to have it made anew: broker compact --rebuild --warehouse %s",
+            error,
+            self.uri,
+        )
+
+    def _of(self, manifest: Manifest, rows: Mapping[str, pa.Table] | None = None) -> FolderWarehouse:
+        """The warehouse of some files of the version that this one reads, as long as it does; of tables in ``rows``, of these."""
         some = FolderWarehouse(self.uri)
-        some.__dict__["_views"] = self._opened().narrowed(manifest)
+        some.__dict__["_views"] = self._opened().narrowed(manifest, rows or {})
         return some
+
+    def _with_all_rows_of(self, alert_ids: Collection[int]) -> FolderWarehouse:
+        """The same, which is asked for no alerts but these, and has all of their rows."""
+        self._alert_ids = f"alert_id IN ({', '.join(map(str, alert_ids)) or 'NULL'})" if len(alert_ids) <= _MOST_IDS else None
+        return self
+
+    def _shown_alerts(self, surveys: Sequence[str], condition: str, values: Mapping[str, Any]) -> dict[str, str]:
+        """See ``Warehouse``. Where the ids are known, rows are read once."""
+        if self._alert_ids is None:
+            return super()._shown_alerts(surveys, condition, values)
+        rows = {name: unique_alerts_sql(f"(SELECT * FROM {name}_alerts WHERE {self._alert_ids})", "duckdb") for name in surveys}
+        return {name: f"({sql}) AS a WHERE ({condition})" for name, sql in rows.items()}
+
+    def rows_of_alert(self, survey: Survey, alert_id: int) -> str:
+        """See ``Warehouse``. Where few files are to be looked into, its nights are asked for, so that few others are, too."""
+        this = super().rows_of_alert(survey, alert_id)
+        if self._alert_ids is None:
+            return this
+        found = self.ask(f"SELECT DISTINCT night FROM {survey.alerts_table.name} WHERE {this}").read()
+        return f"{nights_sql(found.column('night').to_pylist())} AND {this}"
+
+    def _alerts(self, sought: Sought) -> pa.Table:
+        """See ``Warehouse``. Of few files the rows are read without DuckDB, which opens each of them three times over."""
+        rows = self._read_if_few(sought)
+        if rows is None:
+            return super()._alerts(sought)
+        with self._of(self._opened().manifest, rows) as some:
+            return some._shown(sought.condition, sought.values)
+
+    def _read_if_few(self, sought: Sought) -> dict[str, pa.Table] | None:
+        whole = self._opened().manifest
+        if not self._has_index(whole):
+            return None
+        try:
+            with AlertRows(self.uri, whole, most=_FEW_FILES) as few:
+                ids = few.ids_of(sought, index.narrowed(self.uri, whole, sought))
+                return few.rows_of(ids, index.narrowed(self.uri, whole, of_ids(ids)))
+        except TooManyFiles:
+            return None
+        except (OSError, pa.ArrowException) as error:
+            self._warn_of_index(error)
+            return None
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Cursors read independently: of two threads on one connection either might get the other's rows."""
@@ -159,6 +215,8 @@ class FolderWarehouse(Warehouse):
 
     def columns_of(self, table: str) -> set[str]:
         """See ``Warehouse``; what old files lack reads NULL."""
+        if (given := self._opened().given(table)) is not None:
+            return set(given.schema.names)
         return set(self.ask(f"SELECT * FROM {table} LIMIT 0").schema.names)
 
     def read(self, sql: str, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
@@ -265,9 +323,11 @@ class FolderWarehouse(Warehouse):
         """See ``Warehouse``."""
         return rebuild(self.uri).live.num_rows
 
-    def tidy(self) -> Compacted | None:
+    def tidy(self, run_id: str) -> Compacted | None:
         """See ``Warehouse``."""
-        before, after = compact.compact(self.uri, at_least=compact.MANY_FILES) if self.holds_tables() else (0, 0)
+        if not self.holds_tables():
+            return None
+        before, after = compact.compact(self.uri, at_least=compact.MANY_FILES, run_id=run_id)
         return Compacted(before, after) if before != after else None
 
     @property
