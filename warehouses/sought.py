@@ -64,7 +64,7 @@ def of_ids(alert_ids: Collection[int]) -> Sought:
 
 
 def id_text(object_id: str | int) -> str:
-    """An object's id as the tables have it. Raises ``QueryError`` for a float, which has rounded it, and for what has no bytes."""
+    """An object's id as the tables have it. Raises ``QueryError`` for a float, which has rounded it, or a text without bytes."""
     if isinstance(object_id, str):
         check_unicode(object_id)
         return object_id
