@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alerts.avro.layout import pluck
+from alerts.avro.record_paths import pluck
 from alerts.errors import AlertError
 from alerts.surveys import Survey, magnitudes
 from alerts.surveys.photometry import Photometry, Series

@@ -6,7 +6,7 @@ from typing import Any
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import Latitude, Longitude, SkyCoord, angular_separation
+from astropy.coordinates import Latitude, Longitude, angular_separation
 from astropy_healpix import healpix_to_lonlat, lonlat_to_healpix
 
 Degrees = np.ndarray[Any, np.dtype[np.float64]]
@@ -55,11 +55,6 @@ def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: Any, dec0_deg:
     """Angular separations (arcsec) of positions from one position, or one each (ICRS), exact at all angles (Vincenty 1975)."""
     radians = [np.radians(angle) for angle in (ra_deg, dec_deg, ra0_deg, dec0_deg)]
     return np.asarray(np.degrees(angular_separation(*radians)) * 3600, dtype=np.float64)
-
-
-def sexagesimal(ra_deg: float, dec_deg: float) -> str:
-    """A position (ICRS) as ``03:08:25.936 +08:05:02.14``, hours and degrees."""
-    return str(SkyCoord(ra_deg, dec_deg, unit="deg").to_string("hmsdms", sep=":", precision=3))
 
 
 def cone_ranges(ra_deg: float, dec_deg: float, radius_arcsec: float) -> list[tuple[int, int]]:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 import numpy as np
-from astropy.time import Time
 
 Micros = np.ndarray[Any, np.dtype[np.datetime64]]
 
@@ -38,6 +37,8 @@ def to_utc(
         readable = (mjd >= _EARLIEST_MJD) & (mjd < _LATEST_MJD)
     times = np.full(values.shape, np.datetime64("NaT"), dtype="datetime64[us]")
     if readable.any():
+        from astropy.time import Time  # noqa: PLC0415 - it takes a quarter of a second, and nights in UTC are told without it
+
         with warnings.catch_warnings():
             # Nobody knows the leap seconds of years to come, and erfa warns of each.
             warnings.filterwarnings("ignore", message=".*dubious year")

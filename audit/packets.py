@@ -17,8 +17,9 @@ import xxhash
 
 from alerts.avro.columns import Columns, decode_columns
 from alerts.avro.decode import decode
-from alerts.avro.layout import PacketLayout, Path, layout_of
+from alerts.avro.layout import PacketLayout, layout_of
 from alerts.avro.packets import Packet
+from alerts.avro.record_paths import Path
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.errors import DeadLetter
 from alerts.surveys import Survey

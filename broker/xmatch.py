@@ -13,7 +13,7 @@ from typing import Any
 from astropy.table import Table
 
 from alerts.catalogs.catalog import BadCatalog, Banned, CatalogError, Rejected, Unavailable
-from alerts.catalogs.cds.client import URL
+from alerts.catalogs.defaults import CROSSMATCH_URL
 from alerts.catalogs.table_matches import match_table
 from broker.archive.positions import get_alerts_ra_dec
 from transforms.files import open_file
@@ -57,7 +57,7 @@ def get_xmatches(
         ra=ra,
         dec=dec,
         epoch_jyear=epoch_jyear,
-        url=url or os.environ.get(XMATCH_URL) or URL,
+        url=url or os.environ.get(XMATCH_URL) or CROSSMATCH_URL,
         deadline_secs=deadline_secs,
         opener=open_file,
     )

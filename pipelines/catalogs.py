@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import urlencode, urlsplit
 
-from alerts.catalogs.asking import OBSERVED_EPOCH
 from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
+from alerts.catalogs.defaults import OBSERVED_EPOCH
 from alerts.catalogs.open import CatalogSettings, check
 from alerts.catalogs.spec import FILE, PROPER_MOTION_REACH_ARCSEC, CatalogSpec, parse_spec
 from alerts.secrets import holds_credential
-from pipelines.flags import BrokerOptions
-from pipelines.options import OptionsError
+from pipelines.errors import OptionsError
+from pipelines.options import BrokerOptions
 from transforms.files import absolute, open_file
 
 

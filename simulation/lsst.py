@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 import numpy as np
-from astropy.time import Time
 
 from simulation import lsst_history as history
 from simulation import lsst_solar_system as solar_system
@@ -71,6 +70,8 @@ RUBIN = Instrument(
 @functools.cache
 def tai_minus_utc_secs(mjd_utc: int) -> int:
     """Leap seconds of a date: 37 since 2017."""
+    from astropy.time import Time  # noqa: PLC0415 - it takes a quarter of a second, and the command's help needs none
+
     time = Time(mjd_utc, format="mjd", scale="utc")
     return round(float(time.tai.mjd - time.mjd) * 86400)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from alerts.avro import machine
-from alerts.avro.layout import EVERYTHING, PacketLayout, Path, Projection
+from alerts.avro.layout import EVERYTHING, PacketLayout, Projection
 from alerts.avro.machine import EARLIEST_MICROS, LATEST_MICROS
 from alerts.avro.packets import Packet
 from alerts.avro.program import NotSupported, Program, Target, TooManyRows, compile_schema
+from alerts.avro.record_paths import Path
 from alerts.limits import MAX_BATCH_ROWS
 from schemas import Column
 

@@ -20,9 +20,10 @@ import pyarrow as pa
 from alerts.avro.columns import Columns, decode_columns
 from alerts.avro.envelope import RunStamp, envelope
 from alerts.avro.inputs import in_batches
-from alerts.avro.layout import EVERYTHING, PacketLayout, Path, Projection, layout_of, pluck
+from alerts.avro.layout import EVERYTHING, PacketLayout, Projection, layout_of
 from alerts.avro.packets import Packet
 from alerts.avro.program import NotSupported, TooManyRows
+from alerts.avro.record_paths import Path, pluck
 from alerts.avro.records import Record, read_datum, stamps_of, take_null_arrays, take_unknown, taken_bytes
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.errors import AlertError, DeadLetter, UndecodablePacket

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_128_digest
 
-from alerts.avro.layout import PacketLayout, Path, dotted
+from alerts.avro.layout import PacketLayout
 from alerts.avro.packets import Packet
+from alerts.avro.record_paths import Path, dotted
 from alerts.positions import healpix29, on_the_sky, wrapped
 from alerts.surveys import Survey
 from alerts.times import night_of, to_utc

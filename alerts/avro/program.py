@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
-from alerts.avro.layout import EVERYTHING, Path, Projection
+from alerts.avro.layout import EVERYTHING, Projection
 from alerts.avro.machine import (
     ARRAY,
     BOOLEAN,
@@ -36,6 +36,7 @@ from alerts.avro.machine import (
     TEXT,
     TIME,
 )
+from alerts.avro.record_paths import Path
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.surveys import Survey
 from alerts.surveys.survey import is_history

@@ -11,8 +11,9 @@ import fastavro
 import pyarrow as pa
 
 from alerts.avro.inputs import datum_bytes
-from alerts.avro.layout import PacketLayout, dotted, fill_arrays, holds_null, pluck, take_values
+from alerts.avro.layout import PacketLayout
 from alerts.avro.packets import Packet
+from alerts.avro.record_paths import dotted, fill_arrays, holds_null, pluck, take_values
 from alerts.avro.weigh import weigh
 from alerts.errors import UndecodablePacket
 from alerts.json_text import to_json

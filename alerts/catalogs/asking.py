@@ -11,14 +11,12 @@ import pyarrow as pa
 
 from alerts.catalogs.cache import AnchorCache
 from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog, Candidates, Catalog, CatalogError, Floats
+from alerts.catalogs.defaults import CATALOG_EPOCH, OBSERVED_EPOCH
 from alerts.catalogs.matching import within
 from alerts.catalogs.rows import CatalogQuery, answered, epochs_jyear, failed
 from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, CatalogSpec
 from alerts.times import now_after
 from schemas.tables import NO_MATCH
-
-CATALOG_EPOCH, OBSERVED_EPOCH = "catalog", "observed"
-"""Where a star is looked for: where its catalog is matched, or where it stood when the alert was observed."""
 
 _LOG = logging.getLogger(__name__)
 Count = Callable[[str, int], None]

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
 
-from alerts.catalogs.asking import CATALOG_EPOCH, Asker, delta_arcsec
+from alerts.catalogs.asking import Asker, delta_arcsec
 from alerts.catalogs.cache import AnchorCache
 from alerts.catalogs.catalog import Candidates, Catalog, Floats, SourceColumns
-from alerts.catalogs.cds.client import DEADLINE_SECS, URL, CdsCatalog, Service, declared
+from alerts.catalogs.cds.client import CdsCatalog, Service, declared
 from alerts.catalogs.cds.gate import Gate
+from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS
 from alerts.catalogs.files.local import LocalCatalog, check_local, shared_local
 from alerts.catalogs.spec import CatalogSpec
 
@@ -33,7 +34,7 @@ class CatalogSettings:
     run_id: str
     specs: tuple[CatalogSpec, ...]
     epoch: str = CATALOG_EPOCH
-    url: str = URL
+    url: str = CROSSMATCH_URL
     concurrency: int = 2
     """Calls of services in flight at once, on all workers together."""
     deadline_secs: float = DEADLINE_SECS
@@ -87,7 +88,9 @@ def open_askers(
         return found
 
 
-def catalog_of(spec: CatalogSpec, gate: Gate, opener: Opener, *, url: str = URL, deadline_secs: float = DEADLINE_SECS) -> Catalog:
+def catalog_of(
+    spec: CatalogSpec, gate: Gate, opener: Opener, *, url: str = CROSSMATCH_URL, deadline_secs: float = DEADLINE_SECS
+) -> Catalog:
     """One catalog by itself, as a notebook asks it. Raises ``BadCatalog``."""
     if spec.remote:
         return CdsCatalog(spec, Service(gate, url, deadline_secs))

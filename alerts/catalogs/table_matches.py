@@ -12,8 +12,9 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, Table, hstack, vstack
 
 from alerts.catalogs.catalog import BadCatalog, Banned, Candidates, Catalog, CatalogError, Floats, Rejected, Unavailable
-from alerts.catalogs.cds.client import DEADLINE_SECS, MAX_POSITIONS, URL
+from alerts.catalogs.cds.client import MAX_POSITIONS
 from alerts.catalogs.cds.gate import Gate
+from alerts.catalogs.defaults import CROSSMATCH_URL, DEADLINE_SECS
 from alerts.catalogs.files.astropy_tables import masked_column, to_astropy
 from alerts.catalogs.files.read_table import Opener, open_local_file, read_astropy
 from alerts.catalogs.files.table_positions import table_positions
@@ -31,7 +32,7 @@ def match_table(
     ra: str | None = None,
     dec: str | None = None,
     epoch_jyear: float | None = None,
-    url: str = URL,
+    url: str = CROSSMATCH_URL,
     deadline_secs: float = DEADLINE_SECS,
     opener: Opener = open_local_file,
 ) -> Table:

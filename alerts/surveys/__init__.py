@@ -15,8 +15,10 @@ from alerts.surveys.survey import Survey, fields_of, record_name
 from schemas import known_schemas
 from schemas.avro_files import AvroSchema
 
-__all__ = ["SURVEYS", "Survey", "by_fields", "identify", "survey"]
+__all__ = ["AUTO", "SURVEYS", "Survey", "by_fields", "identify", "survey"]
 
+AUTO = "auto"
+"""In place of a survey's name: each packet tells."""
 _ANONYMOUS = ("topLevelRecord", "spark_schema")
 """What Spark's writers call the records of packets that they rewrite."""
 _COMMON = "alert"

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from alerts.avro.layout import pluck
+from alerts.avro.record_paths import pluck
 from alerts.errors import UnknownSurvey
 from alerts.surveys import SURVEYS, Survey, by_fields, survey
 from alerts.times import to_utc
 from broker import warehouse as warehouses
-from warehouses import Warehouse
 from warehouses.alert_key import alert_key, is_stored
+from warehouses.warehouse import Warehouse
 
 Packet = Mapping[str, Any]
 

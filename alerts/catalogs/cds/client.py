@@ -30,13 +30,13 @@ from alerts.catalogs.catalog import (
 from alerts.catalogs.cds.answers import read_answer, read_columns
 from alerts.catalogs.cds.gate import Gate, LeftAlone, pause_secs
 from alerts.catalogs.cds.question import request, upload, user_agent
+from alerts.catalogs.defaults import CROSSMATCH_URL, DEADLINE_SECS
 from alerts.catalogs.http import post
 from alerts.catalogs.known import KNOWN, Known
 from alerts.catalogs.matching import places, separations
 from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, SIMBAD, CatalogSpec, canary_position, epochs
 from alerts.limits import MAX_ANSWER_BYTES, MAX_ANSWER_ROWS, MAX_DECLARATION_BYTES
 
-URL = "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync"
 MAX_POSITIONS = 10_000
 """Positions per call: CDS advises 10,000 to 50,000."""
 MAX_ROWS = MAX_ANSWER_ROWS
@@ -45,7 +45,6 @@ _MARGIN_ARCSEC = 0.02
 """Positions are sent with 7 decimals and come with as few as 6: we ask for a little more than we keep."""
 _TOLERANCE_ARCSEC = 0.1
 _UNIT_ANGLE_ERROR = 0.001
-DEADLINE_SECS = 60.0
 _LAYOUT = {"ra": "ra", "dec": "dec", "id": "source_id", "pmra": "pmra", "pmdec": "pmdec"}
 """Parameters of a catalog's name that are names of its columns."""
 
@@ -57,7 +56,7 @@ class Service:
     """How to call X-Match."""
 
     gate: Gate
-    url: str = URL
+    url: str = CROSSMATCH_URL
     deadline_secs: float = DEADLINE_SECS
     """For one call, from the first byte to the last."""
     longest_pause_secs: float = 5.0

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.avro.layout import dotted, fill_arrays, holds_null, layout_of, pluck, take_values
+from alerts.avro.layout import layout_of
+from alerts.avro.record_paths import dotted, fill_arrays, holds_null, pluck, take_values
 from alerts.avro.wire_schemas import writer_schema
 from alerts.errors import UndecodablePacket, UnknownSurvey
 from alerts.surveys import SURVEYS
