@@ -36,7 +36,6 @@ from audit.compare import (
 from audit.packets import RECORDS, records_of
 from audit.report import Report
 from audit.truth import AuditError, Truth
-from warehouses import Warehouse
 from warehouses.audited import (
     ROWS_AT_ONCE,
     Nights,
@@ -50,6 +49,7 @@ from warehouses.audited import (
     wrongly_shown_sql,
 )
 from warehouses.letters import open_since
+from warehouses.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

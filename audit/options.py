@@ -10,15 +10,12 @@ from alerts.avro.wire_schemas import check_registry
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.spec import parse_spec
 from alerts.errors import UnknownSurvey
-from alerts.surveys import Survey
+from alerts.surveys import AUTO, Survey
 from audit.audit import Settings
 from audit.messages import MessagesTruth
 from audit.truth import AuditError, FilesTruth, IdsTruth, Truth
-from warehouses import Warehouse
 from warehouses.audited import Nights, surveys_with_rows
-
-AUTO = "auto"
-"""The survey that each packet tells."""
+from warehouses.warehouse import Warehouse
 
 
 def settings_of(

@@ -6,8 +6,8 @@
 ...     night.cone(ra_deg=150.1, dec_deg=2.2, radius_arcsec=5)
 """
 
-from warehouses import QueryError, Warehouse, open  # noqa: A004 - read as warehouse.open
+from warehouses import QueryError, open  # noqa: A004 - read as warehouse.open
 from warehouses.sought import ranges_sql
-from warehouses.warehouse import MAX_RADIUS_ARCSEC
+from warehouses.warehouse import MAX_RADIUS_ARCSEC, Warehouse
 
 __all__ = ["MAX_RADIUS_ARCSEC", "QueryError", "Warehouse", "open", "ranges_sql"]

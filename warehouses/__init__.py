@@ -4,7 +4,8 @@
 >>> with warehouses.open("./warehouse") as opened:
 ...     opened.query("SELECT count(*) FROM ztf_alerts")
 
-Nobody outside this room asks which kind a warehouse is.
+Nobody outside this room asks which kind a warehouse is. What they all are, ``warehouses.warehouse.Warehouse``, loads Arrow:
+it is not named here, where commands look for what to say in their help.
 """
 
 from __future__ import annotations
@@ -12,6 +13,5 @@ from __future__ import annotations
 from warehouses.errors import QueryError
 from warehouses.folder.taken import InputsTaken, StaleRun
 from warehouses.places import at, open  # noqa: A004 - read as warehouses.open
-from warehouses.warehouse import Warehouse
 
-__all__ = ["InputsTaken", "QueryError", "StaleRun", "Warehouse", "at", "open"]
+__all__ = ["InputsTaken", "QueryError", "StaleRun", "at", "open"]

@@ -12,7 +12,7 @@ from warehouses.result import Result
 
 
 def write_file(answer: Result | Answer, form: str, path: str) -> None:
-    """Write an answer in one of ``warehouses.formats.FORMATS``; a file that is there stays as it is unless all goes well.
+    """Write an answer in one of ``warehouses.forms.FORMATS``; a file that is there stays as it is unless all goes well.
 
     Raises ``QueryError`` for an answer that does not fit the form or breaks off, ``OSError``.
     """

@@ -25,7 +25,8 @@ from alerts.catalogs.files.position_columns import PositionColumns
 from alerts.catalogs.files.read_table import Opener, is_table, read_astropy
 from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.files.table_positions import arrow_positions, table_positions
-from alerts.positions import cones_ranges, separation_arcsec, sexagesimal
+from alerts.positions import cones_ranges, separation_arcsec
+from alerts.sexagesimal import sexagesimal
 from warehouses.errors import QueryError
 from warehouses.result import Result
 from warehouses.warehouse import MAX_RADIUS_ARCSEC, Warehouse

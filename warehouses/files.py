@@ -9,10 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-import google.auth
 import pyarrow as pa
-from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -57,6 +54,10 @@ def listed_files(size_bytes: Mapping[str, int]) -> ListedFiles:
 
 
 def _token() -> Credentials | str:
+    import google.auth  # noqa: PLC0415 - only where there is a bucket
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
+
     try:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
     except DefaultCredentialsError:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,50 +27,26 @@ from alerts.json_text import to_json
 from alerts.surveys import SURVEYS
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
+from warehouses.forms import FLAT
 from warehouses.plain_columns import flat_columns, iso, plain_columns
 from warehouses.result import Result, is_nested
 
-FORMATS = ("table", "csv", "json", "jsonl", "parquet", "fits", "votable", "ecsv")
-BINARY = ("parquet", "fits")
-_FLAT = ("fits", "votable", "ecsv")
-_ENDINGS = {
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-    ".ecsv": "ecsv",
-    ".txt": "table",
-}
 _SHOWN_ROWS = 40
 _SHOWN_CHARACTERS = 120
 _ROWS_AT_ONCE = 256
 _LEAST_INT64 = -(2**63)
 
 
-def form_of(name: str) -> str:
-    """The form that a file's ending stands for. Raises ``QueryError`` where it stands for none."""
-    ending = PurePath(name).suffix.lower()
-    if ending not in _ENDINGS:
-        raise QueryError(f"{name} has an ending that says no format; end it with {', '.join(_ENDINGS)}, or give --format")
-    return _ENDINGS[ending]
-
-
 def write(answer: Result | Answer, form: str, file: BinaryIO) -> None:
-    """Write all rows in one of ``FORMATS``, text and Parquet as they come.
+    """Write all rows in one of ``warehouses.forms.FORMATS``, text and Parquet as they come.
 
     Raises ``QueryError`` where the form cannot hold a column.
     """
     rows = answer if isinstance(answer, Answer) else Answer.of(answer.table)
-    if form in _FLAT:
+    if form in FLAT:
         _refuse_nested(rows.schema, form)
     try:
-        if form in _FLAT:
+        if form in FLAT:
             {"fits": _write_fits, "votable": _write_votable, "ecsv": _write_ecsv}[form](Result(plain_columns(rows.read())), file)
         else:
             {

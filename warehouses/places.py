@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from warehouses.errors import QueryError
-from warehouses.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from warehouses.warehouse import Warehouse
 
 FORMS = "a folder (default ./warehouse), gs://BUCKET/FOLDER, or bigquery://PROJECT/DATASET"
 MAXIMUM_BYTES_BILLED = 10**12
@@ -34,7 +37,7 @@ def at(uri: str = "./warehouse", maximum_bytes_billed: int | None = None) -> War
             raise QueryError(f"{uri} is not of the form bigquery://PROJECT/DATASET")
         project, dataset = parts
         return BigQueryWarehouse(uri, project, dataset, _bytes(most) if most else MAXIMUM_BYTES_BILLED)
-    from warehouses.folder.warehouse import FolderWarehouse  # noqa: PLC0415
+    from warehouses.folder.warehouse import FolderWarehouse  # noqa: PLC0415 - DuckDB and Arrow take a quarter of a second
 
     if uri.startswith(_BUCKET):
         if not uri.removeprefix(_BUCKET).strip("/"):

@@ -7,10 +7,6 @@ import functools
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import google.auth
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, NotFound
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
@@ -32,14 +28,20 @@ class NoBucket(OSError):
 
 def why(error: Exception) -> str:
     """What an error of Google's clients says, in one sentence a person can act on."""
-    if isinstance(error, DefaultCredentialsError):
+    if _has_no_credentials(error):
         return NO_CREDENTIALS
     return " ".join(str(getattr(error, "message", None) or error).split())
 
 
 def told(error: Exception) -> str:
     """An error for the line that says why a run failed: its kind and its words, or what to do about it."""
-    return why(error) if isinstance(error, DefaultCredentialsError) else f"{type(error).__name__}: {error}"
+    return why(error) if _has_no_credentials(error) else f"{type(error).__name__}: {error}"
+
+
+def _has_no_credentials(error: Exception) -> bool:
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415 - only where something has gone wrong
+
+    return isinstance(error, DefaultCredentialsError)
 
 
 def check_reachable(uri: str) -> None:
@@ -62,7 +64,10 @@ def check_bucket(uri: str) -> None:
 
 @functools.lru_cache(maxsize=64)  # of what answered: an error is no value, and who makes the bucket then is heard
 def _ask_for(bucket: str) -> None:
-    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415 - only where there is a bucket
+    # Only where there is a bucket: Google's clients take a second.
+    from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, NotFound  # noqa: PLC0415
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
     retry = DEFAULT_RETRY.with_timeout(ANSWER_SECS)
     try:
@@ -81,6 +86,8 @@ def _ask_for(bucket: str) -> None:
 
 def _storage_client() -> Client:
     """A client with the account of this machine, or with none, as Beam's: which looks for one for half a minute, though."""
+    import google.auth  # noqa: PLC0415
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
     from google.cloud.storage import Client  # noqa: PLC0415
 
     try:

@@ -82,9 +82,9 @@ class Result:
         return made
 
     def write(self, path: str | os.PathLike[str], form: str | None = None) -> None:
-        """Write a file: its ending says what it is (``warehouses.formats.FORMATS``), or ``form`` does. Raises ``QueryError``."""
+        """Write a file: its ending says what it is (``warehouses.forms.FORMATS``), or ``form`` does. Raises ``QueryError``."""
         from warehouses.answer_files import write_file  # noqa: PLC0415 - they name this class
-        from warehouses.formats import form_of  # noqa: PLC0415
+        from warehouses.forms import form_of  # noqa: PLC0415
 
         write_file(self, form or form_of(os.fspath(path)), os.fspath(path))
 

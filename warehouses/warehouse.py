@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from alerts import brightness
-from alerts.positions import cone_ranges, separation_arcsec
 from alerts.surveys import SURVEYS, Survey
 from schemas import Table
 from schemas.views import Dialect, objects_sql
@@ -121,6 +120,8 @@ class Warehouse(abc.ABC):
                 f"cone {ra_deg:g},{dec_deg:g},{radius_arcsec:g} is not on the sky: 0 <= RA <= 360 deg, -90 <= Dec <= 90 deg, "
                 f"0 < radius <= {MAX_RADIUS_ARCSEC:g} arcsec"
             )
+        from alerts.positions import cone_ranges, separation_arcsec  # noqa: PLC0415 - astropy takes half a second
+
         ra_deg %= 360
         found = self.in_ranges(cone_ranges(ra_deg, dec_deg, radius_arcsec))
         ra, dec = (found.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
-    from warehouses import Warehouse
+    from warehouses.warehouse import Warehouse
 
 
 def plot_stamps(

@@ -18,8 +18,8 @@ from broker.pictures.curve_axes import ab_axis, fit_axes, mark_beyond
 from broker.pictures.curve_points import Point, draw, legend, points_of
 from broker.pictures.figure import canvas
 from broker.pictures.packets import NoPicture, Packet, first, object_name, packet_of, survey_of
-from warehouses import Warehouse
 from warehouses.history import ObjectCurve, curve_of_object
+from warehouses.warehouse import Warehouse
 
 Quantity = Literal["difference", "apparent"]
 _INCHES = (10.5, 5.0)

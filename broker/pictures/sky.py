@@ -18,8 +18,9 @@ from broker import warehouse as warehouses
 from broker.pictures.curve_points import BAND_COLORS, OTHER_COLOR, band_order
 from broker.pictures.figure import canvas
 from broker.pictures.sky_axes import PartOfSky, Piece, WholeSky, piece_of
-from warehouses import QueryError, Warehouse
+from warehouses import QueryError
 from warehouses.history import surveys_in, unique_rows
+from warehouses.warehouse import Warehouse
 
 MAX_POINTS = 20_000
 """Of more alerts the density is drawn."""

@@ -20,7 +20,7 @@ from broker.pictures.figure import Picture
 from broker.pictures.packets import Packet, first, object_name, observed_at, packet_of, survey_of
 from broker.pictures.photometry import band_of, brightness
 from broker.pictures.stamp_frame import frame
-from warehouses import Warehouse
+from warehouses.warehouse import Warehouse
 
 NAN_COLOR = "#e8a33d"
 _INCHES = (10.0, 4.0)

@@ -19,6 +19,7 @@ from tests.cloud.statements import Reading, readings, sent
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated
 from warehouses.places import MAXIMUM_BYTES_BILLED
+from warehouses.warehouse import Warehouse
 
 NARROW = {
     # Who asks for an object, a place or an id knows no nights: they are asked for in these, of which the first is clustered.
@@ -73,7 +74,7 @@ def test_every_statement_names_its_nights(
     def plot(picture: str, *words: str, status: int = 0) -> Callable[[], None]:
         return command("plot", picture, *words, "--out", str(tmp_path / "plot.png"), status=status)
 
-    def in_python(ask: Callable[[warehouses.Warehouse], Any]) -> Callable[[], None]:
+    def in_python(ask: Callable[[Warehouse], Any]) -> Callable[[], None]:
         def run() -> None:
             with warehouses.open(place) as opened:
                 assert ask(opened)

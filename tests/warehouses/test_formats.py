@@ -23,7 +23,8 @@ from broker import cli
 from broker.warehouse import QueryError
 from broker.warehouse import open as opened_at
 from tests.nights import run, simulated
-from warehouses.formats import FORMATS, form_of, write
+from warehouses.formats import write
+from warehouses.forms import FORMATS, form_of
 from warehouses.result import Result
 
 BIG = 2**63 - 25
