@@ -33,7 +33,7 @@ def stream_ingest_alerts(
     """Ingest the local archive, ``num_alerts`` at a time, into BigQuery by streaming inserts: rows are seen within seconds.
 
     ``max_alerts``: the first so many only. ``folder``: another archive than ``ztf_archive``'s. ``options``: further flags of
-    ``broker ingest``. Gives the run's summary. Raises ``NoLocalData``, ``pipelines.options.OptionsError``.
+    ``broker ingest``. Gives the run's summary. Raises ``NoLocalData``, ``pipelines.errors.OptionsError``.
     """
     return _ingest("streaming_inserts", num_alerts, warehouse, survey, max_alerts, folder, options)
 

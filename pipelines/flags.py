@@ -1,14 +1,13 @@
-"""The flags of a run, with units and defaults, by groups."""
+"""The flags of a run, with units and defaults, by groups: as argparse has them, without Beam, which takes two seconds to load.
+
+``pipelines.options`` makes options of Beam's of them.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
-from alerts.catalogs.asking import CATALOG_EPOCH, OBSERVED_EPOCH
-from alerts.catalogs.cds.client import DEADLINE_SECS
-from alerts.catalogs.cds.client import URL as CROSSMATCH_URL
+from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS, OBSERVED_EPOCH
 from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
 from warehouses.places import FORMS, LIMIT
@@ -16,31 +15,47 @@ from warehouses.places import FORMS, LIMIT
 WRITE_METHODS = ("file_loads", "streaming_inserts")
 
 
-class BrokerOptions(PipelineOptions):
-    """The broker's own flags; every Beam flag (--runner, --project, ...) may stand beside them."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        _add_source(parser.add_argument_group("what to read: files, or Pub/Sub"))
-        WithoutSource._add_argparse_args(parser)
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``broker ingest``."""
+    _add_source(parser.add_argument_group("what to read: files, or Pub/Sub"))
+    add_run_without_source(parser)
 
 
-class WithoutSource:
-    """The flags of ``BrokerOptions`` for commands that read a warehouse."""
+def add_run_without_source(parser: argparse.ArgumentParser) -> None:
+    """Those of them that commands take that read a warehouse."""
+    _add_packets(parser.add_argument_group("how to read it"))
+    _add_crossmatch(parser.add_argument_group("which catalogs to ask what is known at each alert's position"))
+    _add_sink(parser.add_argument_group("where to write"))
+    _add_logs(parser.add_argument_group("what to say"))
+    parser.add_argument(
+        "--max_dead_letters",
+        type=float,
+        default=1.0,
+        metavar="FRACTION",
+        help="a batch run fails, after writing, when more of the records are dead letters (0 to 1, default 1: never)",
+    )
 
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        _add_packets(parser.add_argument_group("how to read it"))
-        _add_crossmatch(parser.add_argument_group("which catalogs to ask what is known at each alert's position"))
-        _add_sink(parser.add_argument_group("where to write"))
-        _add_logs(parser.add_argument_group("what to say"))
-        parser.add_argument(
-            "--max_dead_letters",
-            type=float,
-            default=1.0,
-            metavar="FRACTION",
-            help="a batch run fails, after writing, when more of the records are dead letters (0 to 1, default 1: never)",
-        )
+
+def add_replay(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``broker replay`` besides these."""
+    letters = parser.add_argument_group("which dead letters")
+    letters.add_argument("--stage", metavar="NAME", help="only letters of this stage: read, decode (default: all)")
+    letters.add_argument(
+        "--max_letters", type=int, default=10_000, metavar="N", help="at most so many, oldest first (default 10000)"
+    )
+
+
+def add_rematch(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``broker rematch`` besides these."""
+    which = parser.add_argument_group("which alerts")
+    which.add_argument(
+        "--again", action="store_true", help="ask the catalogs of --crossmatch about alerts that have an answer, too"
+    )
+    which.add_argument(
+        "--night",
+        metavar="NIGHT[..NIGHT]",
+        help="only this night, or from one to another: 2026-11-01..2026-11-23 (default: all)",
+    )
 
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
@@ -195,31 +210,3 @@ def _add_logs(group: argparse._ArgumentGroup) -> None:
         help="stderr has lines for a person (text, default), or one JSON object a line with severity, message, time and run_id, "
         "as Cloud Logging reads them (json); stdout has the account in both",
     )
-
-
-class ReplayOptions(PipelineOptions):
-    """Flags of ``broker replay`` besides those of ``broker ingest`` (but for the source)."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        letters = parser.add_argument_group("which dead letters")
-        letters.add_argument("--stage", metavar="NAME", help="only letters of this stage: read, decode (default: all)")
-        letters.add_argument(
-            "--max_letters", type=int, default=10_000, metavar="N", help="at most so many, oldest first (default 10000)"
-        )
-
-
-class RematchOptions(PipelineOptions):
-    """Flags of ``broker rematch`` besides those of ``broker ingest`` (but for the source)."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        which = parser.add_argument_group("which alerts")
-        which.add_argument(
-            "--again", action="store_true", help="ask the catalogs of --crossmatch about alerts that have an answer, too"
-        )
-        which.add_argument(
-            "--night",
-            metavar="NIGHT[..NIGHT]",
-            help="only this night, or from one to another: 2026-11-01..2026-11-23 (default: all)",
-        )

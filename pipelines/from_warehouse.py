@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import warehouses
 from pipelines import logs
+from pipelines.errors import OptionsError
 from pipelines.job import Job
-from pipelines.options import OptionsError
 from pipelines.status import FAILED, INTERRUPTED, WRONG_OPTIONS
-from warehouses import QueryError, Warehouse
+from warehouses import QueryError
 from warehouses.reachable import told
+from warehouses.warehouse import Warehouse
 
 
 def run_planned(command: str, plan: Callable[[], tuple[Job, Callable[[], int]]]) -> int:

@@ -15,9 +15,10 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult
 
 from pipelines import account, logs, runs_table, summary
-from pipelines.flags import BrokerOptions
+from pipelines.errors import OptionsError
+from pipelines.help import help_text
 from pipelines.job import Job
-from pipelines.options import OptionsError, help_text, parse
+from pipelines.options import BrokerOptions, parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
@@ -30,14 +31,6 @@ from warehouses import InputsTaken, QueryError, StaleRun
 from warehouses.reachable import told
 
 _LOG = logging.getLogger(__name__)
-_ABOUT = "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse."
-
-_EXAMPLES = (
-    "--input ztf_public_20231018.tar.gz --warehouse ./warehouse",
-    "--input night/ --crossmatch vizier:II/246/out --crossmatch 'file:stars.parquet?radius_arcsec=1.5'",
-    "--input gs://BUCKET/night.tar.gz --warehouse bigquery://PROJECT/DATASET --temp_location gs://BUCKET/tmp",
-    "--subscription projects/PROJECT/subscriptions/NAME --warehouse bigquery://PROJECT/DATASET",
-)
 
 
 def ingest(pipeline: beam.Pipeline, job: Job) -> None:
@@ -56,7 +49,7 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one ingest with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker ingest", _ABOUT, _EXAMPLES))
+        print(help_text("broker ingest"))
         return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _run(argv)

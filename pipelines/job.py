@@ -18,16 +18,16 @@ from alerts.secrets import redacted
 from alerts.surveys import Survey, survey
 from pipelines import sources
 from pipelines.catalogs import catalog_settings, full_name
-from pipelines.flags import BrokerOptions
-from pipelines.options import OptionsError
+from pipelines.errors import OptionsError
+from pipelines.options import BrokerOptions
 from pipelines.runner import is_local, set_runner
 from pipelines.sinks import sink_settings
 from transforms.crossmatch import CrossMatch
 from transforms.ends import Sink, Source
 from transforms.together import AtTheEnd, EverySecs
 from transforms.write_tables import SinkSettings, sink_of
-from warehouses import Warehouse
 from warehouses.units import Unit
+from warehouses.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

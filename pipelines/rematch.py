@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from alerts.catalogs.asking import CATALOG_EPOCH
+from alerts.catalogs.defaults import CATALOG_EPOCH
 from alerts.catalogs.known import KNOWN
 from pipelines import account, ingest, logs, runs_table, summary
 from pipelines.catalogs import catalog_settings, full_name
-from pipelines.flags import BrokerOptions, RematchOptions
+from pipelines.errors import OptionsError
 from pipelines.from_warehouse import check_warehouse, run_planned
+from pipelines.help import help_text
 from pipelines.job import Job
-from pipelines.options import OptionsError, help_text, parse
+from pipelines.nights import nights
+from pipelines.options import BrokerOptions, RematchOptions, parse
 from pipelines.status import DONE
 from transforms.crossmatch import CrossMatch
 from transforms.metrics import totals
@@ -30,22 +31,13 @@ from transforms.read_positions import ReadPositions
 from transforms.write_tables import WriteTables
 from warehouses.unmatched import ALL, FAILED_ONES, UNANSWERED, Unmatched, Wanted
 
-_ABOUT = (
-    "Ask catalogs about alerts that are in a warehouse. Without --crossmatch: again what failed. "
-    "With it: these catalogs, about every alert that has no answer from them."
-)
-
-_EXAMPLES = (
-    "--warehouse ./warehouse",
-    "--warehouse ./warehouse --crossmatch vizier:B/vsx/vsx --night 2026-11-01..2026-11-23",
-)
 _NOTHING = "there is nothing to ask: every alert has its answers"
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one rematch with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker rematch", _ABOUT, _EXAMPLES))
+        print(help_text("broker rematch"))
         return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _from_argv(argv)
@@ -140,20 +132,6 @@ def _crossmatch(job: Job, broker: BrokerOptions, asked: Sequence[_Asked]) -> Cro
     if settings is None:
         raise OptionsError("nothing has failed")
     return CrossMatch(replace(settings, stop_file=f"{job.progress_folder}/stop-calls"))
-
-
-def nights(text: str | None) -> tuple[date, date]:
-    """The first and the last night of ``YYYY-MM-DD`` or ``YYYY-MM-DD..YYYY-MM-DD``; all where it is None."""
-    if text is None:
-        return date(1, 1, 1), date(9999, 12, 31)
-    parts = text.split("..")
-    try:
-        days = [datetime.strptime(part, "%Y-%m-%d").date() for part in parts]
-    except ValueError as error:
-        raise OptionsError(f"--night {text} is no night; write 2026-11-23, or 2026-11-01..2026-11-23") from error
-    if len(days) > 2 or days[0] > days[-1]:
-        raise OptionsError(f"--night {text} is no range of nights; write the earlier first, as 2026-11-01..2026-11-23")
-    return days[0], days[-1]
 
 
 def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:

@@ -20,20 +20,16 @@ from alerts.dead_letters import REPLAYED
 from alerts.json_text import to_json
 from alerts.times import now_after
 from pipelines import ingest, logs
-from pipelines.flags import BrokerOptions, ReplayOptions
+from pipelines.errors import OptionsError
 from pipelines.from_warehouse import check_warehouse, run_planned
+from pipelines.help import help_text
 from pipelines.job import Job
-from pipelines.options import OptionsError, help_text, parse
+from pipelines.options import BrokerOptions, ReplayOptions, parse
 from pipelines.status import DONE
 from schemas.tables import DEAD_LETTERS
 from transforms.read_letters import ReadLetters, SavedLetter
 from warehouses.units import STREAM, Unit
 
-_ABOUT = "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history."
-_EXAMPLES = (
-    "--warehouse ./warehouse --stage decode",
-    "--warehouse bigquery://PROJECT/DATASET --schemas ./schemas",
-)
 _OWN_ATTRIBUTES = ("run_id", "letter", "records_lost", "offset_bytes")
 """What was noted of the failure, and not of the message: a replay notes it anew."""
 
@@ -41,7 +37,7 @@ _OWN_ATTRIBUTES = ("run_id", "letter", "records_lost", "offset_bytes")
 def run(argv: Sequence[str]) -> int:
     """Run one replay with these command-line arguments; gives the exit status."""
     if "--help" in argv or "-h" in argv:
-        print(help_text("broker replay", _ABOUT, _EXAMPLES))
+        print(help_text("broker replay"))
         return DONE
     with logs.to_stderr(logs.form_of(argv)):
         return _from_argv(argv)

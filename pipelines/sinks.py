@@ -7,15 +7,16 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 import warehouses
 from alerts.avro.layout import Projection
 from alerts.surveys import SURVEYS, Survey
-from pipelines.flags import BrokerOptions
-from pipelines.options import OptionsError
+from pipelines.errors import OptionsError
+from pipelines.options import BrokerOptions
 from pipelines.runner import is_local
 from transforms.table_rows import tables_of_alerts
 from transforms.write_bigquery import REQUEST_ROWS
 from transforms.write_tables import SinkSettings
-from warehouses import QueryError, Warehouse
+from warehouses import QueryError
 from warehouses.reachable import check_bucket
 from warehouses.units import Unit
+from warehouses.warehouse import Warehouse
 
 
 def sink_settings(

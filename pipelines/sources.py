@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 
 from alerts.avro.wire_schemas import check_registry
-from pipelines.flags import BrokerOptions
-from pipelines.options import OptionsError
+from pipelines.errors import OptionsError
+from pipelines.options import BrokerOptions
 from transforms.ends import Source
 from transforms.files import find_inputs
 from transforms.read import BATCH_PACKETS, ReadPackets, plan_units

@@ -19,6 +19,7 @@ USED = {
     "alerts/avro/unpack.py": {"_GzipReader": "zlib-ng"},
     "transforms/load_files.py": {"_maybe_apply_user_trigger": "apache-beam", "_write_files": "apache-beam"},
     "pipelines/flags.py": {"_ArgumentGroup": "Python, in annotations"},
+    "pipelines/help.py": {"_actions": "Python"},
     "pipelines/options.py": {"_actions": "Python"},
 }
 """By file, the names and whose they are."""

@@ -19,7 +19,7 @@ from broker import alert_ingestion, ztf_archive
 from broker import xmatch as xm
 from broker.archive.errors import NoLocalData
 from broker.archive.local import data_folder, local_archives
-from pipelines.options import OptionsError
+from pipelines.errors import OptionsError
 from simulation.catalog_server.faults import Fault
 from simulation.catalog_server.server import CatalogServer
 from tests.broker.archive_server import ArchiveServer

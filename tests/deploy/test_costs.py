@@ -6,8 +6,7 @@ import pytest
 
 from deploy import costs
 from deploy.costs import COSTS, LSST, ZTF
-from pipelines.flags import BrokerOptions
-from pipelines.options import parse
+from pipelines.options import BrokerOptions, parse
 from tests.deploy.sources import ROOT
 
 PAGE = ROOT / "docs" / "dataflow.md"

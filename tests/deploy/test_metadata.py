@@ -16,9 +16,9 @@ from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from google.cloud import dataflow
 
 from deploy.main import arguments
-from pipelines.flags import BrokerOptions
+from pipelines.errors import OptionsError
 from pipelines.job import Job
-from pipelines.options import OptionsError, parse
+from pipelines.options import BrokerOptions, parse
 from tests.deploy.sources import ROOT, copied_by_dockerfile
 
 METADATA = ROOT / "deploy" / "metadata.json"

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from pipelines import account, ingest, progress
+from pipelines.errors import OptionsError
 from pipelines.from_warehouse import run_planned
 from pipelines.job import Job
-from pipelines.options import OptionsError, parse
+from pipelines.options import parse
 from pipelines.status import INTERRUPTED
 from pipelines.summary import Summary
 from transforms.progress import Progress

@@ -1,0 +1,85 @@
+"""What ``--help`` says of the commands that run a pipeline: without Beam, whose own flags pass through and are not listed."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from dataclasses import dataclass
+
+from pipelines import flags
+
+
+@dataclass(frozen=True)
+class _Command:
+    about: str
+    examples: tuple[str, ...]
+
+
+_COMMANDS = {
+    "broker ingest": _Command(
+        "Read alert packets and write them, every one as a row or a dead letter, to the tables of a warehouse.",
+        (
+            "--input ztf_public_20231018.tar.gz --warehouse ./warehouse",
+            "--input night/ --crossmatch vizier:II/246/out --crossmatch 'file:stars.parquet?radius_arcsec=1.5'",
+            "--input gs://BUCKET/night.tar.gz --warehouse bigquery://PROJECT/DATASET --temp_location gs://BUCKET/tmp",
+            "--subscription projects/PROJECT/subscriptions/NAME --warehouse bigquery://PROJECT/DATASET",
+        ),
+    ),
+    "broker replay": _Command(
+        "Run the dead letters of a warehouse through the pipeline again. What passes becomes rows; what fails keeps its history.",
+        (
+            "--warehouse ./warehouse --stage decode",
+            "--warehouse bigquery://PROJECT/DATASET --schemas ./schemas",
+        ),
+    ),
+    "broker rematch": _Command(
+        "Ask catalogs about alerts that are in a warehouse. Without --crossmatch: again what failed. "
+        "With it: these catalogs, about every alert that has no answer from them.",
+        (
+            "--warehouse ./warehouse",
+            "--warehouse ./warehouse --crossmatch vizier:B/vsx/vsx --night 2026-11-01..2026-11-23",
+        ),
+    ),
+}
+WITHOUT_EFFECT = {
+    "broker replay": ("--max_alerts", "--load_every_secs", "--max_wait_secs"),
+    "broker rematch": (
+        "--max_alerts",
+        "--schemas",
+        "--load_every_secs",
+        "--max_wait_secs",
+        "--cutouts",
+        "--no_cutouts",
+        "--no_history",
+        "--max_dead_letters",
+    ),
+}
+"""Flags of ``flags.add_run_without_source`` that mean nothing to a command: it does not list them, and refuses them."""
+_EPILOG = """All Beam options pass through: --runner, --direct_num_workers (processes of a local run), --project,
+--temp_location, ... Exit status: 0 done, 1 the run failed, 2 the options are wrong, 3 nothing but dead letters
+came of the files that were given, 130 interrupted."""
+
+
+def add_flags(parser: argparse.ArgumentParser, command: str) -> None:
+    """Our own flags of a command, ``broker ingest`` and its like, to an empty parser."""
+    if command not in WITHOUT_EFFECT:
+        flags.add_run(parser)
+        return
+    {"broker replay": flags.add_replay, "broker rematch": flags.add_rematch}[command](parser)
+    flags.add_run_without_source(parser)
+    for action in parser._actions:
+        if set(action.option_strings) & set(WITHOUT_EFFECT[command]):
+            action.help = argparse.SUPPRESS
+
+
+def help_text(command: str) -> str:
+    """The broker's own flags, and example command lines; Beam's flags pass through and are documented there."""
+    told = _COMMANDS[command]
+    parser = argparse.ArgumentParser(
+        command,
+        description=textwrap.fill(told.about, 100),
+        epilog="\n".join(["examples:", *(f"  {command} {example}" for example in told.examples), "", _EPILOG]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_flags(parser, command)
+    return parser.format_help()
