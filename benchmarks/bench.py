@@ -27,6 +27,7 @@ from benchmarks.machine_facts import facts, sentence
 from benchmarks.resources import memory, scaling
 from benchmarks.samples import WHOLE_RUNS, real, simulated
 from benchmarks.stages import stages
+from benchmarks.start import start
 from benchmarks.tables import MarkdownTable
 
 MARK = "<!-- measured -->"
@@ -95,6 +96,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
         return
     yield (measured := memory(nights[0], catalog, folder, full))
     yield scaling(nights[0], catalog, 2 * alerts, folder)
+    yield start(folder)
     yield _cloud(full)
     yield goals(decoded, staged, runs, measured)
 

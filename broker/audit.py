@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-
-import duckdb
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 import warehouses
 from alerts.secrets import redact
-from alerts.surveys import SURVEYS
-from audit.audit import audit
-from audit.options import AUTO, settings_of, truth_of
-from audit.report import Report
-from audit.truth import AuditError
-from pipelines.options import OptionsError
-from pipelines.rematch import nights
+from alerts.surveys import AUTO, SURVEYS
+from pipelines.errors import OptionsError
+from pipelines.nights import nights
 from warehouses import QueryError
 from warehouses.places import FORMS, LIMIT
+
+if TYPE_CHECKING:
+    from audit.report import Report
 
 FORMATS = ("table", "json")
 
@@ -91,6 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Audit, and print what was found; gives the exit status."""
+    # Not for the help: these bring Beam.
+    import duckdb  # noqa: PLC0415
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from audit.audit import audit  # noqa: PLC0415
+    from audit.options import settings_of, truth_of  # noqa: PLC0415
+    from audit.truth import AuditError  # noqa: PLC0415
+
     try:
         settings = settings_of(
             between=nights(arguments.night) if arguments.night else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import importlib
 import logging
@@ -11,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from types import ModuleType
 
 from alerts.extras import MissingExtra
 from pipelines import logs
@@ -30,14 +30,15 @@ _PARSED = {
     "plot": ("pictures of stamps, light curves and the sky", "broker.plot"),
     "info": ("what a warehouse knows of one alert", "broker.info"),
     "audit": ("whether every packet is in the warehouse, once, as it was sent", "broker.audit"),
-    "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "simulation.catalog_server.command"),
+    "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "broker.catalog_server"),
     "compact": ("many small files of a warehouse's nights to few sorted ones", "broker.compact"),
     "completion": ("completion of these commands for your shell", "broker.completion"),
     "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
 }
 
+COMMANDS = (*_WHOLE, *_PARSED)
 _WITH_BEAMS_FLAGS = ("ingest", "replay", "rematch")
-"""Commands whose flags are those of ``pipelines.options``."""
+"""Commands whose flags are those of ``pipelines.flags``: their help is told without their modules, which load Beam."""
 
 
 def parser_of_all() -> argparse.ArgumentParser:
@@ -47,12 +48,14 @@ def parser_of_all() -> argparse.ArgumentParser:
     for name, entry in (*_WHOLE.items(), *_PARSED.items()):
         command = commands.add_parser(name, help=entry[0])
         if name in _WITH_BEAMS_FLAGS:
-            importlib.import_module("pipelines.options").add_flags(command, f"broker {name}")
+            _help().add_flags(command, f"broker {name}")
         else:
-            # What needs packages that are not installed is known by its name alone.
-            with contextlib.suppress(MissingExtra):
-                importlib.import_module(entry[1]).add_arguments(command)
+            importlib.import_module(entry[1]).add_arguments(command)
     return parser
+
+
+def _help() -> ModuleType:
+    return importlib.import_module("pipelines.help")
 
 
 def usage() -> str:
@@ -85,6 +88,9 @@ def _main(words: list[str]) -> int:
         return DONE
     command, rest = words[0], words[1:]
     try:
+        if command in _WITH_BEAMS_FLAGS and {"-h", "--help"}.intersection(rest):
+            print(_help().help_text(f"broker {command}"))
+            return DONE
         if command in _WHOLE:
             _, module, function = _WHOLE[command]
             return int(getattr(importlib.import_module(module), function)(rest))
@@ -98,9 +104,8 @@ def _main(words: list[str]) -> int:
     except MissingExtra as error:
         print(f"broker {command}: {error}", file=sys.stderr)
         return WRONG_OPTIONS
-    known = [*_WHOLE, *_PARSED]
-    near = difflib.get_close_matches(command, known, n=1)
-    meant = f"; did you mean broker {near[0]}?" if near else f"; known are {', '.join(known)}"
+    near = difflib.get_close_matches(command, COMMANDS, n=1)
+    meant = f"; did you mean broker {near[0]}?" if near else f"; known are {', '.join(COMMANDS)}"
     print(f"broker: {command!r} is no command{meant}", file=sys.stderr)
     return WRONG_OPTIONS
 

@@ -7,8 +7,8 @@ import sys
 
 import warehouses
 from alerts.secrets import redact
-from pipelines.options import OptionsError
-from pipelines.rematch import nights
+from pipelines.errors import OptionsError
+from pipelines.nights import nights
 from warehouses import InputsTaken, QueryError, StaleRun
 from warehouses.places import FORMS
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alerts.secrets import redact
-from broker import ztf_archive
-from broker.archive.index import index_of
+from broker.archive.errors import ArchiveError
 from broker.archive.local import data_folder, release_of
 
 
@@ -46,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("broker download: stopped; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    except (ztf_archive.ArchiveError, ValueError, OSError) as error:
+    except (ArchiveError, ValueError, OSError) as error:
         print(f"broker download: {redact(str(error))}", file=sys.stderr)
         return 2
     return 0
@@ -54,6 +53,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _download(arguments: argparse.Namespace) -> Iterable[Path]:
     """The nights one by one, each as soon as it is there."""
+    from broker import ztf_archive  # noqa: PLC0415 - brings the decoder
+
     where = {"folder": arguments.folder, "url": arguments.url}
     if arguments.nights:
         # All are looked at before the first is downloaded, which takes a while.
@@ -67,6 +68,8 @@ def _download(arguments: argparse.Namespace) -> Iterable[Path]:
 
 
 def _tell(nights: Iterable[Path], folder: Path) -> None:
+    from broker.archive.index import index_of  # noqa: PLC0415 - brings the decoder
+
     count = 0
     for path in nights:
         count += 1
@@ -76,6 +79,8 @@ def _tell(nights: Iterable[Path], folder: Path) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
+    from broker import ztf_archive  # noqa: PLC0415
+
     here = set(ztf_archive.get_local_release_list(folder=arguments.folder))
     for name in ztf_archive.get_remote_release_list(url=arguments.url):
         print(f"{name}  here" if name in here else name)

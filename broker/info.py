@@ -8,9 +8,7 @@ import sys
 from typing import Any
 
 import warehouses
-from alerts import brightness
 from alerts.json_text import to_json
-from alerts.positions import sexagesimal
 from alerts.secrets import redact
 from warehouses import QueryError
 from warehouses.places import FORMS, LIMIT
@@ -42,6 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 def text(found: dict[str, Any]) -> str:
     """It for a person to read."""
+    from alerts import brightness  # noqa: PLC0415 - brings Arrow
+    from alerts.sexagesimal import sexagesimal  # noqa: PLC0415 - brings NumPy
+
     alert = found["alert"]
     lines = [f"{alert['survey']} alert {alert['alert_id']}"]
     shown = ("object_id", "object_kind", "observed_at", "night", "ra_deg", "dec_deg", "schema_version", "source", "ingested_at")

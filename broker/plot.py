@@ -7,17 +7,15 @@ import sys
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import warehouses
 from alerts.errors import AlertError
-from broker import warehouse
-from broker.pictures import plot_light_curve, plot_sky, plot_stamps
-from broker.pictures.figure import save
-from broker.pictures.light_curve import Quantity
-from broker.pictures.packet_files import picked
-from broker.pictures.packets import NoPicture
+from warehouses import QueryError
 from warehouses.places import FORMS, LIMIT, limited
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from broker.pictures.light_curve import Quantity
 
 EXAMPLES = """examples:
   broker plot stamps --packet 2475433850015010009.avro --out stamps.png
@@ -66,15 +64,21 @@ def _dpi(text: str) -> int:
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw, and write the file; gives the exit status."""
+    from broker.pictures.figure import save  # noqa: PLC0415 - brings matplotlib, as all that draws
+    from broker.pictures.packets import NoPicture  # noqa: PLC0415
+
     try:
         save(_picture(arguments), arguments.out, arguments.dpi)
-    except (warehouse.QueryError, NoPicture, AlertError, OSError) as error:
+    except (QueryError, NoPicture, AlertError, OSError) as error:
         print(f"broker plot: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 def _picture(arguments: argparse.Namespace) -> Figure:
+    from broker.pictures import plot_light_curve, plot_sky, plot_stamps  # noqa: PLC0415
+    from broker.pictures.packets import NoPicture  # noqa: PLC0415
+
     place = limited(arguments.warehouse, arguments.maximum_bytes_billed)
     if arguments.picture == "sky":
         return plot_sky(place, arguments.night, survey=arguments.survey)
@@ -95,11 +99,14 @@ def _quantity(arguments: argparse.Namespace) -> Quantity:
 
 def _packet(arguments: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
     """The packet, and the name of its survey where that is told."""
+    from broker.pictures.packet_files import picked  # noqa: PLC0415
+    from broker.pictures.packets import NoPicture  # noqa: PLC0415
+
     if arguments.packet:
         return picked(arguments.packet, arguments.alert_id, arguments.survey)
     if arguments.alert_id is None:
         kinds = "--packet FILE or --alert_id N" + (" or --object ID" if arguments.picture == "light-curve" else "")
         raise NoPicture(f"give {kinds}")
-    with warehouse.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
+    with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
         wanted = arguments.picture == "stamps"
         return opened.packet(arguments.alert_id, arguments.survey, stamps=wanted)

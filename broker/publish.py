@@ -8,8 +8,6 @@ import sys
 import time
 
 from alerts.secrets import redact
-from pipelines.messages import messages
-from pipelines.publish import PublishError, pace, publish
 
 _EXAMPLES = """examples:
   broker publish --input night/ --topic projects/PROJECT/topics/NAME --rate 256/s
@@ -29,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Publish, and say how much; gives the exit status."""
+    from pipelines.messages import messages  # noqa: PLC0415 - brings Beam
+    from pipelines.publish import PublishError, pace, publish  # noqa: PLC0415 - brings Google's client
+
     begin = time.monotonic()
     try:
         # What is wrong with the words is said before anybody asks Google for credentials.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from broker import warehouse
+import warehouses
 from pipelines.status import DONE, WRONG_OPTIONS
-from transforms.files import open_file
-from warehouses.answer_files import write_file
-from warehouses.answers import Answer
-from warehouses.cones import parse_cones
-from warehouses.formats import BINARY, FORMATS, form_of, write
+from warehouses import QueryError
+from warehouses.forms import BINARY, FORMATS, form_of
 from warehouses.places import FORMS, LIMIT
-from warehouses.result import Result
+
+if TYPE_CHECKING:
+    from warehouses.answers import Answer
+    from warehouses.result import Result
+    from warehouses.warehouse import Warehouse
 
 _EXAMPLES = """examples:
   broker query "SELECT object_id, candidate.magpsf FROM ztf_alerts_unique ORDER BY 2 LIMIT 5"
@@ -46,11 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Ask, and print the answer; gives the exit status."""
+    from warehouses.result import Result  # noqa: PLC0415 - brings Arrow
+
     try:
         form = arguments.format or ("table" if arguments.out is None else form_of(arguments.out))
         if form in BINARY and arguments.out is None and sys.stdout.isatty():
-            raise warehouse.QueryError(f"{form} is no text for a terminal; give --out FILE, or send it on with > FILE")
-        with warehouse.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
+            raise QueryError(f"{form} is no text for a terminal; give --out FILE, or send it on with > FILE")
+        with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
             answer, nothing = _ask(opened, arguments)
             if nothing is not None and isinstance(answer, Result) and not len(answer):
                 _say(nothing, answer, form, arguments.out)
@@ -58,21 +62,25 @@ def main(arguments: argparse.Namespace) -> int:
                 _show(answer, form, arguments.out)
     except BrokenPipeError:
         raise
-    except (warehouse.QueryError, OSError) as error:
+    except (QueryError, OSError) as error:
         print(f"broker query: {error}", file=sys.stderr)
         return WRONG_OPTIONS
     return DONE
 
 
-def _ask(opened: warehouse.Warehouse, arguments: argparse.Namespace) -> tuple[Result | Answer, str | None]:
+def _ask(opened: Warehouse, arguments: argparse.Namespace) -> tuple[Result | Answer, str | None]:
     """The answer, and what it means when it has no rows; None where only the asker knows."""
     asked = [arguments.sql, arguments.cone, arguments.object]
     if sum(value is not None for value in asked) != 1:
-        raise warehouse.QueryError(f"give one of SQL, --cone and --object; the tables are {', '.join(opened.tables)}")
+        raise QueryError(f"give one of SQL, --cone and --object; the tables are {', '.join(opened.tables)}")
     if arguments.sql is not None:
         return opened.read(arguments.sql).apart(), None
     if arguments.object is not None:
         return opened.alerts_of(arguments.object), f"no alert of object {arguments.object} in {arguments.warehouse}"
+    # Tables of positions are read by astropy, and by Beam where they are not on this machine: one or two seconds.
+    from transforms.files import open_file  # noqa: PLC0415
+    from warehouses.cones import parse_cones  # noqa: PLC0415
+
     places = parse_cones(arguments.cone, open_file)
     return opened.cones(places), f"no alert within {places} in {arguments.warehouse}"
 
@@ -87,6 +95,9 @@ def _say(nothing: str, answer: Result, form: str, out: str | None) -> None:
 
 
 def _show(answer: Result | Answer, form: str, out: str | None) -> None:
+    from warehouses.answer_files import write_file  # noqa: PLC0415 - brings Arrow's formats
+    from warehouses.formats import write  # noqa: PLC0415
+
     if out is not None:
         write_file(answer, form, out)
         return

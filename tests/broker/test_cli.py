@@ -15,8 +15,6 @@ from broker import cli, query, warehouse
 from pipelines import ingest
 from tests.nights import ask, run, simulated, truth
 
-COMMANDS = [*cli._WHOLE, *cli._PARSED]
-
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,7 +34,7 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = help_of(command, capsys)
     assert f"usage: broker {command}" in said
@@ -47,8 +45,8 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 def test_all_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     said = capsys.readouterr().out
-    assert all(f"  {command} " in said for command in COMMANDS)
-    assert set(COMMANDS) >= {"download", "ingest", "simulate", "publish", "query", "rematch", "replay", "plot", "info"}
+    assert all(f"  {command} " in said for command in cli.COMMANDS)
+    assert set(cli.COMMANDS) >= {"download", "ingest", "simulate", "publish", "query", "rematch", "replay", "plot", "info"}
     assert cli.main(["ingets"]) == 2
     assert "'ingets' is no command" in capsys.readouterr().err
 

@@ -62,7 +62,10 @@ import broker.ztf_archive, broker.xmatch, broker.alert_ingestion
 @pytest.mark.parametrize(
     ("program", "says"),
     [
-        ("assert cli.main(['plot', '--help']) == 2", "broker plot: matplotlib .* pip install 'pitt-broker\\[notebook\\]'"),
+        (
+            "assert cli.main(['plot', 'sky', '--night', '2026-09-17', '--out', 'a.png']) == 2",
+            "broker plot: matplotlib .* pip install 'pitt-broker\\[notebook\\]'",
+        ),
         ("assert cli.main(['catalog-server']) == 2", "broker catalog-server: scipy .* pip install 'pitt-broker\\[test\\]'"),
         ("import broker.orm", "MissingExtra: sqlalchemy is not installed, which this needs: pip install 'pitt-broker.notebook.'"),
         ("import warehouses; warehouses.at('w').engine()", "MissingExtra: duckdb_sqlalchemy .*notebook"),

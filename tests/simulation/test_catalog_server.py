@@ -20,7 +20,8 @@ import requests
 from astropy.io import votable
 from astropy.table import Table
 
-from simulation.catalog_server import CatalogServer, Declared, Limits, ServedCatalog, command, from_file
+from broker import catalog_server as command
+from simulation.catalog_server import CatalogServer, Declared, Limits, ServedCatalog, from_file
 from tests.nights import simulated
 
 FORM = {"request": "xmatch", "distMaxArcsec": "1", "RESPONSEFORMAT": "csv", "colRA1": "ra", "colDec1": "dec"}
@@ -249,7 +250,7 @@ COMMAND = """
 import argparse, signal, sys
 # A child inherits that SIGINT is ignored, as it is for what a script starts in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from simulation.catalog_server import command
+from broker import catalog_server as command
 parser = argparse.ArgumentParser()
 command.add_arguments(parser)
 sys.exit(command.main(parser.parse_args(sys.argv[1:])))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from simulation.catalog_server.catalog import ServedCatalog
-from simulation.catalog_server.files import from_file
-from simulation.catalog_server.handler import FAULT, LOG
-from simulation.catalog_server.server import CatalogServer
-from simulation.catalog_server.stars import STARS, NotInstalled
+if TYPE_CHECKING:
+    from simulation.catalog_server import CatalogServer, ServedCatalog
 
 _EXAMPLES = """example:
   broker catalog-server --port 8765 --catalog X/1/mine=night/catalog.parquet
@@ -38,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; gives the exit status."""
+    from simulation.catalog_server import CatalogServer  # noqa: PLC0415 - brings scipy and astropy
+
     try:
         catalogs = _catalogs(arguments)
         server = CatalogServer(catalogs, host=arguments.host, port=arguments.port)
@@ -54,6 +54,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _catalogs(arguments: argparse.Namespace) -> dict[str, ServedCatalog]:
+    from simulation.catalog_server import STARS, NotInstalled, from_file  # noqa: PLC0415
+
     catalogs: dict[str, ServedCatalog] = {}
     for given in arguments.catalog:
         name, equals, target = given.partition("=")
@@ -73,6 +75,8 @@ def _catalogs(arguments: argparse.Namespace) -> dict[str, ServedCatalog]:
 
 
 def _introduce(server: CatalogServer, catalogs: dict[str, ServedCatalog]) -> None:
+    from simulation.catalog_server.handler import FAULT, LOG  # noqa: PLC0415
+
     for name, catalog in catalogs.items():
         without = f" ({catalog.left_out:,} more have no position on the sky)" if catalog.left_out else ""
         print(f"{name}: {len(catalog):,} sources{without}")
