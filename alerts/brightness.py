@@ -27,6 +27,8 @@ COLUMNS = pa.schema(
 """As ``alerts.light_curve.SCHEMA`` describes them; ``n_points`` counts the alert and the entries of its history."""
 _MOST_IDS = 1000
 """Of more alerts the nights and the range of their ids tell which are read."""
+TEXTS = OWN[-2:]
+"""Of ``OWN`` those that are asked for as texts; the others are numbers."""
 _WORDS = {"true": True, "false": False}
 
 
@@ -45,8 +47,7 @@ def own_sql(survey: Survey, held: Collection[str], dialect: Dialect) -> str:
     """SQL for the columns of ``OWN`` over a table that holds these columns."""
     number_of = {"duckdb": "DOUBLE", "bigquery": "FLOAT64"}[dialect]
     paths = {name: path for name, path in own_paths(survey).items() if path.partition(".")[0] in held}
-    texts = ("own_band", "own_sign")
-    return ", ".join(f"CAST({paths.get(name, 'NULL')} AS {'STRING' if name in texts else number_of}) AS {name}" for name in OWN)
+    return ", ".join(f"CAST({paths.get(name, 'NULL')} AS {'STRING' if name in TEXTS else number_of}) AS {name}" for name in OWN)
 
 
 def histories(survey: Survey, held: Collection[str]) -> list[tuple[str, str]]:
@@ -95,12 +96,14 @@ Found = Sequence[Mapping[str, Any]]
 """Rows with ``survey``, ``night``, ``object_id`` and ``alert_id``."""
 
 
-def complete(found: pa.Table, surveys: Iterable[Survey], count_points: Callable[[Survey, Found], Mapping[int, int]]) -> pa.Table:
+def complete(
+    found: pa.Table, surveys: Iterable[Survey], count_points: Callable[[Survey, Found], Mapping[int, int | None]]
+) -> pa.Table:
     """Rows with columns ``survey``, ``night``, ``object_id``, ``alert_id`` and ``OWN``: with ``COLUMNS`` for the latter.
 
     ``count_points`` gives ``n_points`` by alert id, for those of a survey that has histories.
     """
-    points: dict[tuple[str, int], int] = {}
+    points: dict[tuple[str, int], int | None] = {}
     keys = found.select(["survey", "night", "object_id", "alert_id"]).to_pylist()
     for survey in surveys:
         if mine := [row for row in keys if row["survey"] == survey.name]:
@@ -114,7 +117,7 @@ def complete(found: pa.Table, surveys: Iterable[Survey], count_points: Callable[
     return kept
 
 
-def _row(row: Mapping[str, Any], survey: Survey, n_points: int) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], survey: Survey, n_points: int | None) -> dict[str, Any]:
     told: dict[str, Any] = dict.fromkeys(COLUMNS.names) | {"n_points": n_points} | _times(row["own_time"], survey)
     facts = survey.photometry
     if facts is None:

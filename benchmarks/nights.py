@@ -27,6 +27,7 @@ from alerts.avro.decode import decode
 from alerts.avro.layout import Projection
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
+from alerts.positions import healpix29
 from alerts.surveys import survey
 from simulation import simulate_packets
 from warehouses.folder.commit import commit
@@ -66,12 +67,17 @@ def of_night(number: int) -> pa.RecordBatch:
     own = {
         "jd": pc.add(pc.struct_field(candidate, "jd"), float(number)),
         "candid": _later(pc.struct_field(candidate, "candid"), number),
+        "ra": pa.array((pc.struct_field(candidate, "ra").to_numpy() + _shift_deg(number)) % 360),
     }
     fields = list(candidate.type)
     name = f"n{number // AS_LONG}"
+    ra_deg = (rows().column("ra_deg").to_numpy() + _shift_deg(number)) % 360
+    cells = healpix29(ra_deg, rows().column("dec_deg").to_numpy())
     changed: dict[str, Any] = {
         **{key: _later(rows().column(key), number) for key in ("alert_id", "candid")},
         **{key: pc.binary_join_element_wise(rows().column(key), name, "") for key in ("object_id", "objectId")},
+        "ra_deg": pa.array(ra_deg),
+        "healpix29": pa.array(cells),
         "packet_digest": pa.array(digests, pa.binary()),
         "observed_at": pc.add(rows().column("observed_at"), pa.scalar(timedelta(days=number), pa.duration("us"))),
         "night": pa.array([night_of(number)] * ALERTS, pa.date32()),
@@ -87,6 +93,11 @@ def of_night(number: int) -> pa.RecordBatch:
 
 def _later(ids: pa.Array, number: int) -> pa.Array:
     return pc.add(ids, number * _ID_STEP)
+
+
+def _shift_deg(number: int) -> float:
+    """Other objects are at other places."""
+    return number // AS_LONG * 0.125
 
 
 def night_of(number: int) -> date:
@@ -110,6 +121,7 @@ def write_packets(folder: Path, number: int, units: int = UNITS) -> None:
             record["candid"] += number * _ID_STEP
             record["candidate"]["candid"] += number * _ID_STEP
             record["candidate"]["jd"] += float(number)
+            record["candidate"]["ra"] = (record["candidate"]["ra"] + _shift_deg(number)) % 360
             records.append(record)
     folder.mkdir(parents=True, exist_ok=True)
     for unit, (first, last) in enumerate(_edges(units)):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from datetime import date
-from typing import Literal
+from datetime import date, datetime
+from typing import Any, Literal
 
 Dialect = Literal["duckdb", "bigquery"]
 
@@ -14,6 +15,7 @@ _LIST_ITEM = {"duckdb": "[{}]", "bigquery": "[ORDINAL({})]"}
 _MOST_NIGHTS = 400
 MOST_OBJECTS = 500
 """More objects than this are not named one by one."""
+_WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 _SAFE_CAST = {"duckdb": "TRY_CAST", "bigquery": "SAFE_CAST"}
 
 
@@ -30,6 +32,14 @@ def unique_alerts_sql(table: str, dialect: Dialect) -> str:
     ]
     order = ", ".join(["published_at DESC NULLS LAST", *parts, "packet_digest DESC"])
     return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY alert_id ORDER BY {order}) = 1"
+
+
+def newest_last(published_at: datetime | None, schema_version: str | None, packet_digest: bytes) -> tuple[Any, ...]:
+    """The same order for rows in memory: of an alert's rows the one with the greatest is shown."""
+    parts = [*f"{schema_version or ''}...".split(".")[:3]]
+    whole = [int(part) if _WHOLE_NUMBER.fullmatch(part) else -1 for part in parts]
+    numbers = [number if -(2**63) <= number < 2**63 else -1 for number in whole]
+    return published_at is not None, published_at, *numbers, packet_digest
 
 
 def newest_matches_sql(table: str) -> str:

@@ -14,7 +14,7 @@ from tests.emulators.cloud import Cloud
 from tests.warehouses.commits import Struck, alerts, dying, from_input, put, write
 from warehouses import InputsTaken, StaleRun
 from warehouses.files import bucket_files, delete, files_below, listed_files
-from warehouses.folder import bucket_claims, claims, compact, manifest, readers
+from warehouses.folder import bucket_claims, claims, compact, index, manifest, readers
 from warehouses.folder import commit as committing
 from warehouses.folder.commit import commit
 from warehouses.units import Unit
@@ -68,6 +68,40 @@ def test_a_commit_that_dies_at_any_step_changes_nothing_or_all(cloud: Cloud) -> 
     else:
         pytest.fail("a commit of two files has not ended after 60 changes")
     assert len(made) > 3
+
+
+def test_an_index_that_dies_at_any_step_changes_no_answer(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_LEAST_ROWS", 8)
+    monkeypatch.setattr(index, "_FANOUT", 2)
+    rows = alerts()
+    object_id = rows.column("object_id")[0].as_py()
+    for number in range(3):
+        put(place, f"run{number}", (f"{number}.tar",), from_input(rows.slice(2 * number, 2), f"{number}.tar"))
+    with warehouses.open(place) as opened:
+        before = opened.alerts_of(object_id).to_pylist()
+    for step in range(60):
+        with struck_at(step) as made:
+            index.complete(place)
+        assert found(place, object_id) == before, (step, made)
+        if len(made) < step:
+            break
+    else:
+        pytest.fail("an index of three files has not been kept after 60 changes")
+    # What was replaced by another's commit meanwhile is made again.
+    index.complete(place)
+    assert not index.not_indexed(readers.begun(place)).num_rows
+    with warehouses.open(place) as opened:
+        assert opened.alerts_of(object_id).to_pylist() == before
+        assert opened.alerts_of("nobody").to_pylist() == []
+    put(place, "again", ("0.tar",), from_input(rows.slice(0, 1), "0.tar"))
+    index.complete(place)
+    assert found(place, object_id)
+    assert not index.not_indexed(readers.begun(place)).num_rows
+
+
+def found(place: str, object_id: str) -> list[dict[str, Any]]:
+    with warehouses.open(place) as opened:
+        return opened.alerts_of(object_id).to_pylist()
 
 
 def test_what_was_replaced_stays_for_readers_and_then_goes(place: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
-from schemas.views import nights_sql, objects_sql, open_letters_sql, unique_alerts_sql
+from schemas.views import newest_last, nights_sql, objects_sql, open_letters_sql, unique_alerts_sql
 
 EARLY, LATE = "2026-03-10 04:00:00+00", "2026-03-10 05:00:00+00"
 DIGESTS = [b"\x00", b"\x01", b"\x7f", b"\x80", b"\xff"]
@@ -133,3 +134,41 @@ def test_objects_are_named_where_their_names_stand_between_quotes_as_they_are(wi
     assert objects_sql(["a", None]) == "(object_id IN ('a') OR object_id IS NULL)"
     assert objects_sql([None]) == "(object_id IS NULL)"
     assert objects_sql([wild, "a"]) == objects_sql([]) == objects_sql([str(number) for number in range(501)]) == "TRUE"
+
+
+def test_rows_in_memory_are_ordered_as_by_sql() -> None:
+    random = np.random.default_rng(1)
+    versions = [
+        None,
+        "",
+        "3.3",
+        "4.02",
+        "4.2",
+        "4.10",
+        "10.0",
+        "v7_4",
+        "7.x.1",
+        " 4.02",
+        "-1.0",
+        "99999999999999999999.1",
+        "4.2.1.9",
+    ]
+    times = [None, *(datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))]
+    rows = [
+        (
+            alert_id,
+            times[random.integers(len(times))],
+            versions[random.integers(len(versions))],
+            bytes([number // 256, number % 256]),
+        )
+        for alert_id in range(200)
+        for number in random.permutation(6).tolist()
+    ]
+    with duckdb.connect() as database:
+        database.execute("CREATE TABLE x (alert_id BIGINT, published_at TIMESTAMPTZ, schema_version TEXT, packet_digest BLOB)")
+        database.executemany("INSERT INTO x VALUES ($1, $2, $3, $4)", rows)
+        found = database.sql(f"SELECT alert_id, packet_digest FROM ({unique_alerts_sql('x', 'duckdb')})").fetchall()
+    greatest = {}
+    for alert_id, *about in rows:
+        greatest[alert_id] = max(greatest.get(alert_id, about), about, key=lambda each: newest_last(*each))
+    assert dict(found) == {alert_id: about[2] for alert_id, about in greatest.items()}

@@ -17,6 +17,7 @@ from tests.warehouses.commits import Struck, alerts, from_input, put, struck_at,
 from warehouses import QueryError
 from warehouses.folder import claims, compact, locks, manifest, readers
 from warehouses.folder.commit import CommitError, commit
+from warehouses.folder.manifest_rows import may_hold, rows_of
 from warehouses.folder.rebuild import rebuild
 from warehouses.folder.taken import InputsTaken, StaleRun
 from warehouses.units import Unit
@@ -244,9 +245,9 @@ def test_a_manifest_of_a_newer_broker_and_a_damaged_one_are_told(tmp_path: Path)
 
 def test_an_index_of_inputs_leaves_out_only_what_cannot_overlap() -> None:
     unit = Unit(("b", "d\udcff", "c"))
-    rows = manifest.rows_of("w", [write_file("w/ztf_alerts/night=2026-01-01/k-1-0.parquet")], {"k": unit})
+    rows = rows_of("w", [write_file("w/ztf_alerts/night=2026-01-01/k-1-0.parquet")], {"k": unit})
     for ours, near in ((["a"], False), (["b"], True), (["c"], True), (["d\udcff"], True), (["e"], False), (["a", "e"], True)):
-        assert manifest.may_hold(rows, ours) == ({"k"} if near else set())
+        assert may_hold(rows, ours) == ({"k"} if near else set())
 
 
 def write_file(final: str) -> warehouses.units.WrittenFile:

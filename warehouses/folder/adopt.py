@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from warehouses.files import StoredFile, files_below, open_file
 from warehouses.folder import unit_inputs
-from warehouses.folder.manifest import Manifest, rows_of
+from warehouses.folder.manifest import Manifest
+from warehouses.folder.manifest_rows import rows_of
 from warehouses.folder.parquet_files import INPUTS, described
 from warehouses.units import Unit, WrittenFile, printable
 

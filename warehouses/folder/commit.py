@@ -19,7 +19,8 @@ from warehouses.folder import index, readers
 from warehouses.folder.claims import check_claim
 from warehouses.folder.in_place import CommitError, put_in_place, stands
 from warehouses.folder.locks import alone
-from warehouses.folder.manifest import Manifest, publish, rows_of
+from warehouses.folder.manifest import Manifest, publish
+from warehouses.folder.manifest_rows import rows_of
 from warehouses.folder.overlaps import Overlaps
 from warehouses.folder.parquet_files import PART_ROWS, TEMPORARY, described, read_rows, write_rows
 from warehouses.folder.unit_inputs import write_inputs

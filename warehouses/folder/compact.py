@@ -23,7 +23,8 @@ from warehouses.files import delete, is_remote, open_file
 from warehouses.folder import claims, index, readers, unit_inputs
 from warehouses.folder.in_place import put_in_place
 from warehouses.folder.locks import alone
-from warehouses.folder.manifest import Manifest, publish, rows_of, the_input
+from warehouses.folder.manifest import Manifest, publish
+from warehouses.folder.manifest_rows import rows_of, the_input
 from warehouses.folder.parquet_files import PART_ROWS, TEMPORARY, read_rows, write_rows
 from warehouses.units import STREAM, Unit, WrittenFile, unit_key
 

@@ -27,7 +27,8 @@ from warehouses.folder import readers
 from warehouses.folder.in_place import put_in_place
 from warehouses.folder.index_files import KEYS, Integers, entries_of, files_of, joined, object_key, read_entries, write_entries
 from warehouses.folder.locks import alone
-from warehouses.folder.manifest import INDEX, SCHEMA, Manifest, publish, rows_of
+from warehouses.folder.manifest import INDEX, SCHEMA, Manifest, publish
+from warehouses.folder.manifest_rows import rows_of
 from warehouses.folder.parquet_files import TEMPORARY
 from warehouses.sought import Sought
 from warehouses.units import STREAM, WrittenFile

@@ -9,12 +9,12 @@ commit has taken out stay in it, with ``retired_at``, until they are deleted (``
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouses.files import create_new, files_below, open_file
+from warehouses.files import create_new, files_below, is_remote, open_file
 from warehouses.folder.parquet_files import MANIFEST
-from warehouses.units import Unit, WrittenFile
 
 FORMAT_VERSION = 2
 """Of the columns below. A reader refuses a higher one than it knows. 1 had no ``number`` and no ``indexed``, and no index."""
@@ -33,7 +32,7 @@ INDEX = "_index"
 _FORMAT = b"format_version"
 _VERSION_BITS = 24
 """Of a file's number those that count the files of one version."""
-_DATE = re.compile(r"=(\d{4}-\d{2}-\d{2})/[^/]*$")
+_REPEATED = ["table", "schema", "runs.list.element"]
 SCHEMA = pa.schema(
     [
         pa.field("table", pa.string()),
@@ -75,16 +74,24 @@ class Manifest:
     @functools.cached_property
     def live(self) -> pa.Table:
         """The files that make up the tables."""
-        return self._unretired.filter(pc.not_equal(self._unretired.column("table"), INDEX))
+        return self._only(pc.and_(self._is_unretired, pc.not_equal(self.files.column("table"), INDEX)))
 
     @functools.cached_property
     def index(self) -> pa.Table:
         """The files of the index."""
-        return self._unretired.filter(pc.equal(self._unretired.column("table"), INDEX))
+        return self._only(pc.and_(self._is_unretired, pc.equal(self.files.column("table"), INDEX)))
 
     @functools.cached_property
-    def _unretired(self) -> pa.Table:
-        return self.files.filter(pc.is_null(self.files.column("retired_at")))
+    def _is_unretired(self) -> pa.ChunkedArray:
+        return pc.is_null(self.files.column("retired_at"))
+
+    def _only(self, mask: pa.ChunkedArray) -> pa.Table:
+        return self.files if pc.all(mask).as_py() else self.files.filter(mask)
+
+    @functools.cached_property
+    def _first_of_each_schema(self) -> pa.Array:
+        kinds = pc.binary_join_element_wise(self.live.column("table"), self.live.column("schema"), " ")
+        return pa.array(first_of_each(kinds))
 
     @functools.cached_property
     def numbered(self) -> pa.Table:
@@ -145,8 +152,7 @@ class Manifest:
         live = self.live
         others = pc.invert(pc.is_in(live.column("table"), pa.array(list(tables), pa.string())))
         chosen = pc.is_in(live.column("path"), files.column("path").combine_chunks())
-        kinds = pc.binary_join_element_wise(live.column("table"), live.column("schema"), " ")
-        return Manifest(self.version, live.filter(pc.or_(pc.or_(others, chosen), pa.array(first_of_each(kinds)))))
+        return Manifest(self.version, live.filter(pc.or_(pc.or_(others, chosen), self._first_of_each_schema)))
 
     def runs_of(self, paths: Collection[str]) -> list[str] | None:
         """The runs whose rows are in some files; None where that of one is not known."""
@@ -182,7 +188,7 @@ class Manifest:
 def first_of_each(values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Which rows are the first with their text."""
     mask = np.zeros(len(values), bool)
-    mask[np.unique(values.to_numpy(zero_copy_only=False).astype(str), return_index=True)[1]] = True
+    mask[np.unique(values.combine_chunks().dictionary_encode().indices.to_numpy(), return_index=True)[1]] = True
     return mask
 
 
@@ -194,67 +200,6 @@ def _numbered(files: pa.Table, version: int, begin: int) -> pa.Table:
 
 
 EMPTY = Manifest(0, SCHEMA.empty_table())
-
-
-def rows_of(
-    warehouse: str, files: Iterable[WrittenFile], units: Mapping[str, Unit], runs: Sequence[str] | None = None
-) -> pa.Table:
-    """The rows of ``SCHEMA`` for files at their places, whose rows are of some runs; ``units`` by key, where they are known."""
-    return pa.Table.from_pylist([{**_row(warehouse, file, units.get(file.unit)), "runs": runs} for file in files], schema=SCHEMA)
-
-
-def _row(warehouse: str, file: WrittenFile, unit: Unit | None) -> dict[str, object]:
-    path = file.final.removeprefix(f"{warehouse}/")
-    inputs = unit.inputs if unit else ()
-    first, last = _ends(inputs) if inputs else (None, None)
-    dated = _DATE.search(path)
-    return {
-        "table": path.partition("/")[0],
-        "path": path,
-        "night": _day(dated[1]) if dated else None,
-        "rows": file.rows,
-        "bytes": file.size_bytes,
-        "schema": file.schema,
-        "unit": file.unit,
-        "inputs": len(inputs),
-        "first_input": first,
-        "last_input": last,
-        "is_replay": bool(unit and unit.letters),
-        **dict(zip(("healpix29_min", "healpix29_max"), file.healpix29 or (None, None), strict=True)),
-        **dict(zip(("observed_at_min", "observed_at_max"), file.observed_at or (None, None), strict=True)),
-    }
-
-
-def _ends(inputs: Collection[str]) -> tuple[str, str]:
-    """The first and the last in the order of their bytes, each byte as a character: a file's name need not be UTF-8."""
-    texts = [as_text(uri) for uri in inputs]
-    return min(texts), max(texts)
-
-
-def as_text(uri: str) -> str:
-    """An input as the manifest has it: each byte as a character."""
-    return uri.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:  # a folder of somebody's own
-        return None
-
-
-def the_input(row: Mapping[str, Any]) -> str:
-    """The input of a row whose unit has one."""
-    return str(row["first_input"]).encode("latin-1").decode("utf-8", "surrogateescape")
-
-
-def may_hold(files: pa.Table, inputs: Collection[str]) -> set[str]:
-    """The units among whose inputs some of ours may be, by the first and the last of theirs and ours."""
-    if not inputs or not files.num_rows:
-        return set()
-    first, last = _ends(inputs)
-    overlap = pc.and_(pc.less_equal(files.column("first_input"), last), pc.greater_equal(files.column("last_input"), first))
-    return set(files.filter(pc.fill_null(overlap, False)).column("unit").to_pylist())
 
 
 def versions(warehouse: str) -> list[int]:
@@ -271,9 +216,33 @@ def uri_of(warehouse: str, version: int) -> str:
 def read(warehouse: str, version: int) -> Manifest:
     """One version. Raises ``FileNotFoundError`` where it is gone, ``ManifestError`` where it cannot be understood."""
     uri = uri_of(warehouse, version)
+    key = _key(uri)
+    return _LAST.get(key) or _remember(key, _read(uri, version))
+
+
+_LAST: dict[tuple[object, ...] | None, Manifest] = {}
+"""The version that this process has read or made last: of years of nights it takes longer to read than all else to do."""
+
+
+def _key(uri: str) -> tuple[object, ...] | None:
+    """What is another when the file is another; in a bucket nobody tells without asking."""
+    if is_remote(uri):
+        return None
+    about = os.stat(uri)
+    return uri, about.st_ino, about.st_mtime_ns, about.st_size
+
+
+def _remember(key: tuple[object, ...] | None, manifest: Manifest) -> Manifest:
+    if key is not None:
+        _LAST.clear()
+        _LAST[key] = manifest
+    return manifest
+
+
+def _read(uri: str, version: int) -> Manifest:
     with open_file(uri) as file:
         try:
-            files = pq.read_table(pa.BufferReader(file.read()))
+            files = pq.ParquetFile(pa.BufferReader(file.read())).read()
         except (pa.ArrowException, OSError) as error:
             raise ManifestError(f"{uri} is damaged ({error}); make the manifest anew with: broker compact --rebuild") from error
     told = int((files.schema.metadata or {}).get(_FORMAT, b"0"))
@@ -288,5 +257,10 @@ def publish(warehouse: str, manifest: Manifest, temporary: str) -> bool:
     """Make a version the newest; False where somebody else has made one of this number."""
     out = pa.BufferOutputStream()
     schema = SCHEMA.with_metadata({_FORMAT: str(FORMAT_VERSION).encode()})
-    pq.write_table(manifest.files.cast(schema), out, compression="zstd", store_schema=True)
-    return create_new(uri_of(warehouse, manifest.version), out.getvalue().to_pybytes(), temporary)
+    pq.write_table(manifest.files.cast(schema), out, compression="zstd", use_dictionary=_REPEATED, store_schema=True)
+    uri = uri_of(warehouse, manifest.version)
+    made = create_new(uri, out.getvalue().to_pybytes(), temporary)
+    if made and not is_remote(uri):
+        with contextlib.suppress(FileNotFoundError):  # somebody has gone on and cleared it away
+            _remember(_key(uri), manifest)
+    return made

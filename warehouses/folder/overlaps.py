@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from warehouses.files import delete
 from warehouses.folder import unit_inputs
-from warehouses.folder.manifest import Manifest, as_text, may_hold
+from warehouses.folder.manifest import Manifest
+from warehouses.folder.manifest_rows import as_text, may_hold
 from warehouses.folder.parquet_files import TEMPORARY, read_rows, write_rows
 from warehouses.units import Unit, WrittenFile, printable, unit_key
 

@@ -67,14 +67,11 @@ def connect(warehouse: str) -> duckdb.DuckDBPyConnection:
 class Views:
     """Files of one version of a warehouse folder; views are made as queries come that name them.
 
-    ``let_go`` is what ``close`` does besides. ``rows``: in place of the files of tables.
+    ``let_go`` is what ``close`` does besides.
     """
 
-    def __init__(
-        self, warehouse: str, manifest: Manifest, let_go: Callable[[], None], rows: Mapping[str, pa.Table] | None = None
-    ) -> None:
+    def __init__(self, warehouse: str, manifest: Manifest, let_go: Callable[[], None]) -> None:
         self._warehouse, self.manifest, self.let_go = warehouse, manifest, let_go
-        self._rows = rows or {}
         self._known = {table.name: table for table in vocabulary()}
         self._derived = derived()
         self._made: set[str] = set()
@@ -96,13 +93,9 @@ class Views:
             )
         return cls(warehouse, found, let_go)
 
-    def narrowed(self, manifest: Manifest, rows: Mapping[str, pa.Table]) -> Views:
-        """The same of fewer files, or of rows in place of a table's; this one is to stay open as long."""
-        return Views(self._warehouse, manifest, _nothing, rows)
-
-    def given(self, table: str) -> pa.Table | None:
-        """The rows that stand in place of a table's files."""
-        return self._rows.get(table)
+    def narrowed(self, manifest: Manifest) -> Views:
+        """The same of fewer files; this one is to stay open as long."""
+        return Views(self._warehouse, manifest, _nothing)
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -179,13 +172,7 @@ class Views:
         for name in names:
             table, sql = self._derived.get(name, (name, ""))
             if table not in self._made | made:
-                if table in self._rows:
-                    # What is registered is seen by one cursor alone.
-                    self.connection.register("given", self._rows[table])
-                    self.connection.execute(f"CREATE TABLE {_named(table)} AS SELECT * FROM given")
-                    self.connection.unregister("given")
-                else:
-                    self.connection.execute(self._table_sql(table))
+                self.connection.execute(self._table_sql(table))
                 made.add(table)
             if sql:
                 self.connection.execute(f"CREATE VIEW {_named(name)} AS {sql}")

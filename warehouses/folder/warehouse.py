@@ -139,10 +139,10 @@ class FolderWarehouse(Warehouse):
             self.uri,
         )
 
-    def _of(self, manifest: Manifest, rows: Mapping[str, pa.Table] | None = None) -> FolderWarehouse:
-        """The warehouse of some files of the version that this one reads, as long as it does; of tables in ``rows``, of these."""
+    def _of(self, manifest: Manifest) -> FolderWarehouse:
+        """The warehouse of some files of the version that this one reads, as long as it does."""
         some = FolderWarehouse(self.uri)
-        some.__dict__["_views"] = self._opened().narrowed(manifest, rows or {})
+        some.__dict__["_views"] = self._opened().narrowed(manifest)
         return some
 
     def _with_all_rows_of(self, alert_ids: Collection[int]) -> FolderWarehouse:
@@ -166,26 +166,18 @@ class FolderWarehouse(Warehouse):
         return f"{nights_sql(found.column('night').to_pylist())} AND {this}"
 
     def _alerts(self, sought: Sought) -> pa.Table:
-        """See ``Warehouse``. Of few files the rows are read without DuckDB, which opens each of them three times over."""
-        rows = self._read_if_few(sought)
-        if rows is None:
-            return super()._alerts(sought)
-        with self._of(self._opened().manifest, rows) as some:
-            return some._shown(sought.condition, sought.values)
-
-    def _read_if_few(self, sought: Sought) -> dict[str, pa.Table] | None:
+        """See ``Warehouse``. Of few files the rows are read without DuckDB, which takes longer to begin than they to be read."""
         whole = self._opened().manifest
-        if not self._has_index(whole):
-            return None
-        try:
-            with AlertRows(self.uri, whole, most=_FEW_FILES) as few:
-                ids = few.ids_of(sought, index.narrowed(self.uri, whole, sought))
-                return few.rows_of(ids, index.narrowed(self.uri, whole, of_ids(ids)))
-        except TooManyFiles:
-            return None
-        except (OSError, pa.ArrowException) as error:
-            self._warn_of_index(error)
-            return None
+        if self._has_index(whole):
+            try:
+                with AlertRows(self.uri, whole, most=_FEW_FILES) as few:
+                    ids = few.ids_of(sought, index.narrowed(self.uri, whole, sought))
+                    return few.shown(sought, ids, index.narrowed(self.uri, whole, of_ids(ids)))
+            except TooManyFiles:
+                pass
+            except (OSError, pa.ArrowException) as error:
+                self._warn_of_index(error)
+        return super()._alerts(sought)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Cursors read independently: of two threads on one connection either might get the other's rows."""
@@ -215,8 +207,6 @@ class FolderWarehouse(Warehouse):
 
     def columns_of(self, table: str) -> set[str]:
         """See ``Warehouse``; what old files lack reads NULL."""
-        if (given := self._opened().given(table)) is not None:
-            return set(given.schema.names)
         return set(self.ask(f"SELECT * FROM {table} LIMIT 0").schema.names)
 
     def read(self, sql: str, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
