@@ -143,7 +143,7 @@ def write_night(folder: str, number: int, units: int = UNITS) -> None:
 
 def made(folder: Path, nights: Sequence[int]) -> tuple[Path, float]:
     """The warehouse of some nights, and the CPU seconds that it took where it was not there."""
-    some = of_night(1).slice(0, 2).to_pylist()
+    some = of_night(AS_LONG + 1).slice(0, 2).to_pylist()
     alike = str([{name: value for name, value in row.items() if name not in NOT_ALIKE} for row in some])
     about = json.dumps([list(nights), ALERTS, UNITS, AS_LONG, rows().schema.to_string(), alike, FORMAT_VERSION])
     place = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
