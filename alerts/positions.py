@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.machinery
+import importlib.util
+from collections.abc import Callable
 from typing import Any
 
-import astropy.units as u
 import numpy as np
-from astropy.coordinates import Latitude, Longitude, angular_separation
-from astropy_healpix import healpix_to_lonlat, lonlat_to_healpix
 
 Degrees = np.ndarray[Any, np.dtype[np.float64]]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -47,12 +48,43 @@ def healpix(ra_deg: Degrees, dec_deg: Degrees, order: int) -> Indices:
     """Nested HEALPix indices of positions (ICRS, degrees) that are on the sky."""
     if np.size(ra_deg) == 0:
         return np.empty(np.shape(ra_deg), np.int64)
-    found = lonlat_to_healpix(Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), 2**order, order="nested")
-    return np.asarray(found, dtype=np.int64)
+    ra_rad, dec_rad = np.radians(wrapped(ra_deg)), np.radians(dec_deg)
+    index, _, _ = _nested()(ra_rad, dec_rad, np.intc(2**order))
+    return np.asarray(index, dtype=np.int64)
+
+
+@functools.cache
+def _nested() -> Callable[..., Any]:
+    """astropy-healpix's own function of longitude, latitude (radians) and nside: index, and the place within the cell.
+
+    Its compiled module alone: the package around it loads units and frames, half a second. A release that keeps the function
+    elsewhere is asked in the way that it documents.
+    """
+    package = importlib.util.find_spec("astropy_healpix")
+    found = package and importlib.machinery.PathFinder.find_spec("astropy_healpix._core", package.submodule_search_locations)
+    if found and found.loader:
+        module = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        if hasattr(module, "lonlat_to_healpix_nested"):
+            return module.lonlat_to_healpix_nested  # type: ignore[no-any-return]
+    return nested_by_package
+
+
+def nested_by_package(lon_rad: Degrees, lat_rad: Degrees, nside: int) -> tuple[Any, Any, Any]:
+    """The same through the package."""
+    import astropy.units as u  # noqa: PLC0415 - it takes half a second
+    from astropy.coordinates import Latitude, Longitude  # noqa: PLC0415
+    from astropy_healpix import lonlat_to_healpix  # noqa: PLC0415
+
+    place = Longitude(lon_rad, u.rad), Latitude(lat_rad, u.rad)
+    index, dx, dy = lonlat_to_healpix(*place, nside, return_offsets=True, order="nested")
+    return index, dx, dy
 
 
 def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: Any, dec0_deg: Any) -> Degrees:
     """Angular separations (arcsec) of positions from one position, or one each (ICRS), exact at all angles (Vincenty 1975)."""
+    from astropy.coordinates import angular_separation  # noqa: PLC0415 - astropy takes half a second
+
     radians = [np.radians(angle) for angle in (ra_deg, dec_deg, ra0_deg, dec0_deg)]
     return np.asarray(np.degrees(angular_separation(*radians)) * 3600, dtype=np.float64)
 
@@ -98,8 +130,10 @@ def cones_ranges(ra_deg: Degrees, dec_deg: Degrees, radius_arcsec: Degrees) -> t
 
 
 def _centers(cells: Indices, order: int) -> tuple[Degrees, Degrees]:
+    from astropy_healpix import healpix_to_lonlat  # noqa: PLC0415
+
     lon, lat = healpix_to_lonlat(cells, 2**order, order="nested")
-    return lon.to_value(u.deg), lat.to_value(u.deg)
+    return lon.to_value("deg"), lat.to_value("deg")
 
 
 def _joined(cones: Indices, firsts: Indices, lasts: Indices) -> tuple[Indices, Indices, Indices]:

@@ -13,6 +13,7 @@ from alerts.avro.decode import decode
 from alerts.avro.inputs import in_batches
 from alerts.avro.layout import EVERYTHING, Projection, layout_of
 from alerts.avro.packets import Packet, open_packets
+from alerts.avro.patience import PATIENCE
 from alerts.avro.wire_schemas import WireSchemas
 
 Decoder = Callable[[Sequence[bytes]], int]
@@ -70,6 +71,7 @@ def batches(packets: Sequence[bytes]) -> Iterator[list[Packet]]:
 def ours(want: str = "everything") -> Decoder:
     """Containers opened, datums decoded in batches to Arrow RecordBatches, the broker's own columns and a digest with them."""
     projection = PROJECTIONS[want]
+    PATIENCE.begin()  # what it costs once it has begun
 
     def decoded(packets: Sequence[bytes]) -> int:
         found = (decode(batch, want=projection) for batch in batches(packets))

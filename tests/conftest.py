@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from alerts.avro.patience import PATIENCE
+
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
@@ -72,6 +74,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
         from tests.compiled import compile_one_by_one  # noqa: PLC0415 - a test run alone need not import the decoder
 
         compile_one_by_one(tmp_path_factory.getbasetemp().parent / "compiled.lock")
+
+
+@pytest.fixture(autouse=True)
+def compiled_decoder() -> None:
+    """Packets go through the compiled decoder at once: in a process of a few packets fastavro would read all of them."""
+    PATIENCE.begin()
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,11 @@ class Columns:
         return array
 
 
+def is_usual(layout: PacketLayout) -> bool:
+    """Whether the packets of a layout are for ``decode_columns``: all that they hold has a column, no array may hold null."""
+    return not layout.unknown and not layout.arrays_with_nulls
+
+
 def decode_columns(packets: Sequence[Packet], layout: PacketLayout, want: Projection = EVERYTHING) -> Columns:
     """Decode packets of one schema. Raises ``NotSupported`` where only fastavro can: the schema, or some value, is unusual."""
     if layout.unknown:

@@ -2,6 +2,7 @@
 
 Packets of one schema are decoded together by a compiled loop (``alerts.avro.columns``). A packet that is damaged, and a schema
 that has something unusual, go through fastavro one record at a time (``alerts.avro.records``), which also judges what is wrong.
+So do all packets until that has taken as long as the loop takes to begin (``alerts.avro.patience``).
 """
 
 from __future__ import annotations
@@ -10,29 +11,33 @@ import functools
 import itertools
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow as pa
 
-from alerts.avro.columns import Columns, decode_columns
+from alerts.avro.columns import Columns, decode_columns, is_usual
 from alerts.avro.envelope import RunStamp, envelope
 from alerts.avro.inputs import in_batches
 from alerts.avro.layout import EVERYTHING, PacketLayout, Projection, layout_of
 from alerts.avro.packets import Packet
+from alerts.avro.patience import PATIENCE
 from alerts.avro.program import NotSupported, TooManyRows
 from alerts.avro.record_paths import Path, pluck
-from alerts.avro.records import Record, read_datum, stamps_of, take_null_arrays, take_unknown, taken_bytes
+from alerts.avro.records import Record, bounded_bytes, read_datum, stamps_of, take_null_arrays, take_unknown, taken_bytes
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.errors import AlertError, DeadLetter, UndecodablePacket
+from alerts.limits import MAX_ALERT_VALUES
 from alerts.surveys import Survey
 from schemas import Column
 from schemas.tables import CUTOUTS, ENVELOPE
 
 _RECORDS_BYTES = 2 * 2**20
 """Python objects of a decoded record take some twenty times its bytes: only so much is held at once."""
+_BOUNDED_BYTES = 12 * MAX_ALERT_VALUES
+"""What ``bounded_bytes`` may make of packets that are held at once: no more values than one alert may hold."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Decoded:
     off_the_sky: Counter[str] = field(default_factory=Counter)
     """By survey, the alerts whose position is NULL, NaN or out of range."""
     one_by_one: Counter[str] = field(default_factory=Counter)
-    """By survey, the packets that fastavro had to read."""
+    """By survey, the packets that the compiled loop has left to fastavro."""
 
 
 def decode(
@@ -99,6 +104,10 @@ def _decode_group(
     packets: list[Packet], layout: PacketLayout, want: Projection, stamp: RunStamp, decoded: Decoded
 ) -> Iterator[pa.RecordBatch]:
     """Rows of packets of one schema: all that can be at once, then the others one by one."""
+    if not PATIENCE.compiled and is_usual(layout):
+        packets = yield from _decode_first(packets, layout, want, stamp, decoded)
+        if not packets:
+            return
     try:
         columns = decode_columns(packets, layout, want)
     except NotSupported as error:
@@ -113,6 +122,21 @@ def _decode_group(
     decoded.one_by_one[layout.survey.name] += len(left)
     for chunk in in_batches(left, len(left), _RECORDS_BYTES, taken_bytes):
         yield from _decode_records(chunk, layout, want, stamp, decoded)
+
+
+def _decode_first(
+    packets: list[Packet], layout: PacketLayout, want: Projection, stamp: RunStamp, decoded: Decoded
+) -> Generator[pa.RecordBatch, None, list[Packet]]:
+    """Rows of packets by fastavro, as long as that is the shorter way; returns the packets that are left."""
+    done = 0
+    for chunk in in_batches(packets, len(packets), _BOUNDED_BYTES, bounded_bytes):
+        if PATIENCE.compiled:
+            break
+        with PATIENCE.spending():
+            rows = list(_decode_records(chunk, layout, want, stamp, decoded))
+        yield from rows
+        done += len(chunk)
+    return packets[done:]
 
 
 def _decode_records(

@@ -13,17 +13,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import fastavro
-import numba
 import numpy as np
 import pyarrow as pa
 
-from alerts.avro.memory import bytes_at, copy_bytes, ints_at, longs_at
+from alerts.compiling import Elsewhere, later
 from schemas import Column, Table
 
 Array = np.ndarray[Any, Any]
 Int = Any  # numba's integers are numpy's while Python's annotations say int
+Function = Any
 
-MEMORY = "0549ac1a924851c6"
+bytes_at: Function = Elsewhere("alerts.avro.memory", "bytes_at")
+copy_bytes: Function = Elsewhere("alerts.avro.memory", "copy_bytes")
+ints_at: Function = Elsewhere("alerts.avro.memory", "ints_at")
+longs_at: Function = Elsewhere("alerts.avro.memory", "longs_at")
+
+MEMORY = "51080b706d559ef7"
 """See ``alerts.avro.machine``."""
 
 _END, _LONG, _DOUBLE, _BOOLEAN, _BYTES, _RECORD, _ARRAY, _NEXT, _ABSENT = range(9)
@@ -188,7 +193,7 @@ def _plain(array: pa.Array, operation: int) -> pa.Array:
     return array.cast(pa.uint8()) if operation == _BOOLEAN else array
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _run(instructions: Array, levels: Int, out: Int, ends: Array) -> None:
     """Write the datums of as many rows as there are ``ends`` to the address ``out``, where there is room for them.
 
@@ -237,7 +242,7 @@ def _run(instructions: Array, levels: Int, out: Int, ends: Array) -> None:
         ends[number] = to - out
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _put_value(to: Int, operation: Int, values: Int, data: Int, index: Int) -> Int:
     """Write a value to an address, nothing of a record itself; gives the address behind it."""
     if operation == _RECORD:
@@ -255,7 +260,7 @@ def _put_value(to: Int, operation: Int, values: Int, data: Int, index: Int) -> I
     return to + size
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _put_long(to: Int, value: Int) -> Int:
     """Write a zigzag varint to an address; gives the address behind it."""
     left = (np.uint64(value) << np.uint64(1)) ^ np.uint64(value >> 63)
@@ -269,6 +274,11 @@ def _put_long(to: Int, value: Int) -> Int:
     return to + size + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _int_at(address: Int) -> Int:
     return np.int64(ints_at(address, 1)[0])
+
+
+def compile_now() -> None:
+    """Compile it, by calling it with nothing to do."""
+    _run(_Plan().program(), 1, 0, np.zeros(0, np.int64))

@@ -18,16 +18,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
-from alerts.avro.memory import bytes_at, copy_bytes, longs_at
+from alerts.compiling import Elsewhere, later
 
 Array = np.ndarray[Any, Any]
 Int = Any  # numba's integers are numpy's while Python's annotations say int
 Instructions = Any  # an array of INSTRUCTION, whose fields numba reads as attributes; numpy's annotations have none
+Function = Any
 
-MEMORY = "0549ac1a924851c6"
+bytes_at: Function = Elsewhere("alerts.avro.memory", "bytes_at")
+copy_bytes: Function = Elsewhere("alerts.avro.memory", "copy_bytes")
+longs_at: Function = Elsewhere("alerts.avro.memory", "longs_at")
+
+MEMORY = "51080b706d559ef7"
 """The digest of ``alerts/avro/memory.py``, which a test compares: this file changes with that one, and is compiled anew."""
 
 END, LONG, FLOAT, DOUBLE, BOOLEAN, BYTES, PRESENT, OPTION, ARRAY, NEXT, SKIP_BYTES, SKIP_ARRAY, TEXT, TIME = range(14)
@@ -52,7 +56,7 @@ _SURE_TIME_BYTES = 8
 """A varint of no more bytes is a time in years that Python knows: less than 2^55 us, 1141 years, from 1970."""
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def run(  # noqa: PLR0917 - numba calls by position
     addresses: Array,
     lengths: Array,
@@ -73,12 +77,14 @@ def run(  # noqa: PLR0917 - numba calls by position
     address, and its length in the next slot. Level l has room for ``room[l]`` rows and has used ``used[l]`` in the end.
     ``fine[i]`` becomes 1 where datum i is good; good datums fill the rows of level 0 in order.
     """
-    row, left, before = np.zeros_like(room), np.zeros_like(room), np.zeros_like(room)
+    levels = len(room)
+    row, left, before = np.zeros(levels, np.int64), np.zeros(levels, np.int64), np.zeros(levels, np.int64)
     shapes = np.zeros((skipped_arrays, _OLDEST + 1), np.int64)
     bits = np.zeros((skipped_arrays, _SHAPES, 2, _SHAPE_BYTES), np.uint8)
     for lane in range(len(addresses)):
-        before[:] = used
-        left[:] = 0  # a bad datum may have ended in the middle of an array
+        for level in range(levels):
+            before[level] = used[level]
+            left[level] = 0  # a bad datum may have ended in the middle of an array
         row[0] = used[0]
         used[0] += 1
         stop = addresses[lane] + lengths[lane]
@@ -90,13 +96,15 @@ def run(  # noqa: PLR0917 - numba calls by position
             continue
         for slot in range(len(slot_levels)):
             level = slot_levels[slot]
-            values[bases[slot] + before[level] : bases[slot] + used[level]] = 0
-            valid[bases[slot] + before[level] : bases[slot] + used[level]] = 0
-        used[:] = before
+            for place in range(bases[slot] + before[level], bases[slot] + used[level]):
+                values[place] = 0
+                valid[place] = 0
+        for level in range(levels):
+            used[level] = before[level]
     return used[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _datum(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one branch for each operation; a call each would double the time
     address: Int,
     stop: Int,
@@ -175,7 +183,7 @@ def _datum(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one branch for each opera
     return address
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _items(  # noqa: PLR0917
     address: Int,
     stop: Int,
@@ -208,7 +216,7 @@ def _items(  # noqa: PLR0917
     return begin + 2, address
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _skip_items(address: Int, stop: Int, instructions: Instructions, begin: Int, shapes: Array, bits: Array) -> Int:  # noqa: PLR0917
     """The address behind the array at ``address`` whose instruction is ``begin``, or ``_BAD``.
 
@@ -234,7 +242,7 @@ def _skip_items(address: Int, stop: Int, instructions: Instructions, begin: Int,
             address += size
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _known_size(address: Int, stop: Int, shapes_address: Int, bits_address: Int) -> Int:
     """The size of the item at ``address`` if it is of a known shape, else 0."""
     shapes = longs_at(shapes_address, _OLDEST + 1)
@@ -258,12 +266,14 @@ def _known_size(address: Int, stop: Int, shapes_address: Int, bits_address: Int)
     return 0
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _walk(address: Int, stop: Int, fields: Instructions, shapes: Array, bits: Array) -> Int:
     """Go over an item field by field and keep its shape; the address behind it, or ``_BAD``."""
     shape, begin = shapes[_OLDEST], address
-    mask, wanted = bits[shape]
-    mask[:], wanted[:] = 0, 0
+    mask, wanted = bits[shape, 0], bits[shape, 1]
+    for byte in range(_SHAPE_BYTES):
+        mask[byte] = 0
+        wanted[byte] = 0
     shapes[shape] = 0
     for field in range(len(fields)):
         option = fields[field].argument
@@ -279,13 +289,15 @@ def _walk(address: Int, stop: Int, fields: Instructions, shapes: Array, bits: Ar
             return _BAD
     size = address - begin
     if size <= _SHAPE_BYTES:
-        wanted[:size] = bytes_at(begin, size) & mask[:size]
+        item = bytes_at(begin, size)
+        for byte in range(size):
+            wanted[byte] = item[byte] & mask[byte]
         shapes[shape] = size
         shapes[_LATEST], shapes[_OLDEST] = shape, (shape + 1) % _SHAPES
     return address
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _value(address: Int, stop: Int, operation: Int, mask: Array, begin: Int) -> Int:
     """Go over a value that is not null; the address behind it, or ``_BAD`` where fastavro has to judge."""
     at = address - begin
@@ -320,12 +332,13 @@ def _value(address: Int, stop: Int, operation: Int, mask: Array, begin: Int) -> 
     return address
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _decides(mask: Array, first: Int, end: Int, bits: Int) -> None:
-    mask[min(first, _SHAPE_BYTES) : min(end, _SHAPE_BYTES)] = bits
+    for byte in range(first, min(end, _SHAPE_BYTES)):
+        mask[byte] = bits
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def gather(addresses: Array, lengths: Array, offsets: Array, target: Int) -> None:
     """Copy so many bytes from each address one behind the other to the address ``target``; set the ``offsets`` (one more)."""
     position = 0
@@ -336,13 +349,13 @@ def gather(addresses: Array, lengths: Array, offsets: Array, target: Int) -> Non
     offsets[len(addresses)] = position
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _byte_at(address: Int) -> Int:
     """The byte at an address."""
     return bytes_at(address, 1)[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _bits_at(address: Int, width: Int) -> Int:
     """A little-endian number of ``width`` bytes."""
     data, bits = bytes_at(address, width), np.uint64(0)
@@ -351,7 +364,7 @@ def _bits_at(address: Int, width: Int) -> Int:
     return bits
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _long_at(address: Int, stop: Int) -> tuple[Int, Int]:
     """A zigzag varint and the address behind it, which is ``_BAD`` where there is none before ``stop``."""
     value = np.uint64(0)
@@ -364,3 +377,10 @@ def _long_at(address: Int, stop: Int) -> tuple[Int, Int]:
             return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), np.int64(address)
         shift += np.uint64(7)
     return np.int64(0), np.int64(_BAD)
+
+
+def compile_now() -> None:
+    """Compile ``run`` and ``gather``, by calling them with nothing to do."""
+    none, some = np.zeros(0, np.int64), np.zeros(1, np.int64)
+    run(none, none, np.zeros(1, INSTRUCTION), 0, none, none, some, none, none.astype(np.uint8), some, none.astype(np.uint8))
+    gather(none, none, np.zeros(1, np.int32), 0)

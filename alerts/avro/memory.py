@@ -34,25 +34,25 @@ def _copy(typing: Any, target: Any, source: Any, size: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), build
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True)
 def copy_bytes(target: Int, source: Int, size: Int) -> None:
     """Copy ``size`` bytes from one address to another."""
     _copy(target, source, size)  # type: ignore[call-arg]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True)
 def bytes_at(address: Int, size: Int) -> Any:
     """An array of the ``size`` bytes at an address."""
     return carray(_pointer(address), (size,), np.uint8)  # type: ignore[call-arg]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True)
 def longs_at(address: Int, size: Int) -> Any:
     """An array of the ``size`` int64 numbers at an address."""
     return carray(_pointer(address), (size,), np.int64)  # type: ignore[call-arg]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True)
 def ints_at(address: Int, size: Int) -> Any:
     """An array of the ``size`` int32 numbers at an address."""
     return carray(_pointer(address), (size,), np.int32)  # type: ignore[call-arg]

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
+from alerts.compiling import later
 from alerts.errors import UndecodablePacket, UnreadableInput
 from alerts.limits import MAX_ALERT_BYTES, MAX_ALERT_DEPTH, MAX_ALERT_VALUES, MAX_DECIMAL_BYTES
 
@@ -36,6 +36,8 @@ _RECORDS = ("record", "error")
 _NAMED = (*_RECORDS, "enum", "fixed")
 _RESERVED = {*_NAMED, "array", "map", "union", "error_union", "request"}
 """fastavro takes a type of such a name for the kind it is named after."""
+VALUES_PER_BYTE = 2
+"""See ``Nodes.plain``: a record of one number of one byte is two values."""
 _BEYOND = {
     _TOO_MANY: f"the alert holds more than {MAX_ALERT_VALUES:,} values, the limit",
     _TOO_DEEP: f"the alert nests records and arrays more than {MAX_ALERT_DEPTH} deep, the limit",
@@ -49,6 +51,8 @@ class Nodes:
 
     kinds: Array
     parts: Array
+    plain: bool
+    """Whether no datum of the schema holds more values than twice its bytes, nor nests too deep, nor has a decimal number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,20 @@ class Weight:
     values: int
     stop: int | None
     """Where it ends; None where it is damaged or cut."""
+
+
+def check(data: bytes, start: int, nodes: Nodes) -> None:
+    """Raise ``UndecodablePacket`` where the datum that begins at ``data[start]`` is beyond the limits of ``alerts.limits``.
+
+    It is walked over only where its schema and length leave that open: a packet as surveys send them needs no numba.
+    """
+    if not surely_within(len(data) - start, nodes):
+        weigh(data, start, nodes)
+
+
+def surely_within(size: int, nodes: Nodes) -> bool:
+    """Whether no datum of so many bytes is beyond the limits, damaged or not."""
+    return nodes.plain and VALUES_PER_BYTE * size + MAX_ALERT_DEPTH <= MAX_ALERT_VALUES
 
 
 def weigh(data: bytes, start: int, nodes: Nodes) -> Weight:
@@ -73,7 +91,52 @@ def nodes_of(parsed: Any) -> Nodes:
     """The nodes of a schema as ``schemas.parse_text`` gives it. Raises ``UnreadableInput`` for what no Avro schema has."""
     made = _Made()
     made.add(parsed)
-    return Nodes(np.array(made.kinds, np.int64).reshape(-1, 3), np.array(made.parts, np.int64))
+    return Nodes(np.array(made.kinds, np.int64).reshape(-1, 3), np.array(made.parts, np.int64), _is_plain(made.kinds, made.parts))
+
+
+class _NotPlainError(Exception):
+    """Of a schema of which ``Nodes.plain`` is not to be said."""
+
+
+def _is_plain(kinds: list[tuple[int, int, int]], parts: list[int]) -> bool:
+    """See ``Nodes.plain``."""
+    known: dict[int, tuple[int, int]] = {}
+
+    def of(node: int, deeper: int, at_least: int) -> tuple[int, int]:
+        """By how many fewer values than twice its bytes a value of the node has, or 1, and how deep it nests.
+
+        ``deeper`` is what is left of the limit: a schema that names itself uses it up. Raises ``_NotPlainError``.
+        """
+        if node not in known:
+            known[node] = judged(*kinds[node], deeper)
+        spare, depth = known[node]
+        if spare < at_least or depth > deeper:
+            raise _NotPlainError
+        return spare, depth
+
+    def judged(kind: int, argument: int, count: int, deeper: int) -> tuple[int, int]:
+        if kind == _NOTHING:
+            return -1, 0
+        if kind == _FIXED:
+            return min(1, VALUES_PER_BYTE * argument - 1), 0
+        if kind in (_VARINT, _BYTES, _ENUM):
+            return 1, 0
+        if kind == _DECIMAL or (kind >= _RECORD and deeper == 0):
+            raise _NotPlainError
+        if kind in (_ARRAY, _MAP):
+            # The end takes a byte, a key is a value in a byte or more.
+            return 1, 1 + of(argument, deeper - 1, 0 if kind == _ARRAY else -1)[1]
+        nested = 1 if kind == _RECORD else 0
+        # The index of a union's branch takes a byte, and is no value; a record itself is a value, and takes none.
+        found = [of(part, deeper - nested, nested - 1) for part in parts[argument : argument + count]]
+        depth = nested + max((depth for _, depth in found), default=0)
+        return (min(1, sum(spare for spare, _ in found) - 1) if kind == _RECORD else 1), depth
+
+    try:
+        of(0, MAX_ALERT_DEPTH, 0)
+    except _NotPlainError:
+        return False
+    return True
 
 
 class _Made:
@@ -130,7 +193,7 @@ class _Made:
         self.parts += parts
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _long_at(data: Array, at: Int) -> tuple[Int, Int]:
     """A zigzag varint, read as fastavro does beyond 64 bits, and the place behind it: ``_DAMAGED`` where the data end before."""
     value, shift = np.uint64(0), np.uint64(0)
@@ -144,7 +207,7 @@ def _long_at(data: Array, at: Int) -> tuple[Int, Int]:
     return np.int64(0), np.int64(_DAMAGED)
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _leaf(data: Array, at: Int, kind: Int, argument: Int, is_fixed: Int, longest_decimal: Int) -> Int:  # noqa: PLR0917
     """The place behind a value that has no parts."""
     if kind == _NOTHING:
@@ -163,7 +226,7 @@ def _leaf(data: Array, at: Int, kind: Int, argument: Int, is_fixed: Int, longest
     return _TOO_LONG if kind == _DECIMAL and value > longest_decimal else at + value
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _walk(  # noqa: C901, PLR0912, PLR0917 - one branch for each kind; numba calls by position
     data: Array, at: Int, kinds: Array, parts: Array, most_values: Int, deepest: Int, longest_decimal: Int
 ) -> tuple[Int, Int]:
@@ -224,3 +287,8 @@ def _walk(  # noqa: C901, PLR0912, PLR0917 - one branch for each kind; numba cal
                     return _DAMAGED, values
             left[depth - 1] -= 1
             node = kinds[outer, 1]
+
+
+def compile_now() -> None:
+    """Compile it, by walking over nothing."""
+    weigh(b"\0", 0, nodes_of("null"))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy.coordinates import angular_separation
 
 from alerts.catalogs.catalog import Candidates, Floats, Integers, SourceColumns
 from alerts.catalogs.proper_motion import move
@@ -59,6 +58,8 @@ def within(
 
 def separations(ra1_deg: Floats, dec1_deg: Floats, ra2_deg: Floats, dec2_deg: Floats) -> Floats:
     """Separations (arcsec) of pairs of positions (ICRS, degrees), by Vincenty's formula as astropy has it."""
+    from astropy.coordinates import angular_separation  # noqa: PLC0415 - astropy takes half a second
+
     angles = angular_separation(*(np.radians(angle) for angle in (ra1_deg, dec1_deg, ra2_deg, dec2_deg)))
     return np.asarray(np.degrees(angles) * 3600, dtype=np.float64)
 

@@ -249,3 +249,12 @@ def test_a_known_separation():
     # Alcor and Mizar, 11.8 arcmin apart.
     found = separation_arcsec(np.array([201.306]), np.array([54.988]), 200.981, 54.925)
     assert found == pytest.approx([708.7], abs=1.0)
+
+
+def test_the_compiled_part_of_astropy_healpix_is_asked_and_agrees_with_the_package():
+    random = np.random.default_rng(4)
+    ra, dec = np.radians(random.uniform(0, 360, 20_000)), np.arcsin(random.uniform(-1, 1, 20_000))
+    assert positions._nested() is not positions.nested_by_package, "loading astropy takes half a second of every start"
+    for order in (0, 5, positions.HEALPIX_ORDER):
+        found, expected = (ask(ra, dec, np.intc(2**order))[0] for ask in (positions._nested(), positions.nested_by_package))
+        assert (found == expected).all()

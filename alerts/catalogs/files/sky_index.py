@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from alerts.catalogs.catalog import Floats, Integers
 from alerts.catalogs.matching import separations
+from alerts.compiling import later
 from alerts.positions import on_the_sky, wrapped
 
 Array = np.ndarray[Any, Any]
@@ -80,7 +80,7 @@ def _checked(ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, Floats]:
     return wrapped(ra), dec
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _net(  # noqa: PLR0917 - numba calls by position
     keys: Array, rows: Array, zone_starts: Array, ra_deg: Array, dec_deg: Array, radius_deg: Array
 ) -> tuple[Array, Array]:
@@ -113,7 +113,7 @@ def _net(  # noqa: PLR0917 - numba calls by position
     return position[:count], source[:count]
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _lower_bound(keys: Array, start: Number, stop: Number, key: Number) -> Number:
     """The first index from ``start`` to ``stop`` whose key is not below ``key``."""
     while start < stop:
@@ -125,8 +125,14 @@ def _lower_bound(keys: Array, start: Number, stop: Number, key: Number) -> Numbe
     return start
 
 
-@numba.njit(cache=True, nogil=True)
+@later
 def _longer(values: Array) -> Array:
     longer = np.empty(2 * len(values), values.dtype)
     longer[: len(values)] = values
     return longer
+
+
+def compile_now() -> None:
+    """Compile it, by asking an index of one source for its neighbors."""
+    nowhere = np.zeros(1)
+    SkyIndex(nowhere, nowhere).pairs(nowhere, nowhere, 1.0)
