@@ -38,7 +38,6 @@ def to_utc(
         readable = (mjd >= _EARLIEST_MJD) & (mjd < _LATEST_MJD)
     times = np.full(values.shape, np.datetime64("NaT"), dtype="datetime64[us]")
     if readable.any():
-
         with warnings.catch_warnings():
             # Nobody knows the leap seconds of years to come, and erfa warns of each.
             warnings.filterwarnings("ignore", message=".*dubious year")
