@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import warehouses
 from pipelines.status import DONE, WRONG_OPTIONS
@@ -77,12 +77,16 @@ def _ask(opened: Warehouse, arguments: argparse.Namespace) -> tuple[Result | Ans
         return opened.read(arguments.sql).apart(), None
     if arguments.object is not None:
         return opened.alerts_of(arguments.object), f"no alert of object {arguments.object} in {arguments.warehouse}"
-    # Tables of positions are read by astropy, and by Beam where they are not on this machine: one or two seconds.
-    from transforms.files import open_file  # noqa: PLC0415
-    from warehouses.cones import parse_cones  # noqa: PLC0415
+    from warehouses.cones import parse_cones  # noqa: PLC0415 - astropy takes half a second
 
-    places = parse_cones(arguments.cone, open_file)
+    places = parse_cones(arguments.cone, _open_file)
     return opened.cones(places), f"no alert within {places} in {arguments.warehouse}"
+
+
+def _open_file(uri: str) -> BinaryIO:
+    from transforms.files import open_file  # noqa: PLC0415 - Beam takes two seconds
+
+    return open_file(uri)
 
 
 def _say(nothing: str, answer: Result, form: str, out: str | None) -> None:

@@ -16,14 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from astropy.coordinates.name_resolve import NameResolveError, get_icrs_coordinates
-from astropy.utils.data import conf as remote
 
 from alerts.catalogs.catalog import BadCatalog, Floats
 from alerts.catalogs.files.astropy_tables import arrow_column
 from alerts.catalogs.files.position_columns import PositionColumns
 from alerts.catalogs.files.read_table import Opener, is_table, read_astropy
-from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.files.table_positions import arrow_positions, table_positions
 from alerts.positions import cones_ranges, separation_arcsec
 from alerts.sexagesimal import sexagesimal
@@ -93,6 +90,9 @@ def _resolved(text: str, name: str) -> tuple[Floats, Floats]:
     forms = "RA,DEC,RADIUS_ARCSEC, for example --cone 150.1,2.2,5, nor FILE,RADIUS_ARCSEC, for example --cone targets.csv,5"
     if not re.search("[A-Za-z]", name) or "," in name or "/" in name or _FILE_NAME.search(name):
         raise QueryError(f"--cone {text!r} is neither {forms}")
+    from astropy.coordinates.name_resolve import NameResolveError, get_icrs_coordinates  # noqa: PLC0415 - only for a name
+    from astropy.utils.data import conf as remote  # noqa: PLC0415
+
     try:
         with remote.set_temp("remote_timeout", RESOLVER_SECS):
             found = get_icrs_coordinates(name.strip())
@@ -124,6 +124,8 @@ def alerts_within(opened: Warehouse, asked: Cones) -> Result:
 
 
 def _some(opened: Warehouse, asked: Cones, begin: int) -> pa.Table:
+    from alerts.catalogs.files.sky_index import SkyIndex  # noqa: PLC0415 - only for a list: it is compiled
+
     ra_deg, dec_deg = asked.ra_deg[begin : begin + AT_ONCE], asked.dec_deg[begin : begin + AT_ONCE]
     found = opened.in_ranges(_ranges(ra_deg, dec_deg, asked.radius_arcsec))
     ra, dec = (found.column(name).to_numpy(zero_copy_only=False) for name in ("ra_deg", "dec_deg"))

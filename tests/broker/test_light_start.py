@@ -27,7 +27,7 @@ LIBRARIES = ("duckdb", "fastavro", "numpy", "pyarrow")
 """What a question needs, and of the helps only those that name the surveys."""
 NAMING_SURVEYS = ("audit", "ingest", "rematch", "replay", "simulate")
 """Commands whose help names the surveys, which are told with their tables: these are Arrow's."""
-MOST_MODULES = {"help": 230, "help that names surveys": 440, "completion": 515, "question": 560}
+MOST_MODULES = {"help": 230, "help that names surveys": 440, "completion": 515, "question": 560, "cone": 990}
 """A fifth above what was counted on Python 3.11, its own 70 among them."""
 
 _PROGRAM = """
@@ -93,6 +93,13 @@ def test_a_question_to_a_folder_loads_duckdb_and_arrow(words: Sequence[str], war
     assert found.isdisjoint(HEAVY)
     assert found >= {"duckdb", "pyarrow"}
     assert count <= MOST_MODULES["question"]
+
+
+def test_a_cone_loads_astropy_besides_and_no_more(warehouse: str, tmp_path: Path) -> None:
+    [one, *_] = alerts().to_pylist()
+    found, count = loaded_by(["query", "--cone", f"{one['ra_deg']},{one['dec_deg']},5", "--warehouse", warehouse], tmp_path)
+    assert found.intersection(HEAVY) == {"astropy", "astropy_healpix"}
+    assert count <= MOST_MODULES["cone"]
 
 
 def told(parser: argparse.ArgumentParser) -> dict[tuple[str, ...], dict[str, Any]]:
