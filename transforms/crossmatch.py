@@ -16,7 +16,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from alerts.catalogs.asking import Asker, in_calls
-from alerts.catalogs.cds.client import MAX_POSITIONS
+from alerts.catalogs.defaults import MAX_POSITIONS
 from alerts.catalogs.open import Askers, CatalogSettings, open_askers
 from alerts.catalogs.rows import positions_of
 from transforms import metrics

@@ -7,3 +7,5 @@ CATALOG_EPOCH, OBSERVED_EPOCH = "catalog", "observed"
 CROSSMATCH_URL = "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync"
 DEADLINE_SECS = 60.0
 """For one call of a service, from the first byte to the last."""
+MAX_POSITIONS = 10_000
+"""Positions per call of a service: CDS advises 10,000 to 50,000."""

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from alerts.catalogs.asking import Asker, delta_arcsec
 from alerts.catalogs.cache import AnchorCache
@@ -16,8 +16,10 @@ from alerts.catalogs.catalog import Candidates, Catalog, Floats, SourceColumns
 from alerts.catalogs.cds.client import CdsCatalog, Service, declared
 from alerts.catalogs.cds.gate import Gate
 from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS
-from alerts.catalogs.files.local import LocalCatalog, check_local, shared_local
 from alerts.catalogs.spec import CatalogSpec
+
+if TYPE_CHECKING:
+    from alerts.catalogs.files.local import LocalCatalog
 
 Opener = Callable[[str], BinaryIO]
 
@@ -59,6 +61,8 @@ def check(spec: CatalogSpec, opener: Opener) -> None:
     if spec.remote:
         declared(spec)
     else:
+        from alerts.catalogs.files.local import check_local  # noqa: PLC0415 - reads astropy's tables: half a second
+
         check_local(spec.target, spec.columns, opener)
 
 
@@ -112,6 +116,8 @@ class _File:
         return self._open().search(ra_deg, dec_deg, radius_arcsec, epoch_jyear)
 
     def _open(self) -> LocalCatalog:
+        from alerts.catalogs.files.local import shared_local  # noqa: PLC0415
+
         catalog = shared_local(self._spec.target, self._spec.columns, self._opener)
         if catalog.left_out and not self._warned:
             self._warned = True

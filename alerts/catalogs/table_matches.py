@@ -12,9 +12,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, Table, hstack, vstack
 
 from alerts.catalogs.catalog import BadCatalog, Banned, Candidates, Catalog, CatalogError, Floats, Rejected, Unavailable
-from alerts.catalogs.cds.client import MAX_POSITIONS
 from alerts.catalogs.cds.gate import Gate
-from alerts.catalogs.defaults import CROSSMATCH_URL, DEADLINE_SECS
+from alerts.catalogs.defaults import CROSSMATCH_URL, DEADLINE_SECS, MAX_POSITIONS
 from alerts.catalogs.files.astropy_tables import masked_column, to_astropy
 from alerts.catalogs.files.read_table import Opener, open_local_file, read_astropy
 from alerts.catalogs.files.table_positions import table_positions

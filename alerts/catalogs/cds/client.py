@@ -37,8 +37,6 @@ from alerts.catalogs.matching import places, separations
 from alerts.catalogs.spec import PROPER_MOTION_REACH_ARCSEC, SIMBAD, CatalogSpec, canary_position, epochs
 from alerts.limits import MAX_ANSWER_BYTES, MAX_ANSWER_ROWS, MAX_DECLARATION_BYTES
 
-MAX_POSITIONS = 10_000
-"""Positions per call: CDS advises 10,000 to 50,000."""
 MAX_ROWS = MAX_ANSWER_ROWS
 TRIES = 2
 _MARGIN_ARCSEC = 0.02

@@ -8,7 +8,6 @@ import threading
 from importlib import metadata
 from typing import Any
 
-import astropy.units as u
 import numpy as np
 
 from alerts.catalogs.catalog import Floats
@@ -28,6 +27,8 @@ def request(
     cat2: str, positions: str, radius_arcsec: float, *, answer_format: str, columns: list[str], max_rows: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The form and the files of a request, as astroquery makes them: ``positions`` as ``upload`` writes them."""
+    import astropy.units as u  # noqa: PLC0415 - astropy takes half a second
+
     wanted = {"cols2": ",".join(columns)} if columns else {}
     payload, sent = _xmatch_class()().query(
         cat1=io.StringIO(positions),

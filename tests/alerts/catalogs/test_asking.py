@@ -11,8 +11,9 @@ import pytest
 
 from alerts.catalogs.asking import Asker, delta_arcsec, in_calls
 from alerts.catalogs.cache import AnchorCache
-from alerts.catalogs.cds.client import MAX_POSITIONS, CdsCatalog, Service
+from alerts.catalogs.cds.client import CdsCatalog, Service
 from alerts.catalogs.cds.gate import Gate
+from alerts.catalogs.defaults import MAX_POSITIONS
 from alerts.catalogs.known import KNOWN
 from alerts.catalogs.rows import epochs_jyear, positions_of
 from alerts.catalogs.spec import parse_spec
