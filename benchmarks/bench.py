@@ -21,6 +21,7 @@ from benchmarks.apart import quiet
 from benchmarks.catalog import write_catalog
 from benchmarks.decoding import decoding
 from benchmarks.end_to_end import end_to_end
+from benchmarks.first_ingest import first_ingest
 from benchmarks.goals import goals
 from benchmarks.instructions import CannotCount, counted
 from benchmarks.machine_facts import facts, sentence
@@ -97,6 +98,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
     yield (measured := memory(nights[0], catalog, folder, full))
     yield scaling(nights[0], catalog, 2 * alerts, folder)
     yield start(folder)
+    yield first_ingest(folder)
     yield _cloud(full)
     yield goals(decoded, staged, runs, measured)
 
