@@ -30,6 +30,7 @@ from benchmarks.samples import WHOLE_RUNS, real, simulated
 from benchmarks.stages import stages
 from benchmarks.start import start
 from benchmarks.tables import MarkdownTable
+from benchmarks.year import FOLDER, NIGHTS, year
 
 MARK = "<!-- measured -->"
 _DISTINCT = 2048
@@ -97,6 +98,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
         return
     yield (measured := memory(nights[0], catalog, folder, full))
     yield scaling(nights[0], catalog, 2 * alerts, folder)
+    yield from year(FOLDER, NIGHTS, with_commits=True)
     yield start(folder)
     yield first_ingest(folder)
     yield _cloud(full)

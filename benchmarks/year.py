@@ -38,6 +38,8 @@ from warehouses.units import Unit
 MARK = "<!-- a year -->"
 """Stands before and behind what ``--into`` replaces."""
 COMMITS, COMMIT_ALERTS = 2000, 300
+NIGHTS = (10, 60, 365)
+FOLDER = Path(tempfile.gettempdir()) / "broker-years"
 ONE = "one night"
 _LATER = 400
 """The number of a night that is in none of the warehouses."""
@@ -256,8 +258,8 @@ def picture(table: MarkdownTable, nights: Sequence[int], file: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nights", type=int, nargs="+", default=[10, 60, 365])
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "broker-years")
+    parser.add_argument("--nights", type=int, nargs="+", default=list(NIGHTS))
+    parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--commits", action="store_true", help=f"also {COMMITS:,} commits of {COMMIT_ALERTS} alerts")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw it there")
     parser.add_argument("--into", type=Path, metavar="FILE", help=f"put the tables into a file, between its two lines {MARK}")

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from warehouses.errors import QueryError
 from warehouses.sql import check_unicode
 
+_WIDE = 12 * 4**29 // 4096
+
 
 @dataclass(frozen=True)
 class Sought:
@@ -25,6 +27,11 @@ class Sought:
     values: Mapping[str, str] = field(default_factory=dict)
     ranges: Sequence[tuple[int, int]] = ()
     """Of integers, first and last: outside of them no alert meets the condition."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it is more than some ten square degrees of the sky, whose alerts are in many files."""
+        return sum(last - first + 1 for first, last in self.ranges) > _WIDE if self.column == "healpix29" else False
 
     def meet(self, values: pa.ChunkedArray) -> pa.Array:
         """Which values of ``column`` meet the condition; NULL does not."""

@@ -16,7 +16,7 @@ import warehouses
 from tests.emulators.cloud import Cloud
 from tests.faults.nights import Night
 from tests.faults.runs import Run, audit, bigquery_flags
-from warehouses.folder import readers
+from warehouses.folder import index, readers
 
 pytestmark = pytest.mark.faults
 
@@ -113,12 +113,16 @@ def test_folder_at_every_step_of_compaction(light: Night, tmp_path: Path, tell: 
     words = ("compact", "--warehouse", warehouse)
     with reading(warehouse) as seen:
         steps = struck_at_every_step(tmp_path, warehouse, words, (*inputs, "--warehouse", warehouse))
+        # Which begins with the manifest again each time, and makes the whole index.
+        again = struck_at_every_step(tmp_path, warehouse, (*words, "--rebuild"), (*inputs, "--warehouse", warehouse))
     assert len(seen) == 1, "a reader has seen rows twice, or not all of them"
-    assert steps > 3
+    assert min(steps, again) > 3
     assert readers.begun(str(warehouse)).of("ztf_alerts").num_rows == len(list(warehouse.glob("ztf_alerts/*")))
     verdict = audit(*inputs, "--warehouse", warehouse)
-    note = "none missing, none doubled at any step, for a reader in a loop neither"
+    assert not index.not_indexed(readers.begun(str(warehouse))).num_rows
+    note = "none missing, none doubled at any step, for a reader in a loop neither, by the index neither"
     tell("SIGKILL before every step of compaction, folder", steps, verdict, note)
+    tell("SIGKILL before every step of a manifest and an index made anew, folder", again, verdict, note)
     verdict.must_be_whole()
 
 
@@ -137,15 +141,18 @@ def struck_at_every_step(folder: Path, warehouse: Path, words: tuple[object, ...
 
 @contextlib.contextmanager
 def reading(warehouse: Path) -> Iterator[set[tuple[int, ...]]]:
-    """Somebody who opens a warehouse and counts, again and again; gives the numbers of rows and alerts that were seen."""
+    """Somebody who opens a warehouse and counts, again and again; gives the numbers of rows, sources and alerts of an object."""
     seen: set[tuple[int, ...]] = set()
     ended = threading.Event()
 
     def read() -> None:
         while not ended.wait(0.05):
             with warehouses.open(str(warehouse)) as opened:
-                [row] = opened.query("SELECT COUNT(*) AS n, COUNT(DISTINCT source) AS m FROM ztf_alerts").to_pylist()
-            seen.add((row["n"], row["m"]))
+                sql = "SELECT COUNT(*) AS n, COUNT(DISTINCT source) AS m, MIN(object_id) AS first FROM ztf_alerts"
+                [row] = opened.query(sql).to_pylist()
+                # By the index, where there is one.
+                of_object = len(opened.alerts_of(row["first"]))
+            seen.add((row["n"], row["m"], of_object))
 
     with ThreadPoolExecutor(1) as threads:
         reader = threads.submit(read)

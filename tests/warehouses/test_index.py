@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouses
+from alerts.positions import cone_ranges
 from broker import cli
 from tests.warehouses.commits import alerts, from_input, put, struck_at
 from warehouses.folder import compact, index, index_files, manifest, readers
@@ -396,6 +397,29 @@ def test_places_are_asked_for_by_their_ranges(tmp_path: Path, monkeypatch: pytes
     assert index.narrowed(str(place), now, in_ranges([(cell + 1, cell + 1)])).of("ztf_alerts").num_rows == 1
     with pytest.raises(ValueError, match="the index has no night"):
         index.narrowed(str(place), now, type(of_ids([1]))("night", ""))
+
+
+def test_a_wide_cone_is_not_looked_for_in_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "AT_LEAST", 1)
+    place = filled(tmp_path, 3)
+    monkeypatch.setattr(index, "narrowed", lambda *_: pytest.fail("the index was asked"))
+    with warehouses.open(str(place)) as opened:
+        assert len(opened.cone(0.0, 0.0, 180 * 3600.0)) == 3 * OBJECTS
+    assert not in_ranges(cone_ranges(10.0, 20.0, 3600.0)).is_wide
+    assert in_ranges(cone_ranges(10.0, 20.0, 4 * 3600.0)).is_wide
+
+
+def test_many_files_are_indexed_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = filled(tmp_path, 5)
+    monkeypatch.setattr(index, "_AT_MOST_ROWS", 2 * (OBJECTS + 1) - 1)
+    assert index.keep(str(place), at_least=1)
+    assert index.not_indexed(readers.begun(str(place))).num_rows == 3
+    monkeypatch.setattr(index, "_AT_MOST", 1)
+    assert index.keep(str(place), at_least=1)
+    assert index.not_indexed(readers.begun(str(place))).num_rows == 2
+    index.complete(str(place))
+    assert not index.not_indexed(readers.begun(str(place))).num_rows
+    check_same(place)
 
 
 def test_it_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

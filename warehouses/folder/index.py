@@ -35,7 +35,7 @@ from warehouses.units import STREAM, WrittenFile
 
 AT_LEAST = 16
 """So many files wait to be indexed: until then a reader looks into each."""
-_AT_MOST = 1024
+_AT_MOST, _AT_MOST_ROWS = 1024, 2_000_000
 """So many are indexed at once, so that memory is bounded and a folder from before is not made to wait."""
 _MERGED_ROWS = 2**25
 """Of more entries no one file is made: they are sorted in memory, of which each takes some 40 bytes."""
@@ -77,13 +77,14 @@ def _kept(warehouse: str, at_least: int) -> bool:
         waiting = not_indexed(current)
         if waiting.num_rows < max(at_least, 1):
             return False
-        step = _step(warehouse, current, waiting.slice(0, _AT_MOST))
+        some = waiting.slice(0, min(_AT_MOST, 1 + int(np.searchsorted(np.cumsum(waiting.column("rows")), _AT_MOST_ROWS))))
+        step = _step(warehouse, current, some)
     finally:
         let_go()
     with alone(warehouse):
         if step is None:
             return _forget(warehouse)
-        return _take_in(warehouse, step) and waiting.num_rows > _AT_MOST
+        return _take_in(warehouse, step) and waiting.num_rows > some.num_rows
 
 
 @dataclass(frozen=True)

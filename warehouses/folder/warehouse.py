@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _MOST_IDS = 5000
 """Of more alerts the ids are not written down."""
-_FEW_FILES = 32
+_FEW_FILES = 64
 """The rows of an object or of a place in so many files are read one file after the other."""
 
 
@@ -110,7 +110,7 @@ class FolderWarehouse(Warehouse):
     def _holding(self, sought: Sought) -> FolderWarehouse | None:
         """The warehouse of the files that the index names; None where it names none, or looking there is not worth it."""
         whole = self._opened().manifest
-        if not self._has_index(whole):
+        if not self._has_index(whole) or sought.is_wide:
             return None
         try:
             found = index.narrowed(self.uri, whole, sought)
@@ -168,7 +168,7 @@ class FolderWarehouse(Warehouse):
     def _alerts(self, sought: Sought) -> pa.Table:
         """See ``Warehouse``. Of few files the rows are read without DuckDB, which takes longer to begin than they to be read."""
         whole = self._opened().manifest
-        if self._has_index(whole):
+        if self._has_index(whole) and not sought.is_wide:
             try:
                 with AlertRows(self.uri, whole, most=_FEW_FILES) as few:
                     ids = few.ids_of(sought, index.narrowed(self.uri, whole, sought))
