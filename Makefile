@@ -24,21 +24,29 @@ COVERED := alerts warehouses transforms pipelines audit
 
 .PHONY: demo cloud-demo notebook test coverage test-faults test-pythons fuzz check dist constraints audit-dependencies bench format clean
 
-# The stamp is newer than the files that say what to install: a second run reuses the .venv.
-.venv/installed: setup.py pyproject.toml constraints.txt
-	@echo "== making .venv and installing (a few minutes the first time)"
+# pip would compile all 3,000 modules of Google's clients: Python compiles what is used, when it is.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
+
+# The stamps are newer than the files that say what to install: a second run reuses the .venv.
+.venv/base: setup.py pyproject.toml constraints.txt
+	@echo "== making .venv and installing 150 packages (a minute, the first time, beside the download of 300 MB)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,test,cloud]'
+	$(INSTALL) .
 	@touch $@
 
-demo: .venv/installed
-	@echo "== a made-up night of ZTF packets, 20 of them sent twice, 10 damaged"
+.venv/installed: .venv/base
+	@echo "== installing what tests, notebooks and emulators need besides (a minute, the first time)"
+	$(INSTALL) '.[notebook,test,cloud]'
+	@touch $@
+
+demo: .venv/base
+	@echo "== 1 of 4: a made-up night of ZTF packets, 20 of them sent twice, 10 damaged"
 	$(BIN)/broker simulate --survey ztf --alerts 1000 --seed 1 --duplicates 20 --damaged 10 --out $(NIGHT)
-	@echo "== packets to tables in ./warehouse"
+	@echo "== 2 of 4: packets to tables in ./warehouse"
 	$(BIN)/broker ingest --input $(NIGHT) --warehouse ./warehouse
-	@echo "== the five brightest alerts"
+	@echo "== 3 of 4: the five brightest alerts"
 	$(BIN)/broker query --warehouse ./warehouse "SELECT alert_id, object_id, observed_at, round(candidate.magpsf, 2) AS magpsf, len(prv_candidates) AS history FROM ztf_alerts_unique ORDER BY candidate.magpsf LIMIT 5"
-	@echo "== why ten packets are dead letters"
+	@echo "== 4 of 4: why ten packets are dead letters"
 	$(BIN)/broker query --warehouse ./warehouse "SELECT stage, error_type, message FROM dead_letters"
 
 test: .venv/installed
