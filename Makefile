@@ -24,8 +24,7 @@ COVERED := alerts warehouses transforms pipelines audit
 
 .PHONY: demo cloud-demo notebook test coverage test-faults test-pythons fuzz check dist constraints audit-dependencies bench format clean
 
-# pip would compile all 3,000 modules of Google's clients: Python compiles what is used, when it is.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 # The stamps are newer than the files that say what to install: a second run reuses the .venv.
 .venv/base: setup.py pyproject.toml constraints.txt
