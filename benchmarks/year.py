@@ -63,7 +63,8 @@ begun = cpu()
 place, night, object_id, alert_id, ra_deg, dec_deg = json.loads(sys.argv[2])
 if "opened()" in sys.argv[1]:
     import duckdb, pyarrow.parquet, warehouses
-    import alerts.light_curve, warehouses.folder.warehouse, warehouses.history, warehouses.known
+    import alerts.light_curve, alerts.positions, warehouses.folder.warehouse, warehouses.history, warehouses.known
+    alerts.positions.cone_ranges(1.0, 2.0, 3.0), alerts.positions.separation_arcsec(1.0, 2.0, 3.0, 4.0)
     begun = cpu()
     opened = lambda: warehouses.open(place)
 exec(sys.argv[1])

@@ -63,7 +63,10 @@ def compact(
                     group.compact(warehouse, own_id)
     finally:
         let_go()
-    index.complete(warehouse)
+    if groups or run_id is None:
+        index.complete(warehouse)
+    else:
+        index.keep(warehouse, index.AT_LEAST)
     with alone(warehouse):
         current = readers.begun(warehouse)
         if groups:

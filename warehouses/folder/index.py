@@ -33,7 +33,7 @@ from warehouses.folder.parquet_files import TEMPORARY
 from warehouses.sought import Sought
 from warehouses.units import STREAM, WrittenFile
 
-AT_LEAST = 16
+AT_LEAST = 8
 """So many files wait to be indexed: until then a reader looks into each."""
 _AT_MOST, _AT_MOST_ROWS = 1024, 2_000_000
 """So many are indexed at once, so that memory is bounded and a folder from before is not made to wait."""
@@ -101,14 +101,15 @@ class _Step:
 
 def not_indexed(manifest: Manifest) -> pa.Table:
     """The files of alerts whose rows are not in the index."""
-    live = manifest.live.filter(pc.is_in(manifest.live.column("table"), _ALERTS))
-    return live.filter(pc.invert(pc.fill_null(live.column("indexed"), False)))
+    known = pc.fill_null(manifest.live.column("indexed"), False)
+    return manifest.live.filter(pc.and_(pc.is_in(manifest.live.column("table"), _ALERTS), pc.invert(known)))
 
 
 def _step(warehouse: str, current: Manifest, files: pa.Table) -> _Step | None:
     """The next file of the index, written; None where one that it would replace cannot be read."""
     paths = files.column("path").to_pylist()
-    known = dict(zip(current.numbered.column("path").to_pylist(), current.numbered.column("number").to_pylist(), strict=True))
+    named = current.numbered.filter(pc.is_in(current.numbered.column("path"), pa.array(paths, pa.string())))
+    known = dict(zip(named.column("path").to_pylist(), named.column("number").to_pylist(), strict=True))
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         parts = list(threads.map(lambda path: entries_of(f"{warehouse}/{path}", known[path]), paths))
     numbers = current.live.column("number").drop_null().to_numpy()
