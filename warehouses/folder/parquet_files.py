@@ -32,6 +32,7 @@ MANIFEST = "_manifest"
 LOCKS = "_locks"
 ROW_GROUP_BYTES = 32 * 2**20
 PART_ROWS = 16_384
+_WORTH_THREADS = 2048
 _INCOMPRESSIBLE = {*CUTOUTS, "payload"}
 """Stamps are gzipped already; dictionaries and statistics of their bytes would only cost."""
 
@@ -186,7 +187,9 @@ def open_parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
 def read_rows(uri: str) -> pa.Table:
     """All rows of a file."""
     with open_file(uri) as file:
-        return pq.ParquetFile(file).read()
+        parquet = pq.ParquetFile(file)
+        # To give the columns of a small file to threads takes longer than to read them.
+        return parquet.read(use_threads=parquet.metadata.num_rows >= _WORTH_THREADS)
 
 
 def write_rows(place: WrittenFile, rows: pa.Table, group_rows: int | None = None) -> WrittenFile:
