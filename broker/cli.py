@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import logging
 import os
@@ -93,7 +94,7 @@ def _main(words: list[str]) -> int:
             return DONE
         if command in _WHOLE:
             _, module, function = _WHOLE[command]
-            return int(getattr(importlib.import_module(module), function)(rest))
+            return int(getattr(_loaded(module), function)(rest))
         if command in _PARSED:
             return _run_parsed(command, rest)
     except BrokenPipeError:
@@ -110,9 +111,20 @@ def _main(words: list[str]) -> int:
     return WRONG_OPTIONS
 
 
+def _loaded(name: str) -> ModuleType:
+    """A command's module, imported with Python's collector at rest, which would go through all of them again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _run_parsed(command: str, rest: list[str]) -> int:
     purpose, name = _PARSED[command]
-    chosen = importlib.import_module(name)
+    chosen = _loaded(name)
     parser = argparse.ArgumentParser(f"broker {command}", description=f"{purpose[0].upper()}{purpose[1:]}.")
     chosen.add_arguments(parser)
     try:
@@ -133,4 +145,7 @@ def _closed_pipe() -> int:
 
 def console() -> None:
     """Entry point of the ``broker`` script."""
-    sys.exit(main())
+    status = main()
+    # Two thousand modules end with the process: to look through them for what nobody uses takes a fifth of a second.
+    gc.freeze()
+    sys.exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import shutil
 import subprocess
@@ -200,3 +201,11 @@ def test_an_interrupted_run_ends_with_130_and_says_what_is_safe(
         assert run(tmp_path / "w", night) == 130
     assert "interrupted; " in capsys.readouterr().err
     assert run(tmp_path / "w", night) == 0
+
+
+@pytest.mark.parametrize("name", ["broker.completion", "broker.no_such_command"])
+def test_the_collector_is_back_at_work_once_a_command_is_loaded(name):
+    assert gc.isenabled()
+    with contextlib.suppress(ModuleNotFoundError):
+        cli._loaded(name)
+    assert gc.isenabled()
