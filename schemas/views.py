@@ -15,7 +15,7 @@ _LIST_ITEM = {"duckdb": "[{}]", "bigquery": "[ORDINAL({})]"}
 _MOST_NIGHTS = 400
 MOST_OBJECTS = 500
 """More objects than this are not named one by one."""
-_WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
+_PLAIN_NUMBER = re.compile("[0-9]{0,18}")
 _SAFE_CAST = {"duckdb": "TRY_CAST", "bigquery": "SAFE_CAST"}
 
 
@@ -34,12 +34,15 @@ def unique_alerts_sql(table: str, dialect: Dialect) -> str:
     return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY alert_id ORDER BY {order}) = 1"
 
 
-def newest_last(published_at: datetime | None, schema_version: str | None, packet_digest: bytes) -> tuple[Any, ...]:
-    """The same order for rows in memory: of an alert's rows the one with the greatest is shown."""
+def newest_last(published_at: datetime | None, schema_version: str | None, packet_digest: bytes) -> tuple[Any, ...] | None:
+    """The same order for rows in memory: of an alert's rows the one with the greatest is shown.
+
+    None for a version whose parts are not plain numbers: what a number is databases decide.
+    """
     parts = [*f"{schema_version or ''}...".split(".")[:3]]
-    whole = [int(part) if _WHOLE_NUMBER.fullmatch(part) else -1 for part in parts]
-    numbers = [number if -(2**63) <= number < 2**63 else -1 for number in whole]
-    return published_at is not None, published_at, *numbers, packet_digest
+    if not all(_PLAIN_NUMBER.fullmatch(part) for part in parts):
+        return None
+    return published_at is not None, published_at, *(int(part or -1) for part in parts), packet_digest
 
 
 def newest_matches_sql(table: str) -> str:

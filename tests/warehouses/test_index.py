@@ -22,6 +22,7 @@ from tests.warehouses.commits import alerts, from_input, put, struck_at
 from warehouses.folder import compact, index, index_files, manifest, readers
 from warehouses.folder import warehouse as folder_warehouse
 from warehouses.folder.index_files import entries_of, files_of, joined, object_key, read_entries, write_entries
+from warehouses.folder.rebuild import rebuild
 from warehouses.sought import in_ranges, of_ids, of_object
 from warehouses.units import WrittenFile
 
@@ -93,8 +94,10 @@ def answers(place: Path) -> dict[str, str]:
 
 
 def few_answers(place: Path) -> list[str]:
+    first = night(0).slice(0, 1).to_pylist()[0]
     with warehouses.open(str(place)) as opened:
-        return [str(opened.alerts_of(name).to_pylist()) for name in ("object0", "elsewhere")]
+        found = [opened.alerts_of("object0"), opened.alerts_of("elsewhere"), opened.cone(first["ra_deg"], first["dec_deg"], 2.0)]
+        return [str(each.to_pylist()) for each in found]
 
 
 @contextlib.contextmanager
@@ -205,7 +208,7 @@ def test_an_index_that_is_none_changes_no_answer(
         else:
             file.write_bytes(b"no index")
     check_same(place)
-    assert "the index cannot be read" in caplog.text
+    assert "the index names cannot be read" in caplog.text
     if mended_by == "rebuild":
         assert cli.main(["compact", "--rebuild", "--warehouse", str(place)]) == 0
     else:
@@ -219,17 +222,22 @@ def test_an_index_that_is_none_changes_no_answer(
     assert {f"_index/{path.name}" for path in place.glob("_index/*")} >= set(now.index.column("path").to_pylist())
 
 
-def test_a_disk_that_is_full_fails_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+class OfABucket(Exception):
+    """An error that is no ``OSError``."""
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OfABucket("503")], ids=["disk", "bucket"])
+def test_what_fails_in_the_index_fails_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def full(*given: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(index, "AT_LEAST", 1)
     with monkeypatch.context() as patched:
         patched.setattr(index, "write_entries", full)
         place = filled(tmp_path, 3)
-    assert "could not be indexed ([Errno 28] No space left on device); objects and cones are found all the same" in caplog.text
+    assert f"could not be indexed ({error}); objects and cones are found all the same" in caplog.text
     check_same(place)
     compact.compact(str(place))
     assert not index.not_indexed(readers.begun(str(place))).num_rows
@@ -420,6 +428,122 @@ def test_many_files_are_indexed_a_part_at_a_time(tmp_path: Path, monkeypatch: py
     index.complete(str(place))
     assert not index.not_indexed(readers.begun(str(place))).num_rows
     check_same(place)
+
+
+@pytest.mark.parametrize("lost", ["a file's bytes", "the manifest"])
+def test_a_step_beside_a_rebuild_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """What has the same name may be another file after it, and has another number."""
+    place = filled(tmp_path, 4)
+    step = index._step
+
+    def beside(*given: Any) -> Any:
+        monkeypatch.setattr(index, "_step", step)
+        own = step(*given)
+        if lost == "the manifest":
+            shutil.rmtree(place / "_manifest")
+        else:
+            rewrite(sorted(place.glob("ztf_alerts/*/*.parquet"))[0], object_id=["by hand"] * (OBJECTS + 1))
+        with monkeypatch.context() as patched:
+            patched.setattr(index, "complete", lambda _: None)
+            rebuild(str(place))
+        return own
+
+    monkeypatch.setattr(index, "_step", beside)
+    index.complete(str(place))
+    assert not index.not_indexed(readers.begun(str(place))).num_rows
+    check_same(place)
+    with warehouses.open(str(place)) as opened:
+        assert len(opened.alerts_of("by hand")) == (0 if lost == "the manifest" else OBJECTS + 1)
+
+
+def rewrite(file: Path, without: str | None = None, **columns: list[Any]) -> None:
+    """A table's file by somebody's hand."""
+    rows = pq.ParquetFile(file).read()
+    for name, values in columns.items():
+        number = rows.schema.get_field_index(name)
+        rows = rows.set_column(number, rows.schema.field(number), pa.array(values, rows.schema.field(number).type))
+    pq.write_table(rows if without is None else rows.drop_columns([without]), file)
+
+
+@pytest.mark.parametrize("version", ["7\x1c", "1e3", "0x1F", "\xa04", "1_000", "9" * 5000, "4.10"])
+def test_versions_that_a_database_alone_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(index, "AT_LEAST", 1)
+    rows = night(0)
+    put(str(tmp_path), "run1", ("a.tar",), from_input(rows, "a.tar#x"))
+    other = changed(rows, schema_version=[version] * len(rows), packet_digest=[b"other"] * len(rows))
+    put(str(tmp_path), "run2", ("b.tar",), from_input(other, "b.tar#x"))
+    with without_index():
+        before = few_answers(tmp_path)
+    assert few_answers(tmp_path) == before
+
+
+def test_a_page_of_the_index_with_another_byte_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(index, "AT_LEAST", 3)
+    place = filled(tmp_path, 3)
+    [file] = place.glob("_index/*.parquet")
+    with without_index():
+        before = few_answers(place)
+    whole = file.read_bytes()
+    chunk = pq.ParquetFile(file).metadata.row_group(0).column(1)
+    first = chunk.dictionary_page_offset or chunk.data_page_offset
+    # The last bytes of the column's one page are its values.
+    for place_of_byte in range(first + chunk.total_compressed_size - 40, first + chunk.total_compressed_size, 4):
+        damaged = bytearray(whole)
+        damaged[place_of_byte] ^= 1
+        file.write_bytes(bytes(damaged))
+        caplog.clear()
+        assert few_answers(place) == before
+        assert "the index names cannot be read" in caplog.text
+
+
+def test_a_part_that_is_gone_is_made_anew_by_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "AT_LEAST", 1)
+    place = filled(tmp_path, 3)
+    next(place.glob("_index/*.parquet")).unlink()
+    compact.compact(str(place))
+    assert not index.not_indexed(readers.begun(str(place))).num_rows
+    assert files_looked_into(place, of_object("nobody")) == 1
+    check_same(place)
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = filled(tmp_path, 4)
+    file = sorted(place.glob("ztf_alerts/*/*.parquet"))[1]
+    whole = file.read_bytes()
+    file.write_bytes(b"PAR1" + bytes(len(whole) - 8) + b"PAR1")
+    index.complete(str(place))
+    assert index.not_indexed(readers.begun(str(place))).column("path").to_pylist() == [str(file.relative_to(place))]
+    assert f"{file} cannot be read" in caplog.text
+    file.write_bytes(whole)
+    check_same(place)
+
+
+def test_a_run_does_not_index_what_was_there_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compact, "MANY_FILES", 2)
+    monkeypatch.setattr(index, "_AT_MOST", 1)
+    place = filled(tmp_path, 4)
+    put(str(place), "last", ("more.tar", "most.tar"), from_input(night(3), "more.tar"))
+    with warehouses.open(str(place)) as opened:
+        monkeypatch.setattr(index, "AT_LEAST", 2)
+        opened.tidy("last")
+    assert index.not_indexed(readers.begun(str(place))).num_rows == 3
+
+
+@pytest.mark.parametrize("column", ["healpix29", "object_id"])
+def test_a_file_without_a_column_has_none_that_is_sought_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    place = filled(tmp_path, 3)
+    for file in sorted(place.glob("ztf_alerts/*/*.parquet"))[:2]:
+        rewrite(file, without=column)
+    rebuild(str(place))
+    with without_index():
+        before = few_answers(place)
+    assert few_answers(place) == before
 
 
 def test_it_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,13 +27,14 @@ from warehouses.sought import Sought
 from warehouses.warehouse import SHOWN
 
 _AT_ONCE = 8
+_MOST_ROWS = 2_000_000
 _KEYS = {"alert_id", "published_at", "schema_version", "packet_digest", "night"}
 """What tells which row of an alert is the newest, and where it is."""
 _ALERTS = {facts.alerts_table.name: facts for facts in SURVEYS.values()}
 
 
-class TooManyFiles(RuntimeError):
-    """More files than may be read one by one."""
+class AskDatabase(RuntimeError):
+    """What is better left to a database: very many files, or versions that it alone can compare."""
 
 
 class AlertRows:
@@ -51,9 +52,11 @@ class AlertRows:
         self._closing.close()
 
     def ids_of(self, sought: Sought, among: Manifest) -> list[int]:
-        """The ids of the alerts sought, of which rows stand in these files. Raises ``TooManyFiles`` and ``OSError``."""
+        """The ids of the alerts sought, of which rows stand in these files. Raises ``AskDatabase`` and ``OSError``."""
         ids: set[int] = set()
         for _, _, file in self._files(among):
+            if sought.column not in file.schema_arrow.names:
+                continue
             rows = file.read(columns=list(dict.fromkeys(["alert_id", sought.column])))
             ids.update(rows.filter(sought.meet(rows.column(sought.column))).column("alert_id").to_pylist())
         return sorted(ids)
@@ -74,7 +77,8 @@ class AlertRows:
         found = []
         for name, tables in parts.items():
             rows = _newest(pa.concat_tables(tables, promote_options="permissive"))
-            rows = rows.filter(sought.meet(rows.column(sought.column)))
+            if sought.column in rows.schema.names:
+                rows = rows.filter(sought.meet(rows.column(sought.column)))
             numbers = _points(SURVEYS[name], rows)
             points |= {(name, alert_id): n for alert_id, n in zip(rows.column("alert_id").to_pylist(), numbers, strict=True)}
             found.append(_shown(SURVEYS[name], rows))
@@ -85,9 +89,10 @@ class AlertRows:
         )
 
     def _files(self, among: Manifest) -> list[tuple[Survey, date | None, pq.ParquetFile]]:
-        about = [file for file in among.live.select(["table", "path", "night"]).to_pylist() if file["table"] in _ALERTS]
-        if len(about) > self._most:
-            raise TooManyFiles
+        files = among.live.select(["table", "path", "night", "rows"]).to_pylist()
+        about = [file for file in files if file["table"] in _ALERTS]
+        if len(about) > self._most or sum(file["rows"] for file in about) > _MOST_ROWS:
+            raise AskDatabase
         missing = [file["path"] for file in about if file["path"] not in self._opened]
         if is_remote(self._warehouse):
             with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -109,10 +114,16 @@ def _leaves(survey: Survey, schema: pa.Schema) -> list[str]:
 def _newest(rows: pa.Table) -> pa.Table:
     """One row per alert id: of several the one that ``{survey}_alerts_unique`` shows."""
     keys = (rows.column(name).to_pylist() for name in ("alert_id", "published_at", "schema_version", "packet_digest"))
-    best: dict[int, tuple[tuple[Any, ...], int]] = {}
+    best: dict[int, tuple[tuple[Any, ...] | None, int]] = {}
     for number, (alert_id, *about) in enumerate(zip(*keys, strict=True)):
         order = newest_last(*about)
-        if alert_id not in best or order > best[alert_id][0]:
+        if alert_id not in best:
+            best[alert_id] = order, number
+            continue
+        other, _ = best[alert_id]
+        if order is None or other is None:
+            raise AskDatabase
+        if order > other:
             best[alert_id] = order, number
     return rows.take(pa.array([number for _, number in best.values()], pa.int64()))
 

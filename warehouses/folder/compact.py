@@ -63,7 +63,7 @@ def compact(
                     group.compact(warehouse, own_id)
     finally:
         let_go()
-    if groups or run_id is None:
+    if run_id is None:
         index.complete(warehouse)
     else:
         index.keep(warehouse, index.AT_LEAST)

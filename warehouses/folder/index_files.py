@@ -52,7 +52,7 @@ def entries_of(uri: str, number: int) -> Entries:
 def read_entries(uri: str) -> Entries:
     """All that a file of the index holds."""
     with open_file(uri) as file:
-        parquet = pq.ParquetFile(file)
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
         groups = _groups_by_key(parquet.metadata)
         return {name: _pairs(parquet, list(groups[name][0])) for name in groups}
 
@@ -77,7 +77,9 @@ def write_entries(place: WrittenFile, entries: Entries) -> WrittenFile:
     """Write sorted entries to a file's temporary place."""
     with create_file(place.temporary) as file:
         # By their extremes row groups are chosen; there is nothing else that a reader wants of a column.
-        with pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=["of", "file"]) as writer:
+        with pq.ParquetWriter(
+            file, SCHEMA, compression="zstd", use_dictionary=["of", "file"], write_page_checksum=True
+        ) as writer:
             for name, (keys, numbers) in entries.items():
                 rows = pa.table([pa.repeat(name, len(keys)), keys, numbers], schema=SCHEMA)
                 writer.write_table(rows, row_group_size=_GROUP_ROWS)
@@ -88,7 +90,7 @@ def write_entries(place: WrittenFile, entries: Entries) -> WrittenFile:
 def files_of(uri: str, name: str, ranges: Integers) -> Integers:
     """Numbers of the files that have a key in one of some ranges (n, 2), first and last, in order and without overlaps."""
     with open_file(uri) as file:
-        parquet = pq.ParquetFile(file)
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
         numbers, least, greatest = _groups_by_key(parquet.metadata).get(name, (np.empty(0, np.int64),) * 3)
         # The first range that does not end before the group begins; it must begin before the group ends.
         next_range = np.searchsorted(ranges[:, 1], least)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouses.files import delete, files_below
-from warehouses.folder import index, manifest
+from warehouses.folder import index, manifest, readers
 from warehouses.folder.adopt import adopted
 from warehouses.folder.locks import alone
 from warehouses.folder.manifest import INDEX, Manifest
@@ -24,10 +24,11 @@ def rebuild(warehouse: str) -> Manifest:
     place are none of a table's. What the last manifest that can be read tells of a file that is as it was is kept, but for what
     the index has of it: that is made anew, too.
     """
+    before = [file.uri for file in files_below(f"{warehouse}/{INDEX}")]
     made = _rebuilt(warehouse)
-    named = set(made.files.column("path").to_pylist())
-    there = [file.uri for file in files_below(f"{warehouse}/{INDEX}")]
-    delete(uri for uri in there if uri.removeprefix(f"{warehouse}/") not in named)
+    with alone(warehouse):
+        named = set(readers.begun(warehouse).files.column("path").to_pylist())
+        delete(uri for uri in before if uri.removeprefix(f"{warehouse}/") not in named)
     index.complete(warehouse)
     return made
 

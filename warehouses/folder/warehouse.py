@@ -23,7 +23,7 @@ from warehouses import files
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
 from warehouses.folder import claims, compact, index, readers
-from warehouses.folder.alert_rows import AlertRows, TooManyFiles
+from warehouses.folder.alert_rows import AlertRows, AskDatabase
 from warehouses.folder.commit import commit
 from warehouses.folder.manifest import Manifest
 from warehouses.folder.nights import Range, nights_asked
@@ -134,7 +134,8 @@ class FolderWarehouse(Warehouse):
 
     def _warn_of_index(self, error: Exception) -> None:
         _LOG.warning(
-            "the index cannot be read (%s), so that all files are; to have it made anew: broker compact --rebuild --warehouse %s",
+            "what the index names cannot be read by itself (%s), so that all files are; a damaged index is made anew by: "
+            "broker compact --rebuild --warehouse %s",
             error,
             self.uri,
         )
@@ -173,9 +174,9 @@ class FolderWarehouse(Warehouse):
                 with AlertRows(self.uri, whole, most=_FEW_FILES) as few:
                     ids = few.ids_of(sought, index.narrowed(self.uri, whole, sought))
                     return few.shown(sought, ids, index.narrowed(self.uri, whole, of_ids(ids)))
-            except TooManyFiles:
+            except AskDatabase:
                 pass
-            except (OSError, pa.ArrowException) as error:
+            except Exception as error:  # a bucket's errors are of many kinds
                 self._warn_of_index(error)
         return super()._alerts(sought)
 
