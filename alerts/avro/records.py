@@ -28,7 +28,7 @@ _VALUE_BYTES = 12
 def taken_bytes(packet: Packet) -> int:
     """What a packet's record takes, as the length of a datum of numbers and texts that takes as much."""
     try:
-        values = weigh(packet.data, packet.start, packet.schema.nodes).values
+        values = weigh(packet.datum, 0, packet.schema.nodes).values
     except UndecodablePacket:
         values = 0  # it will not become a record
     return max(datum_bytes(packet), _VALUE_BYTES * values)
@@ -36,25 +36,23 @@ def taken_bytes(packet: Packet) -> int:
 
 def bounded_bytes(packet: Packet) -> int:
     """``taken_bytes`` without a walk where schema and length say enough: the same or more."""
-    size = len(packet.data) - packet.start
+    size = datum_bytes(packet)
     return _VALUE_BYTES * VALUES_PER_BYTE * size if surely_within(size, packet.schema.nodes) else taken_bytes(packet)
 
 
 def read_datum(packet: Packet) -> Record:
     """The packet's record as fastavro gives it.
 
-    Raises ``UndecodablePacket`` when it does not end where the datum ends or is beyond the limits of ``alerts.limits``, or
+    Raises ``UndecodablePacket`` when it ends before the datum does or is beyond the limits of ``alerts.limits``, or
     whatever fastavro raises for damaged bytes.
     """
-    check(packet.data, packet.start, packet.schema.nodes)  # before fastavro believes what the datum says of itself
-    file = io.BytesIO(packet.data)
-    file.seek(packet.start)
+    # The datum and no more: a damaged one would be read on into its neighbors, of which a file may hold any number.
+    datum = packet.data[packet.start : packet.stop]
+    check(datum, packet.schema.nodes)  # before fastavro believes what the datum says of itself
+    file = io.BytesIO(datum)
     record: Any = fastavro.schemaless_reader(file, packet.schema.parsed, None)
-    left = packet.stop - file.tell()
-    if left > 0:
+    if left := len(datum) - file.tell():
         raise UndecodablePacket(f"{left} bytes are left behind the end of the alert")
-    if left < 0:
-        raise UndecodablePacket(f"the alert is cut short: its fields go {-left} bytes beyond its end")
     return dict(record)
 
 

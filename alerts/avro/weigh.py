@@ -64,13 +64,13 @@ class Weight:
     """Where it ends; None where it is damaged or cut."""
 
 
-def check(data: bytes, start: int, nodes: Nodes) -> None:
-    """Raise ``UndecodablePacket`` where the datum that begins at ``data[start]`` is beyond the limits of ``alerts.limits``.
+def check(datum: bytes, nodes: Nodes) -> None:
+    """Raise ``UndecodablePacket`` where a datum with nothing behind it is beyond the limits of ``alerts.limits``.
 
     It is walked over only where its schema and length leave that open: a packet as surveys send them needs no numba.
     """
-    if not surely_within(len(data) - start, nodes):
-        weigh(data, start, nodes)
+    if not surely_within(len(datum), nodes):
+        weigh(datum, 0, nodes)
 
 
 def surely_within(size: int, nodes: Nodes) -> bool:
@@ -78,7 +78,7 @@ def surely_within(size: int, nodes: Nodes) -> bool:
     return nodes.plain and VALUES_PER_BYTE * size + MAX_ALERT_DEPTH <= MAX_ALERT_VALUES
 
 
-def weigh(data: bytes, start: int, nodes: Nodes) -> Weight:
+def weigh(data: bytes | memoryview, start: int, nodes: Nodes) -> Weight:
     """Walk over the datum that begins at ``data[start]``. Raises ``UndecodablePacket`` beyond the limits of ``alerts.limits``."""
     limits = MAX_ALERT_VALUES, MAX_ALERT_DEPTH, MAX_DECIMAL_BYTES
     stop, values = _walk(np.frombuffer(data, np.uint8), start, nodes.kinds, nodes.parts, *limits)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from alerts.avro import decode as decoding
+from alerts.avro import weigh as weighing
 from alerts.avro.decode import Decoded, decode
 from alerts.avro.inputs import read_input
 from alerts.avro.layout import EVERYTHING, Projection
@@ -135,9 +136,10 @@ def test_what_is_not_wanted_is_left_out_by_both(real_data: Any, want: Projection
     assert_equal(*both_ways(packets, monkeypatch, want))
 
 
-def test_damaged_packets_are_the_same_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("behind", [b"", bytes(64)], ids=["alone", "among others"])
+def test_damaged_packets_are_the_same_letters(behind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     packets = [
-        Packet(packet.data[: packet.start] + datum, packet.start, packet.start + len(datum), packet.schema, f"{number}")
+        Packet(packet.data[: packet.start] + datum + behind, packet.start, packet.start + len(datum), packet.schema, f"{number}")
         for number, (packet, datum) in enumerate(damaged())
     ]
     compiled, by_fastavro = both_ways(packets, monkeypatch)
@@ -215,5 +217,14 @@ print(sum(rows.num_rows for rows in found.rows.values()), *loaded)
 
 def test_a_few_packets_load_no_compiler_and_no_astropy(real_data: Any) -> None:
     night = real_data / "ztf/nightly/ztf_public_20200202.tar.gz"
+    done = subprocess.run([sys.executable, "-c", _FEW, str(night)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["12"]
+
+
+def test_neither_does_a_plain_container_that_is_longer_than_any_of_its_packets(tmp_path: Path) -> None:
+    record = {**ztf_record(1), "cutoutScience": {"fileName": "a", "stampData": bytes(60_000)}}
+    night = tmp_path / "night.avro"
+    night.write_bytes(container([{**record, "candid": number} for number in range(12)], per_block=1))
+    assert night.stat().st_size > MAX_ALERT_VALUES // weighing.VALUES_PER_BYTE
     done = subprocess.run([sys.executable, "-c", _FEW, str(night)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["12"]
