@@ -2,7 +2,8 @@
 
 Packets of one schema are decoded together by a compiled loop (``alerts.avro.columns``). A packet that is damaged, and a schema
 that has something unusual, go through fastavro one record at a time (``alerts.avro.records``), which also judges what is wrong.
-So do all packets until that has taken as long as the loop takes to begin (``alerts.avro.patience``).
+So do all packets until that has taken as long as the loop takes to begin (``alerts.avro.patience``), or one is so long that
+it might be beyond the limits for fastavro, which are none of the loop's.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import pyarrow as pa
 
 from alerts.avro.columns import Columns, decode_columns, is_usual
 from alerts.avro.envelope import RunStamp, envelope
-from alerts.avro.inputs import in_batches
+from alerts.avro.inputs import datum_bytes, in_batches
 from alerts.avro.layout import EVERYTHING, PacketLayout, Projection, layout_of
 from alerts.avro.packets import Packet
 from alerts.avro.patience import PATIENCE
 from alerts.avro.program import NotSupported, TooManyRows
 from alerts.avro.record_paths import Path, pluck
-from alerts.avro.records import Record, bounded_bytes, read_datum, stamps_of, take_null_arrays, take_unknown, taken_bytes
+from alerts.avro.records import Record, read_datum, stamps_of, take_null_arrays, take_unknown, taken_bytes
+from alerts.avro.weigh import VALUES_PER_BYTE, surely_within
 from alerts.avro.wire_schemas import WriterSchema
 from alerts.errors import AlertError, DeadLetter, UndecodablePacket
 from alerts.limits import MAX_ALERT_VALUES
@@ -36,8 +38,8 @@ from schemas.tables import CUTOUTS, ENVELOPE
 
 _RECORDS_BYTES = 2 * 2**20
 """Python objects of a decoded record take some twenty times its bytes: only so much is held at once."""
-_BOUNDED_BYTES = 12 * MAX_ALERT_VALUES
-"""What ``bounded_bytes`` may make of packets that are held at once: no more values than one alert may hold."""
+_FIRST_BYTES = MAX_ALERT_VALUES // VALUES_PER_BYTE
+"""Of packets that are ``surely_within``, held at once: together they have no more values than one alert may hold."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +129,22 @@ def _decode_group(
 def _decode_first(
     packets: list[Packet], layout: PacketLayout, want: Projection, stamp: RunStamp, decoded: Decoded
 ) -> Generator[pa.RecordBatch, None, list[Packet]]:
-    """Rows of packets by fastavro, as long as that is the shorter way; returns the packets that are left."""
+    """Rows of packets by fastavro, as long as that is the shorter way; returns the packets that are left.
+
+    The first that may hold more values than fastavro is given begins the compiled decoder: a row or a dead letter, whoever
+    was before it.
+    """
     done = 0
-    for chunk in in_batches(packets, len(packets), _BOUNDED_BYTES, bounded_bytes):
+    short = itertools.takewhile(lambda packet: surely_within(datum_bytes(packet), packet.schema.nodes), packets)
+    for chunk in in_batches(short, len(packets), _FIRST_BYTES):
         if PATIENCE.compiled:
             break
         with PATIENCE.spending():
             rows = list(_decode_records(chunk, layout, want, stamp, decoded))
         yield from rows
         done += len(chunk)
+    if done < len(packets):
+        PATIENCE.begin()
     return packets[done:]
 
 

@@ -14,7 +14,7 @@ from alerts.avro.inputs import datum_bytes
 from alerts.avro.layout import PacketLayout
 from alerts.avro.packets import Packet
 from alerts.avro.record_paths import dotted, fill_arrays, holds_null, pluck, take_values
-from alerts.avro.weigh import VALUES_PER_BYTE, check, surely_within, weigh
+from alerts.avro.weigh import check, weigh
 from alerts.errors import UndecodablePacket
 from alerts.json_text import to_json
 
@@ -32,12 +32,6 @@ def taken_bytes(packet: Packet) -> int:
     except UndecodablePacket:
         values = 0  # it will not become a record
     return max(datum_bytes(packet), _VALUE_BYTES * values)
-
-
-def bounded_bytes(packet: Packet) -> int:
-    """``taken_bytes`` without a walk where schema and length say enough: the same or more."""
-    size = datum_bytes(packet)
-    return _VALUE_BYTES * VALUES_PER_BYTE * size if surely_within(size, packet.schema.nodes) else taken_bytes(packet)
 
 
 def read_datum(packet: Packet) -> Record:

@@ -23,8 +23,10 @@ from alerts.avro.layout import EVERYTHING, Projection
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.patience import COMPILING_SECS, LOADING_SECS, FastavroFirst
 from alerts.avro.wire_schemas import WireSchemas
-from alerts.limits import MAX_ALERT_VALUES
+from alerts.limits import MAX_ALERT_DEPTH, MAX_ALERT_VALUES
+from tests.alerts.avro.test_batch_limits import history
 from tests.alerts.avro.test_decode_real import FILES, NIGHTS
+from tests.alerts.avro.test_machine import WRITER, with_history
 from tests.alerts.making import ZTF_SCHEMA, container, ztf_record
 
 MOMENT = datetime(2026, 3, 10, tzinfo=timezone.utc)
@@ -152,6 +154,46 @@ def damaged() -> list[tuple[Packet, bytes]]:
     datum = bytes(packet.datum)
     whole = [datum[:length] for length in range(0, len(datum) + 1, 7)] + [datum, datum + b"\0"]
     return [(packet, one) for one in whole + [datum[:at] + b"\xff" + datum[at + 1 :] for at in range(0, len(datum), 5)]]
+
+
+def test_a_packet_of_more_values_than_fastavro_may_make_is_the_same_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = ztf_record(2)
+    [before, behind] = packets_of_bytes(2, 100)
+    long_history = {**record, "prv_candidates": record["prv_candidates"][:1] * 19_000}
+    [long] = [one for one in open_packets(container([long_history]), "long", WireSchemas()) if isinstance(one, Packet)]
+    assert weigh_without_limit(long, monkeypatch) > MAX_ALERT_VALUES
+    compiled, by_fastavro = both_ways([before, long, behind], monkeypatch)
+    assert not compiled.failures
+    assert not by_fastavro.failures
+    assert in_order(by_fastavro.rows["ztf"]).equals(in_order(compiled.rows["ztf"]))
+
+
+def weigh_without_limit(packet: Packet, monkeypatch: pytest.MonkeyPatch) -> int:
+    with monkeypatch.context() as patched:
+        patched.setattr(weighing, "MAX_ALERT_VALUES", 2**40)
+        return weighing.weigh(packet.data, packet.start, packet.schema.nodes).values
+
+
+def test_a_packet_that_only_fastavro_could_read_and_may_not_is_the_same_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    datums = [with_history(history(entries), number) for number, entries in enumerate([1, 350_000, 2])]
+    packets = [Packet(datum, 0, len(datum), WRITER, f"{number}") for number, datum in enumerate(datums)]
+    compiled, by_fastavro = both_ways(packets, monkeypatch)
+    [letter] = by_fastavro.failures
+    assert letter.message == f"the alert holds more than {MAX_ALERT_VALUES:,} values, the limit"
+    assert_equal(compiled, by_fastavro)
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_fastavro_is_first_for_what_cannot_be_beyond_its_limits(beyond: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 300_000
+    [packet] = packets_of_bytes(1, size)
+    longest = (MAX_ALERT_VALUES - MAX_ALERT_DEPTH) // weighing.VALUES_PER_BYTE
+    packets = packets_of_bytes(2, size + longest - (packet.stop - packet.start) + beyond)
+    assert {one.stop - one.start for one in packets} == {longest + beyond}
+    patience = never()
+    monkeypatch.setattr(decoding, "PATIENCE", patience)
+    assert decode(packets).rows["ztf"].num_rows == 2
+    assert patience.compiled == bool(beyond)
 
 
 def test_no_more_is_held_at_once_than_one_alert_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
