@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from alerts.avro.decode import decode
 from alerts.avro.packets import Packet, open_packets
@@ -103,3 +105,22 @@ def struck_at(step: int, monkeypatch: Any, power_loss_in: Path | None = None) ->
         for path in power_loss_in.rglob("*"):
             if path.is_file() and path.stat().st_ino not in synced | before:
                 path.write_bytes(b"")
+
+
+def at_every_step(
+    first: Path, below: Path, work: Callable[[str], Any], check: Callable[[Path, object], None], *, power_loss: bool
+) -> int:
+    """Let work die before its first change of the disk, its second and so on, each in a copy of a warehouse; gives their number.
+
+    ``check`` looks at each copy, with what to say of it where something is wrong.
+    """
+    for step in range(200):
+        place = below / f"at{step}"
+        shutil.copytree(first, place)
+        with pytest.MonkeyPatch.context() as patched, struck_at(step, patched, place if power_loss else None) as made:
+            work(str(place))
+        check(place, (step, made))
+        shutil.rmtree(place)
+        if len(made) < step:
+            return len(made)
+    raise AssertionError("the work has not ended after 200 changes")

@@ -18,7 +18,7 @@ import pytest
 import warehouses
 from alerts.positions import cone_ranges
 from broker import cli
-from tests.warehouses.commits import alerts, from_input, put, struck_at
+from tests.warehouses.commits import alerts, at_every_step, from_input, put
 from warehouses.folder import compact, index, index_files, manifest, readers
 from warehouses.folder import warehouse as folder_warehouse
 from warehouses.folder.index_files import entries_of, files_of, joined, object_key, read_entries, write_entries
@@ -177,21 +177,14 @@ def test_what_dies_at_any_step_leaves_answers_as_they_are(
     put(str(first), "more", ("more.tar",), from_input(night(7), "more.tar#x"))
     with without_index():
         before = few_answers(first)
-    for step in range(100):
-        place = tmp_path / f"at{step}"
-        shutil.copytree(first, place)
-        with pytest.MonkeyPatch.context() as patched, struck_at(step, patched, place if power_loss else None) as made:
-            index.complete(str(place))
-        assert few_answers(place) == before, (step, made)
+
+    def check(place: Path, about: object) -> None:
+        assert few_answers(place) == before, about
         index.complete(str(place))
-        assert few_answers(place) == before, (step, made)
-        assert not index.not_indexed(readers.begun(str(place))).num_rows
-        shutil.rmtree(place)
-        if len(made) < step:
-            break
-    else:
-        pytest.fail("the index of one file has not been kept after 100 changes")
-    assert len(made) > 2
+        assert few_answers(place) == before, about
+        assert not index.not_indexed(readers.begun(str(place))).num_rows, about
+
+    assert at_every_step(first, tmp_path, index.complete, check, power_loss=power_loss) > 2
 
 
 @pytest.mark.parametrize(("harm", "mended_by"), [("gone", "rebuild"), ("cut", "commit"), ("other", "commit")])

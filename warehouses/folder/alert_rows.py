@@ -28,8 +28,8 @@ from warehouses.warehouse import SHOWN
 
 _AT_ONCE = 8
 _MOST_ROWS = 2_000_000
-_KEYS = {"alert_id", "published_at", "schema_version", "packet_digest", "night"}
-"""What tells which row of an alert is the newest, and where it is."""
+_MORE = ("packet_digest", "healpix29")
+"""Columns beside those that are shown: by which it is told what is the newest row of an alert, and where."""
 _ALERTS = {facts.alerts_table.name: facts for facts in SURVEYS.values()}
 
 
@@ -38,10 +38,10 @@ class AskDatabase(RuntimeError):
 
 
 class AlertRows:
-    """The files of alerts of one version, opened as they are needed, and no more than ``most`` of them."""
+    """Files of alerts, each opened once, when it is first needed; no more than ``most`` of them for one question."""
 
-    def __init__(self, warehouse: str, manifest: Manifest, most: int) -> None:
-        self._warehouse, self._manifest, self._most = warehouse, manifest, most
+    def __init__(self, warehouse: str, most: int) -> None:
+        self._warehouse, self._most = warehouse, most
         self._opened: dict[str, pq.ParquetFile] = {}
         self._closing = contextlib.ExitStack()
 
@@ -108,7 +108,9 @@ class AlertRows:
 def _leaves(survey: Survey, schema: pa.Schema) -> list[str]:
     """The columns, and of records and histories the fields, that are shown or told by; those that a file has not are left."""
     histories = [f"{column}.list.element.{field}" for column, field in brightness.histories(survey, set(schema.names))]
-    return [*sorted({*SHOWN, *_KEYS} - {"night"}), "healpix29", *brightness.own_paths(survey).values(), *histories]
+    # The night is in the folder's name.
+    shown = [name for name in SHOWN if name != "night"]
+    return [*shown, *_MORE, *brightness.own_paths(survey).values(), *histories]
 
 
 def _newest(rows: pa.Table) -> pa.Table:

@@ -171,7 +171,7 @@ class FolderWarehouse(Warehouse):
         whole = self._opened().manifest
         if self._has_index(whole) and not sought.is_wide:
             try:
-                with AlertRows(self.uri, whole, most=_FEW_FILES) as few:
+                with AlertRows(self.uri, _FEW_FILES) as few:
                     ids = few.ids_of(sought, index.narrowed(self.uri, whole, sought))
                     return few.shown(sought, ids, index.narrowed(self.uri, whole, of_ids(ids)))
             except AskDatabase:
