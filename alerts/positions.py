@@ -49,29 +49,28 @@ def healpix(ra_deg: Degrees, dec_deg: Degrees, order: int) -> Indices:
     if np.size(ra_deg) == 0:
         return np.empty(np.shape(ra_deg), np.int64)
     ra_rad, dec_rad = np.radians(wrapped(ra_deg)), np.radians(dec_deg)
-    index, _, _ = _nested()(ra_rad, dec_rad, np.intc(2**order))
+    index, _, _ = _compiled("lonlat_to_healpix_nested", nested_by_package)(ra_rad, dec_rad, np.intc(2**order))
     return np.asarray(index, dtype=np.int64)
 
 
 @functools.cache
-def _nested() -> Callable[..., Any]:
-    """astropy-healpix's own function of longitude, latitude (radians) and nside: index, and the place within the cell.
+def _compiled(name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of astropy-healpix's compiled module, which takes radians, indices and nside as plain arrays.
 
-    Its compiled module alone: the package around it loads units and frames, half a second. A release that keeps the function
-    elsewhere is asked in the way that it documents.
+    That module alone: the package around it loads units and frames, half a second. A release that keeps the function
+    elsewhere is asked in the way that it documents: ``otherwise``.
     """
     package = importlib.util.find_spec("astropy_healpix")
     found = package and importlib.machinery.PathFinder.find_spec("astropy_healpix._core", package.submodule_search_locations)
     if found and found.loader:
         module = importlib.util.module_from_spec(found)
         found.loader.exec_module(module)
-        if hasattr(module, "lonlat_to_healpix_nested"):
-            return module.lonlat_to_healpix_nested  # type: ignore[no-any-return]
-    return nested_by_package
+        return getattr(module, name, otherwise)
+    return otherwise
 
 
 def nested_by_package(lon_rad: Degrees, lat_rad: Degrees, nside: int) -> tuple[Any, Any, Any]:
-    """The same through the package."""
+    """Indices of longitudes and latitudes (radians) and the places within the cells, through the package."""
     import astropy.units as u  # noqa: PLC0415 - it takes half a second
     from astropy.coordinates import Latitude, Longitude  # noqa: PLC0415
     from astropy_healpix import lonlat_to_healpix  # noqa: PLC0415
@@ -81,12 +80,23 @@ def nested_by_package(lon_rad: Degrees, lat_rad: Degrees, nside: int) -> tuple[A
     return index, dx, dy
 
 
+def centers_by_package(cells: Indices, nside: int, dx: float, dy: float) -> tuple[Any, Any]:
+    """Longitudes and latitudes (radians) of places within cells, through the package."""
+    from astropy_healpix import healpix_to_lonlat  # noqa: PLC0415 - it takes half a second
+
+    lon, lat = healpix_to_lonlat(cells, nside, dx, dy, order="nested")
+    return lon.rad, lat.rad
+
+
 def separation_arcsec(ra_deg: Degrees, dec_deg: Degrees, ra0_deg: Any, dec0_deg: Any) -> Degrees:
-    """Angular separations (arcsec) of positions from one position, or one each (ICRS), exact at all angles (Vincenty 1975)."""
-    from astropy.coordinates import angular_separation  # noqa: PLC0415 - astropy takes half a second
+    """Angular separations (arcsec) of positions from one position, or one each (ICRS); NaN where one is not there.
+
+    By SOFA's vectors, to 1e-9 arcsec at all angles, which is what right ascensions in 64 bits tell apart.
+    """
+    import erfa  # noqa: PLC0415 - only for a question of where something is
 
     radians = [np.radians(angle) for angle in (ra_deg, dec_deg, ra0_deg, dec0_deg)]
-    return np.asarray(np.degrees(angular_separation(*radians)) * 3600, dtype=np.float64)
+    return np.asarray(np.degrees(erfa.seps(*radians)) * 3600, dtype=np.float64)
 
 
 def cone_ranges(ra_deg: float, dec_deg: float, radius_arcsec: float) -> list[tuple[int, int]]:
@@ -130,10 +140,8 @@ def cones_ranges(ra_deg: Degrees, dec_deg: Degrees, radius_arcsec: Degrees) -> t
 
 
 def _centers(cells: Indices, order: int) -> tuple[Degrees, Degrees]:
-    from astropy_healpix import healpix_to_lonlat  # noqa: PLC0415
-
-    lon, lat = healpix_to_lonlat(cells, 2**order, order="nested")
-    return lon.to_value("deg"), lat.to_value("deg")
+    lon_rad, lat_rad = _compiled("healpix_nested_to_lonlat", centers_by_package)(cells, np.intc(2**order), 0.5, 0.5)
+    return np.degrees(lon_rad), np.degrees(lat_rad)
 
 
 def _joined(cones: Indices, firsts: Indices, lasts: Indices) -> tuple[Indices, Indices, Indices]:

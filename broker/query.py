@@ -77,7 +77,7 @@ def _ask(opened: Warehouse, arguments: argparse.Namespace) -> tuple[Result | Ans
         return opened.read(arguments.sql).apart(), None
     if arguments.object is not None:
         return opened.alerts_of(arguments.object), f"no alert of object {arguments.object} in {arguments.warehouse}"
-    from warehouses.cones import parse_cones  # noqa: PLC0415 - astropy takes half a second
+    from warehouses.cones import parse_cones  # noqa: PLC0415 - only for cones
 
     places = parse_cones(arguments.cone, _open_file)
     return opened.cones(places), f"no alert within {places} in {arguments.warehouse}"

@@ -12,16 +12,16 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from alerts.catalogs.catalog import BadCatalog, Floats
-from alerts.catalogs.files.astropy_tables import arrow_column
-from alerts.catalogs.files.position_columns import PositionColumns
-from alerts.catalogs.files.read_table import Opener, is_table, read_astropy
-from alerts.catalogs.files.table_positions import arrow_positions, table_positions
+from alerts.catalogs.files.angles import angle_column, degrees_of
+from alerts.catalogs.files.table_names import is_table
 from alerts.positions import cones_ranges, separation_arcsec
 from alerts.sexagesimal import sexagesimal
 from warehouses.errors import QueryError
@@ -59,7 +59,7 @@ class Cones:
         return f"{self.radius_arcsec:g} arcsec of {sexagesimal(self.ra_deg[0], self.dec_deg[0])}"
 
 
-def parse_cones(text: str, opener: Opener | None = None) -> Cones:
+def parse_cones(text: str, opener: Callable[[str], BinaryIO] | None = None) -> Cones:
     """The cones of ``RA,DEC,RADIUS_ARCSEC``, ``FILE,RADIUS_ARCSEC`` or ``NAME,RADIUS_ARCSEC``. Raises ``QueryError``.
 
     RA and Dec are ICRS, decimal degrees or sexagesimal, RA then in hours; files are those of ``docs/crossmatch.md``; where
@@ -70,19 +70,29 @@ def parse_cones(text: str, opener: Opener | None = None) -> Cones:
     parts = place.split(",")
     try:
         if len(parts) == 2 and not is_table(place):
-            position = pa.table({"ra": [parts[0]], "dec": [parts[1]]})
-            return Cones(*arrow_positions("--cone", position, PositionColumns("ra", "dec")), found)
+            return Cones(_angle("ra", parts[0]), _angle("dec", parts[1]), found)
         path = os.path.expanduser(place)
-        if not is_table(path):
-            return Cones(*_resolved(text, place), found)
-        table = read_astropy(path, opener)
-        ra, dec = table_positions(path, table)
+        return _of_table(path, found, opener) if is_table(path) else Cones(*_resolved(text, place), found)
     except BadCatalog as error:
         raise QueryError(str(error)) from error
+
+
+def _angle(name: str, text: str) -> Floats:
+    is_ra = name == "ra"
+    return degrees_of("--cone", angle_column("--cone", name, pa.array([text])), is_ra=is_ra, in_hours=is_ra)
+
+
+def _of_table(path: str, radius_arcsec: float, opener: Callable[[str], BinaryIO] | None) -> Cones:
+    from alerts.catalogs.files.astropy_tables import arrow_column  # noqa: PLC0415 - astropy takes half a second
+    from alerts.catalogs.files.read_table import read_astropy  # noqa: PLC0415
+    from alerts.catalogs.files.table_positions import table_positions  # noqa: PLC0415
+
+    table = read_astropy(path, opener)
+    ra, dec = table_positions(path, table)
     if not len(table):
         raise QueryError(f"{path} has no rows, and so no cones")
     name = next((name for known in _NAMES for name in table.colnames if name.lower() == known), None)
-    return Cones(ra, dec, found, arrow_column(table[name]) if name else None, file=path)
+    return Cones(ra, dec, radius_arcsec, arrow_column(table[name]) if name else None, file=path)
 
 
 def _resolved(text: str, name: str) -> tuple[Floats, Floats]:

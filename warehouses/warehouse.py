@@ -120,7 +120,7 @@ class Warehouse(abc.ABC):
                 f"cone {ra_deg:g},{dec_deg:g},{radius_arcsec:g} is not on the sky: 0 <= RA <= 360 deg, -90 <= Dec <= 90 deg, "
                 f"0 < radius <= {MAX_RADIUS_ARCSEC:g} arcsec"
             )
-        from alerts.positions import cone_ranges, separation_arcsec  # noqa: PLC0415 - astropy takes half a second
+        from alerts.positions import cone_ranges, separation_arcsec  # noqa: PLC0415 - only for a question of where something is
 
         ra_deg %= 360
         found = self.in_ranges(cone_ranges(ra_deg, dec_deg, radius_arcsec))

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import astropy.units as u
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, angular_separation
 from astropy_healpix import boundaries_lonlat, healpix_to_lonlat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts import positions
-from alerts.positions import cone_ranges, cones_ranges, healpix29, on_the_sky, separation_arcsec, wrapped
+from alerts.positions import (
+    centers_by_package,
+    cone_ranges,
+    cones_ranges,
+    healpix29,
+    nested_by_package,
+    on_the_sky,
+    separation_arcsec,
+    wrapped,
+)
 from tests.alerts.making import examples
 
 CELL_ARCSEC = 58.6 * 3600 / 2**29  # side of a cell of order 29
@@ -234,15 +245,41 @@ def test_a_cone_of_the_whole_sky_is_the_whole_sky():
     assert is_in(cone_ranges(10.0, 20.0, 180 * 3600.0), healpix29(ra, dec)).all()
 
 
-@pytest.mark.parametrize(("ra0", "dec0"), CENTERS)
-def test_separations_are_those_of_astropy_at_all_angles(ra0, dec0):
-    ra, dec = everywhere(300)
-    near_ra, near_dec = within(ra0, dec0, 5.0, 100)
-    ra = np.concatenate([ra, near_ra, [ra0, (ra0 + 180) % 360]])
-    dec = np.concatenate([dec, near_dec, [dec0, -dec0]])
-    expected = SkyCoord(ra0, dec0, unit="deg").separation(SkyCoord(ra, dec, unit="deg")).arcsec
-    assert np.allclose(separation_arcsec(ra, dec, ra0, dec0), expected, rtol=1e-12, atol=1e-9)
-    assert separation_arcsec(np.array([ra0]), np.array([dec0]), ra0, dec0) == pytest.approx([0.0], abs=1e-9)
+def pairs_of_positions(count: int = 10_000) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """RA, Dec and RA, Dec (deg): anywhere, equal, antipodes, from a microarcsecond to a tenth of a degree apart, at the poles."""
+    dice = np.random.default_rng(17)
+    ra, dec = everywhere(count, seed=18)
+    dec[:100], dec[100:200], ra[200:300], ra[300:400] = 90, -90, 0, 360
+    yield ra, dec, *everywhere(count, seed=19)
+    yield ra, dec, ra, dec
+    yield ra, dec, (ra + 180) % 360, -dec
+    for power in range(1, 11):
+        moved = dice.uniform(-(10.0**-power), 10.0**-power, (2, count))
+        yield ra, dec, (ra + moved[0]) % 360, np.clip(dec + moved[1], -90, 90)
+    for pole in (90.0, -90.0):
+        near = np.clip(pole + dice.uniform(-1e-5, 1e-5, (2, count)), -90, 90)
+        yield ra, near[0], dice.permutation(ra), near[1]
+
+
+def test_separations_are_those_of_astropy_at_all_angles() -> None:
+    for ra1, dec1, ra2, dec2 in pairs_of_positions():
+        radians = [np.radians(angle) for angle in (ra1, dec1, ra2, dec2)]
+        expected = np.degrees(angular_separation(*radians)) * 3600
+        found = separation_arcsec(ra1, dec1, ra2, dec2)
+        assert np.abs(found - expected).max() < 1e-9  # arcsec
+        assert np.array_equal(separation_arcsec(ra2, dec2, ra1, dec1), found)
+
+
+def test_one_place_is_nothing_away_from_itself() -> None:
+    ra, dec = everywhere(10_000, seed=20)
+    assert not separation_arcsec(ra, dec, ra, dec).any()
+    assert separation_arcsec(np.zeros(3), np.array([-90.0, 0.0, 90.0]), 360.0, np.array([-90.0, 0.0, 90.0])).max() < 1e-9
+
+
+def test_what_has_no_position_is_away_by_no_number() -> None:
+    nowhere = np.array([np.nan, 1.0, np.nan])
+    assert np.isnan(separation_arcsec(nowhere, nowhere[::-1], 1.0, 2.0)).tolist() == [True, False, True]
+    assert np.isnan(separation_arcsec(np.array([1.0]), np.array([2.0]), np.nan, 2.0)).all()
 
 
 def test_a_known_separation():
@@ -251,10 +288,24 @@ def test_a_known_separation():
     assert found == pytest.approx([708.7], abs=1.0)
 
 
-def test_the_compiled_part_of_astropy_healpix_is_asked_and_agrees_with_the_package():
-    random = np.random.default_rng(4)
-    ra, dec = np.radians(random.uniform(0, 360, 20_000)), np.arcsin(random.uniform(-1, 1, 20_000))
-    assert positions._nested() is not positions.nested_by_package, "loading astropy takes half a second of every start"
-    for order in (0, 5, positions.HEALPIX_ORDER):
-        found, expected = (ask(ra, dec, np.intc(2**order))[0] for ask in (positions._nested(), positions.nested_by_package))
-        assert (found == expected).all()
+@pytest.mark.parametrize(
+    ("name", "by_package"),
+    [("lonlat_to_healpix_nested", nested_by_package), ("healpix_nested_to_lonlat", centers_by_package)],
+)
+def test_the_compiled_part_of_astropy_healpix_is_asked(name: str, by_package: Callable[..., Any]) -> None:
+    assert positions._compiled(name, by_package) is not by_package, "loading astropy takes half a second of every start"
+    assert positions._compiled("what a later release has not", by_package) is by_package
+
+
+@pytest.mark.parametrize("order", [0, 5, positions.HEALPIX_ORDER])
+def test_the_compiled_part_of_astropy_healpix_agrees_with_the_package(order: int) -> None:
+    ra, dec = everywhere(20_000, seed=4)
+    index = positions.healpix(ra, dec, order)
+    assert np.array_equal(index, nested_by_package(np.radians(ra), np.radians(dec), 2**order)[0])
+    cells = np.concatenate([index, np.arange(12), 12 * 4**order - 1 - np.arange(12)])
+    expected = healpix_to_lonlat(cells, 2**order, order="nested")
+    found = positions._centers(cells, order)
+    assert [one.tobytes() for one in found] == [one.to_value("deg").tobytes() for one in expected]
+    assert [np.degrees(one).tobytes() for one in centers_by_package(cells, 2**order, 0.5, 0.5)] == [
+        one.tobytes() for one in found
+    ]

@@ -17,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from alerts.catalogs.catalog import BadCatalog, Candidates, Floats, SourceColumns
+from alerts.catalogs.files.angles import is_sexagesimal
 from alerts.catalogs.files.position_columns import PositionColumns, find_positions, listed
 from alerts.catalogs.files.read_table import Header, Opener, open_local_file, parts_of, read_header, read_table
 from alerts.catalogs.files.sky_index import SkyIndex
-from alerts.catalogs.files.table_positions import arrow_positions, is_sexagesimal
+from alerts.catalogs.files.table_positions import arrow_positions
 from alerts.catalogs.matching import floats
 from alerts.catalogs.spec import check_pairs, jyear
 from alerts.positions import on_the_sky

@@ -26,23 +26,11 @@ from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.files.astropy_tables import fits_table, fits_types, from_astropy, plain_table, read_votable, to_astropy
 from alerts.catalogs.files.position_columns import ColumnFacts
 from alerts.catalogs.files.read_csv import CSV_BLOCK_BYTES, check_names, csv_floats, csv_reader, not_a_number, typed
+from alerts.catalogs.files.table_names import ECSV, FITS, FORMATS, PACKED, PARQUET, PARTS, VOTABLE, kind_of
 from alerts.catalogs.files.table_positions import arrow_fields, table_fields
 
 Opener = Callable[[str], BinaryIO]
 
-PARQUET, PARTS, CSV, FITS, VOTABLE, ECSV = "Parquet", "a folder of Parquet parts", "CSV", "FITS", "VOTable", "ECSV"
-_FORMATS = {
-    ".parquet": PARQUET,
-    ".csv": CSV,
-    ".tsv": CSV,
-    ".fits": FITS,
-    ".fit": FITS,
-    ".vot": VOTABLE,
-    ".votable": VOTABLE,
-    ".xml": VOTABLE,
-    ".ecsv": ECSV,
-}
-_PACKED = (".gz", ".bz2", ".xz", ".zip")
 _ZIP_MAGIC = b"PK\x03\x04"
 _NOT_PARTS = ("_", ".", "data_thumbnail")
 """How names begin of files in a folder that hold no rows of their own: marks of Spark, hidden files, HATS's thumbnail."""
@@ -153,11 +141,6 @@ def parts_of(path: str) -> list[str]:
     return [str(file) for file, names in inside if file.is_file() and not any(name.startswith(_NOT_PARTS) for name in names)]
 
 
-def is_table(path: str) -> bool:
-    """Whether a path is that of a table by its name, or of a folder."""
-    return _kind_of(path) is not None or os.path.isdir(path)
-
-
 def _csv_header(path: str, file: io.BufferedReader) -> Header:
     reader, names, units = csv_reader(path, unpacked(file), most_bytes=2 * CSV_BLOCK_BYTES)
     # Of two blocks only the first: the second may be cut within a row.
@@ -204,25 +187,17 @@ def _fits_fields(hdu: Any) -> list[ColumnFacts]:
     return [ColumnFacts(column.name, column.unit or "", ucd, frame) for column, ucd in zip(hdu.columns, ucds, strict=True)]
 
 
-def _kind_of(path: str) -> str | None:
-    name = path.lower()
-    for ending in _PACKED:
-        name = name.removesuffix(ending)
-    return next((kind for ending, kind in _FORMATS.items() if name.endswith(ending)), None)
-
-
 @contextmanager
 def _opened(path: str, opener: Opener) -> Iterator[tuple[str, Any]]:
     """A file's format, and its bytes. What goes wrong with them, in three libraries and a storage service, is ``BadCatalog``."""
-    kind = _kind_of(path)
+    kind = kind_of(path)
     if os.path.isdir(path):
         if not parts_of(path):
             raise BadCatalog(f"the folder {path} holds no .parquet file; name a file, or a folder of Parquet parts")
         kind = PARTS
     if kind is None:
         raise BadCatalog(
-            f"{path} is of no format read as a table; its name must end in "
-            f"{', '.join(_FORMATS)}, or that and {', '.join(_PACKED)}"
+            f"{path} is of no format read as a table; its name must end in {', '.join(FORMATS)}, or that and {', '.join(PACKED)}"
         )
     try:
         file = None if kind == PARTS else buffered(opener(path))
