@@ -12,7 +12,7 @@ from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
 from warehouses.places import FORMS, LIMIT
 
-WRITE_METHODS = ("file_loads", "streaming_inserts")
+WRITE_METHODS = ("file_loads", "streaming_inserts", "storage_write")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -178,7 +178,7 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--write_method",
         choices=WRITE_METHODS,
-        help="how rows go into BigQuery: file_loads (default for files) or streaming_inserts (default for Pub/Sub)",
+        help="how rows go into BigQuery: file_loads (default for files), storage_write (for Pub/Sub) or streaming_inserts",
     )
     group.add_argument(
         "--load_every_secs",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas.table import Column
-from schemas.tables import CROSSMATCHES, DEAD_LETTERS, ENVELOPE, RUNS, cutouts_table
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS, ENVELOPE, RUNS, UNIT_STREAMS, cutouts_table
 
 _HEAD = """\
 # The tables
@@ -54,6 +54,7 @@ def markdown() -> str:
         ("crossmatches", CROSSMATCHES),
         ("dead_letters", DEAD_LETTERS),
         ("runs", RUNS),
+        ("unit_streams", UNIT_STREAMS),
     ]
     for name, table in others:
         description = table.description.replace("survey's alerts", "an alert, one row for each row of the alerts table")

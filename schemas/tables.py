@@ -190,3 +190,20 @@ RUNS = Table(
     ),
     "One row per batch run.",
 )
+
+UNIT_STREAMS = Table(
+    "unit_streams",
+    (
+        Column("unit", "STRING", "REQUIRED", "The inputs that were ingested as one: 16 hexadecimal digits that stand for them."),
+        Column("table_name", "STRING", "REQUIRED", "The table that the stream's rows are for."),
+        Column("write_stream", "STRING", "REQUIRED", "A PENDING stream of the Storage Write API: projects/.../streams/..."),
+        _RUN_ID,
+        Column("written_by", "STRING", "REQUIRED", "The run that wrote the stream's rows: another where it came first."),
+        Column("row_count", "INT64", "REQUIRED", "Rows of all streams of the unit for this table."),
+        Column("digest", "STRING", "REQUIRED", "16 hexadecimal digits by which the same rows are known again."),
+        Column("committed", "BOOL", "REQUIRED", "false: about to be committed; true: committed."),
+        Column("noted_at", "TIMESTAMP", "REQUIRED", "UTC."),
+    ),
+    "By which streams runs have written their inputs, in BigQuery, so that running again writes nothing twice.",
+    cluster_by=("unit",),
+)

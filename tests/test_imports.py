@@ -134,7 +134,8 @@ def test_the_walk_finds_imports_in_all_their_forms(tmp_path, line, found):
 
 KINDS = {
     "transforms/write_parquet.py": "the sink of a folder",
-    "transforms/write_bigquery.py": "the sinks of BigQuery",
+    "transforms/write_bigquery.py": "the sinks of BigQuery that Beam has",
+    "transforms/append_bigquery.py": "the sink of BigQuery that is ours",
 }
 """Who outside ``warehouses/`` knows its kinds: the sinks that ``transforms/write_tables.py`` names."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.bigquery import BigQueryDisposition
 from apache_beam.io.gcp.bigquery_file_loads import BigQueryBatchFileLoads
@@ -25,6 +26,13 @@ from transforms.files import create_file
 
 _FILE_BYTES = 2**30
 """A file is finished when it is so large: BigQuery reads the blocks of one file side by side, and takes files of terabytes."""
+
+
+def avro_file(table: Table, rows: pa.RecordBatch) -> bytes:
+    """Rows of a table as one load file."""
+    sync = os.urandom(16)
+    header = container_header(get_avro_schema_from_table_schema(table.to_bigquery()), sync)
+    return b"".join((header, *container_blocks(rows, table, sync)))
 
 
 class FileLoads(BigQueryBatchFileLoads):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,8 +11,6 @@ from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.pvalue import TaggedOutput
 
-from alerts.errors import DeadLetter
-from alerts.limits import MAX_PAYLOAD_BYTES
 from alerts.rows import json_rows
 from alerts.surveys import SURVEYS
 from alerts.tables import table_named
@@ -21,6 +18,7 @@ from transforms import metrics
 from transforms.elements import TableBatch, UnitLetter
 from transforms.load_files import FileLoads
 from transforms.table_rows import LetterRows
+from warehouses.bigquery.refused import refused_row
 from warehouses.units import STREAM
 
 # BigQuery takes requests of 10 MB and 50,000 rows; Beam's estimate of a row's size is on the safe side.
@@ -145,19 +143,8 @@ def _refused(failure: tuple[str, dict[str, Any], Any]) -> UnitLetter:
             f"BigQuery takes no rows for {name} ({first.get('message', '')}); see its quota and your rights, then run again"
         )
     metrics.ROWS_REFUSED.inc(1, name)
-    payload = json.dumps(row).encode()
-    return UnitLetter(
-        STREAM,
-        DeadLetter(
-            stage="write",
-            error_type=str(first.get("reason") or "refused"),
-            message=f"BigQuery refused the row for {name}: {first.get('message', '')} (at {first.get('location') or 'the row'})",
-            source=str(row.get("source") or f"alert_id {row.get('alert_id')}"),
-            payload=payload if len(payload) <= MAX_PAYLOAD_BYTES else None,
-            survey=row.get("survey"),
-            attributes={"table": name},
-        ),
-    )
+    message = f"{first.get('message', '')} (at {first.get('location') or 'the row'})"
+    return UnitLetter(STREAM, refused_row(name, row, str(first.get("reason") or "refused"), message))
 
 
 def _fail(failure: tuple[str, dict[str, Any], Any]) -> None:

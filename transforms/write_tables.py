@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from alerts.avro.layout import EVERYTHING, Projection
 from schemas.tables import CROSSMATCHES
+from transforms.append_bigquery import AppendBigQuery
 from transforms.elements import TableBatch
 from transforms.ends import Sink
 from transforms.table_rows import LetterRows, alert_rows, match_rows
@@ -26,7 +27,7 @@ class SinkSettings:
     warehouse: str
     """A folder, ``gs://bucket/folder`` or ``bigquery://PROJECT/DATASET``."""
     method: str
-    """``parquet``, ``file_loads`` or ``streaming_inserts``."""
+    """``parquet``, ``file_loads``, ``streaming_inserts`` or ``storage_write``."""
     run_id: str
     tables: tuple[str, ...]
     """Names of the tables that rows may be of."""
@@ -74,10 +75,15 @@ def _bigquery(settings: SinkSettings) -> Sink:
     )
 
 
+def _storage_write(settings: SinkSettings) -> Sink:
+    return AppendBigQuery(settings.warehouse, settings.run_id, at_the_end=settings.every_secs is None)
+
+
 _SINKS: dict[str, Callable[[SinkSettings], Sink]] = {
     "parquet": _parquet,
     "file_loads": _bigquery,
     "streaming_inserts": _bigquery,
+    "storage_write": _storage_write,
 }
 
 

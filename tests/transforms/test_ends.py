@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import apache_beam as beam
 import pytest
 from mypy import api
 
+from transforms.append_bigquery import AppendBigQuery
 from transforms.ends import Sink, Source
 from transforms.read import ReadPackets
 from transforms.read_letters import ReadLetters
@@ -54,7 +56,8 @@ def test_what_is_not_in_a_protocol_does_not_pass_the_type_checker(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("protocol", "transform"),
-    [(Source, one) for one in (ReadPackets, ReadMessages, ReadLetters)] + [(Sink, one) for one in (WriteParquet, WriteBigQuery)],
+    [(Source, one) for one in (ReadPackets, ReadMessages, ReadLetters)]
+    + [(Sink, one) for one in (WriteParquet, WriteBigQuery, AppendBigQuery)],
 )
 def test_the_transforms_have_what_their_protocol_says(protocol: type[Any], transform: type[Any]) -> None:
     # No type checker says so: a class of Beam's is anything to it.
@@ -83,7 +86,13 @@ def test_a_write_method_names_its_sink() -> None:
         assert (dataset.warehouse, dataset.method) == ("bigquery://p/d", method)
         assert dataset.table("runs") == "p:d.runs"
         assert dataset.tables == ("ztf_alerts", "dead_letters")
-    with pytest.raises(ValueError, match=r"no write method 'orc'; known are parquet, file_loads, streaming_inserts"):
+    stream = settings("storage_write", "bigquery://p/d")
+    assert isinstance(sink_of(stream), AppendBigQuery)
+    assert not sink_of(stream).at_the_end
+    assert sink_of(replace(stream, every_secs=None)).at_the_end
+    with pytest.raises(
+        ValueError, match=r"no write method 'orc'; known are parquet, file_loads, streaming_inserts, storage_write"
+    ):
         sink_of(settings("orc", "/w"))
 
 
