@@ -101,6 +101,11 @@ def warnings(summary: Summary) -> list[Warned]:
     if summary.records_read != summary.alerts + summary.letters and summary.again:
         text = f"{summary.again:,} rows are in the tables twice, as BigQuery took them twice; the _unique views show one"
         found.append(Warned(text, {"stage": "write"}))
+    if summary.earlier:
+        text = (
+            f"run {', '.join(summary.earlier)} had written the same rows of these inputs: they stand, and none was written twice"
+        )
+        found.append(Warned(text, {"stage": "write"}))
     if summary.unknown_fields:
         shown = [f"{name} ({number:,})" for name, number in summary.unknown_fields.items()]
         more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""

@@ -55,7 +55,9 @@ class Summary:
     others: tuple[str, ...] = ()
     """Ids of other runs that have written rows of the same inputs meanwhile."""
     letters_again: int = 0
-    """See ``Counts``."""
+    """See ``RunCounts``."""
+    earlier: tuple[str, ...] = ()
+    """See ``RunCounts``."""
 
     @property
     def again(self) -> int:
@@ -115,8 +117,8 @@ class Summary:
 def count(job: Job, totals: metrics.Totals) -> Summary:
     """The summary of a run that has ended, from its metrics and from the tables it wrote."""
     with job.warehouse as written:
-        # Of a run that read only some of its inputs, rows of earlier runs stand in the others rightly.
-        units = job.sink.units if job.sink.reads_all else ()
+        # Of a run that read only some of its inputs, rows of earlier runs stand in the others rightly, where they are replaced.
+        units = job.sink.units if job.sink.reads_all or not written.replaces else ()
         counts = written.counts(job.run_id, units, Wrote(_nights(totals), job.started_at))
     return Summary(
         run_id=job.run_id,
@@ -131,6 +133,7 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         catalogs=_catalogs(totals),
         others=counts.others,
         letters_again=counts.letters_again,
+        earlier=counts.earlier,
     )
 
 

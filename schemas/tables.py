@@ -200,6 +200,8 @@ UNIT_STREAMS = Table(
         _RUN_ID,
         Column("written_by", "STRING", "REQUIRED", "The run that wrote the stream's rows: another where it came first."),
         Column("row_count", "INT64", "REQUIRED", "Rows of all streams of the unit for this table."),
+        Column("first_night", "DATE", "NULLABLE", "Of these rows; NULL where they have no night."),
+        Column("last_night", "DATE", "NULLABLE", "Of these rows."),
         Column("digest", "STRING", "REQUIRED", "16 hexadecimal digits by which the same rows are known again."),
         Column("committed", "BOOL", "REQUIRED", "false: about to be committed; true: committed."),
         Column("noted_at", "TIMESTAMP", "REQUIRED", "UTC."),

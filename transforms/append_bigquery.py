@@ -27,8 +27,8 @@ from transforms.table_rows import LetterRows
 from transforms.together import AtTheEnd
 from warehouses.bigquery.append import RowRefused
 from warehouses.bigquery.refused import refused_row
-from warehouses.bigquery.unit_streams import WrittenStream
 from warehouses.bigquery.writing import AtOnce, ByStreams, Connected, Rows, without
+from warehouses.bigquery.written_streams import WrittenStream
 
 _REFUSED = "refused"
 _HOLD_BYTES = 32 * 2**20

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alerts.dead_letters import REPLAYED
 from schemas.views import Dialect, json_text_sql
 from warehouses.letters import failed_since
+from warehouses.standing import began, of_run_sql
 from warehouses.units import Unit
 
 if TYPE_CHECKING:
@@ -59,22 +60,27 @@ class RunCounts:
     """Of the dead letters, rows that BigQuery took twice."""
     others: tuple[str, ...] = ()
     """Ids of other runs that have written rows of the same units meanwhile."""
+    earlier: tuple[str, ...] = ()
+    """Ids of runs that had written some of the units before: their rows are counted, and none is written twice."""
 
 
 def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit], wrote: Wrote | None = None) -> RunCounts:
     """The rows of a run in a warehouse, in all of it where nobody tells what the run ``wrote``. Raises ``QueryError``."""
     if not warehouse.holds_tables():
         return RunCounts({}, {})
-    values: dict[str, Any] = {"run_id": run_id}
+    units = tuple(units)
+    standing = warehouse.standing(run_id, units)
     surveys = {}
     for survey in warehouse.surveys:
         if wrote is not None and survey.name not in wrote.nights:
             continue
-        sql, between = _survey_sql(f"{survey.name}_alerts", warehouse.dialect), values
+        values: dict[str, Any] = {"run_id": run_id}
+        table = f"{survey.name}_alerts"
+        sql = f"{_survey_sql(table, warehouse.dialect)} WHERE {of_run_sql('run_id', table, standing, values)}"
         if wrote is not None:
-            first, last = wrote.nights[survey.name]
-            sql, between = f"{sql} AND night BETWEEN {{first}} AND {{last}}", {**values, "first": first, "last": last}
-        counted = next(warehouse.ask(sql, between).rows())
+            values["first"], values["last"] = wrote.nights[survey.name]
+            sql += " AND night BETWEEN {first} AND {last}"
+        counted = next(warehouse.ask(sql, values).rows())
         alerts, records, contents, ids = (int(str(number)) for number in counted[:4])
         if alerts:
             # A folder holds each row once.
@@ -84,18 +90,19 @@ def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit], wrote: Wrote
     letters, letters_again = {}, 0
     if "dead_letters" in warehouse.tables:
         run, letter = (json_text_sql("attributes", key, warehouse.dialect) for key in ("run_id", "letter"))
-        days = ""
+        days, values = "", {"run_id": run_id}
         if wrote is not None:
-            days, values["since"] = "failed_at >= {since} AND ", failed_since(wrote.since)
+            days, values["since"] = "failed_at >= {since} AND ", failed_since(began(run_id, standing, wrote.since))
+        of_run = of_run_sql(run, "dead_letters", standing, values)
         sql = (
             f"SELECT stage, COUNT(*) AS number, COUNT(DISTINCT {letter}) AS letters FROM dead_letters "
-            f"WHERE {days}stage <> '{REPLAYED}' AND {run} = {{run_id}} GROUP BY 1 ORDER BY 1"
+            f"WHERE {days}stage <> '{REPLAYED}' AND {of_run} GROUP BY 1 ORDER BY 1"
         )
         for row in warehouse.ask(sql, values).read().to_pylist():
             letters[str(row["stage"])] = int(row["number"])
             letters_again += 0 if warehouse.replaces else int(row["number"]) - int(row["letters"])
     others = warehouse.other_runs_of(run_id, {unit.key for unit in units})
-    return RunCounts(surveys, letters, letters_again, tuple(others))
+    return RunCounts(surveys, letters, letters_again, tuple(others), tuple(sorted({other.run_id for other in standing})))
 
 
 def _survey_sql(table: str, dialect: Dialect) -> str:
@@ -107,4 +114,4 @@ def _survey_sql(table: str, dialect: Dialect) -> str:
     distinct = {"records": f"CONCAT({contents}, ' ', source)", "contents": contents, "ids": "alert_id"}
     each_once = ", ".join(f"COUNT(DISTINCT {of}) AS {name}" for name, of in distinct.items())
     quantiles = ", ".join(f"{_QUANTILE[dialect].format(_AGE_SECS[dialect], percent)} AS p{percent}" for percent in (50, 95))
-    return f"SELECT COUNT(*) AS alerts, {each_once}, {quantiles} FROM {table} WHERE run_id = {{run_id}}"
+    return f"SELECT COUNT(*) AS alerts, {each_once}, {quantiles} FROM {table}"

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from schemas.views import json_text_sql, open_letters_sql
+from warehouses.standing import began, of_run_sql
 
 if TYPE_CHECKING:
     from warehouses.warehouse import Warehouse
@@ -42,8 +43,10 @@ def open_letters(warehouse: Warehouse, stage: str | None, most: int) -> list[dic
 
 
 def letters_of(warehouse: Warehouse, run_id: str, since: datetime) -> set[str]:
-    """Ids of the letters of a run that began at ``since``."""
+    """Ids of the letters of a run that began at ``since``, those that stand for its own among them."""
     letter, run = (json_text_sql("attributes", key, warehouse.dialect) for key in ("letter", "run_id"))
-    own = f"failed_at >= {{since}} AND stage <> 'replayed' AND {run} = {{run_id}}"
+    standing = warehouse.standing(run_id, ())
+    values: dict[str, Any] = {"run_id": run_id, "since": failed_since(began(run_id, standing, since))}
+    own = f"failed_at >= {{since}} AND stage <> 'replayed' AND {of_run_sql(run, 'dead_letters', standing, values)}"
     sql = f"SELECT {letter} AS letter FROM dead_letters WHERE {own}"
-    return {str(letter) for (letter,) in warehouse.ask(sql, {"run_id": run_id, "since": failed_since(since)}).rows()}
+    return {str(letter) for (letter,) in warehouse.ask(sql, values).rows()}

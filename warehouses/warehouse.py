@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from warehouses.cones import Cones
     from warehouses.counts import RunCounts, Wrote
+    from warehouses.standing import Standing
 
 SHOWN = (
     *("survey", "alert_id", "object_id", "object_kind", "observed_at", "night", "ra_deg", "dec_deg"),
@@ -257,6 +258,11 @@ class Warehouse(abc.ABC):
     def letters_of(self, run_id: str, since: datetime) -> set[str]:
         """The ids of the dead letters of a run that began at ``since``."""
         return letters.letters_of(self, run_id, since)
+
+    def standing(self, run_id: str, units: Iterable[Unit]) -> tuple[Standing, ...]:
+        """Whose rows stand for those of a run that wrote ``units``: nobody's but its own, where it replaces them."""
+        del run_id, units
+        return ()
 
     def counts(self, run_id: str, units: Iterable[Unit], wrote: Wrote | None = None) -> RunCounts:
         """What the tables hold of a run, which wrote ``units``, and, where that is known, in which nights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from schemas.views import unique_alerts_sql
 from warehouses.answers import Answer
 from warehouses.bigquery import nights
 from warehouses.bigquery.billing import too_much
+from warehouses.bigquery.notes import standing_for
 from warehouses.bigquery.tables import prepare
 from warehouses.errors import QueryError
 from warehouses.reachable import ANSWER_SECS, why
@@ -32,6 +33,9 @@ from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, known_surve
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+    from warehouses.standing import Standing
+    from warehouses.units import Unit
 
 _REQUEST_ROWS = 500
 """Rows of one insertAll request, as BigQuery advises."""
@@ -167,6 +171,10 @@ class BigQueryWarehouse(Warehouse):
             raise QueryError(f"{message}{pointed}") from error
         except (GoogleAuthError, RequestException) as error:
             raise QueryError(f"{self.uri} cannot be read: {why(error)}") from error
+
+    def standing(self, run_id: str, units: Iterable[Unit]) -> tuple[Standing, ...]:
+        """See ``Warehouse``."""
+        return standing_for(self, run_id, units)
 
     def shown_otherwise(self, survey: str) -> bool:
         """See ``Warehouse``."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from google.cloud import bigquery
 
 from alerts.tables import table_named
@@ -19,7 +20,8 @@ from warehouses.bigquery.load_rows import load_avro
 from warehouses.bigquery.partition_age import streamable
 from warehouses.bigquery.pending import PendingStream
 from warehouses.bigquery.row_digest import added, rows_digest
-from warehouses.bigquery.unit_streams import UnitStreams, WrittenStream
+from warehouses.bigquery.unit_streams import UnitStreams
+from warehouses.bigquery.written_streams import WrittenStream, both_spans
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class ByStreams(Writing):
         super().__init__(connected, as_avro)
         self._streams: dict[tuple[str, str], PendingStream] = {}
         self._digests: dict[tuple[str, str], int] = {}
+        self._nights: dict[tuple[str, str], tuple[date, date] | None] = {}
 
     def _append(self, parts: Sequence[Rows]) -> list[list[RowRefused]]:
         streams = [self._stream(part) for part in parts]
@@ -124,7 +127,9 @@ class ByStreams(Writing):
         found = self._connected.appender.append_to(work)
         for part, refused in zip(parts, found, strict=True):
             key = part.table, part.unit
-            self._digests[key] = added(self._digests[key], rows_digest(without(part.rows, refused)))
+            good = without(part.rows, refused)
+            self._digests[key] = added(self._digests[key], rows_digest(good))
+            self._nights[key] = both_spans(self._nights[key], nights_of(good))
         return found
 
     def _stream(self, part: Rows) -> PendingStream:
@@ -132,17 +137,18 @@ class ByStreams(Writing):
         if key not in self._streams:
             here = self._connected
             self._streams[key] = PendingStream(here.write, here.appender, here.path(part.table), here.patience)
-            self._digests[key] = 0
+            self._digests[key], self._nights[key] = 0, None
         return self._streams[key]
 
     def end(self) -> list[WrittenStream]:
         """Those of the bundle, finalized; without those that have no row."""
         found = []
-        for (table, unit), stream in self._streams.items():
+        for key, stream in self._streams.items():
             stream.finalize()
             if stream.row_count:
-                found.append(WrittenStream(unit, table, stream.name, stream.row_count, self._digests[table, unit]))
-        self._streams, self._digests = {}, {}
+                table, unit = key
+                found.append(WrittenStream(unit, table, stream.name, stream.row_count, self._digests[key], self._nights[key]))
+        self._streams, self._digests, self._nights = {}, {}, {}
         return found
 
 
@@ -153,3 +159,11 @@ def without(rows: pa.RecordBatch, refused: Sequence[RowRefused]) -> pa.RecordBat
     keep = np.ones(rows.num_rows, bool)
     keep[[row.number for row in refused]] = False
     return rows.filter(pa.array(keep))
+
+
+def nights_of(rows: pa.RecordBatch) -> tuple[date, date] | None:
+    """The first and the last night of rows; None where they have none."""
+    if "night" not in rows.schema.names or not rows.num_rows:
+        return None
+    found = pc.min_max(rows.column("night")).as_py()
+    return found["min"], found["max"]

@@ -1,0 +1,52 @@
+"""Rows of an earlier run that stand for what a run has written: in BigQuery the same rows of a unit are committed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whose rows stand for a run's in a table."""
+
+    table: str
+    run_id: str
+    inputs: tuple[str, ...] | None = None
+    """Of these inputs; None: all of that run."""
+
+
+def of_run_sql(run: str, table: str, standing: Iterable[Standing], values: MutableMapping[str, Any]) -> str:
+    """The condition that a row of a table is one of run ``{run_id}``, or stands for one; ``run`` is the row's run in SQL.
+
+    Puts what it asks for beside into ``values``.
+    """
+    parts = [f"{run} = {{run_id}}"]
+    for number, other in enumerate(other for other in standing if other.table == table):
+        values[f"run_{number}"] = other.run_id
+        parts.append(f"({run} = {{run_{number}}}{_sources_sql(number, other.inputs, values)})")
+    return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
+
+
+def _sources_sql(number: int, inputs: tuple[str, ...] | None, values: MutableMapping[str, Any]) -> str:
+    if inputs is None:
+        return ""
+    parts = []
+    for place, uri in enumerate(inputs):
+        name = f"input_{number}_{place}"
+        values[name] = uri
+        parts.append(f"source = {{{name}}} OR STARTS_WITH(source, CONCAT({{{name}}}, '#'))")
+    return f" AND ({' OR '.join(parts)})"
+
+
+def began(run_id: str, standing: Iterable[Standing], since: datetime) -> datetime:
+    """When the first of these runs began; a run's id says it."""
+    times = [since]
+    for name in (run_id, *(other.run_id for other in standing)):
+        try:
+            times.append(datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc))
+        except ValueError:
+            continue
+    return min(times)
