@@ -230,9 +230,20 @@ def test_loads_that_fail_say_so(cloud: Cloud, table: str) -> None:
 def test_a_job_is_done_once(cloud: Cloud, table: str) -> None:
     load(cloud, table, avro([ROW]), "once_" + cloud.dataset())
     job = load(cloud, table, avro([ROW]))
-    with pytest.raises(Conflict):
-        load(cloud, table, avro([ROW]), job.job_id)
-    assert rows(cloud, f"SELECT COUNT(*) AS n FROM `{table}`") == [{"n": 2}]
+    client, sql = cloud.client(), f"INSERT INTO `{table}` (alert_id, night) VALUES (1, '2023-10-18')"
+    append = bigquery.CopyJobConfig(write_disposition="WRITE_APPEND")
+    ids = {name: f"{name}_{cloud.dataset()}" for name in ("query", "copy")}
+    client.copy_table(table, f"{table}_too", job_id=ids["copy"], job_config=append).result()
+    client.query(sql, job_id=ids["query"], job_retry=None).result()
+    for again in (
+        lambda: load(cloud, table, avro([ROW]), job.job_id),
+        lambda: client.copy_table(table, f"{table}_too", job_id=ids["copy"], job_config=append),
+        lambda: client.query(sql, job_id=ids["query"], job_retry=None),
+    ):
+        with pytest.raises(Conflict):
+            again()
+    assert rows(cloud, f"SELECT COUNT(*) AS n FROM `{table}`") == [{"n": 3}]
+    assert rows(cloud, f"SELECT COUNT(*) AS n FROM `{table}_too`") == [{"n": 2}]
 
 
 def test_fields_can_be_added_at_every_depth_and_none_dropped(cloud: Cloud, table: str) -> None:

@@ -54,6 +54,7 @@ def cloud(folder: Path) -> Iterator[None]:
         for one in emulators:
             one.wait()
         places = {"storage": emulators[0].hosts[0], "bigquery": emulators[1].hosts[0], "bigquery_read": emulators[1].hosts[1]}
+        places["bigquery_write"] = emulators[1].hosts[1]
         with settings.point_clients(settings.environment(project=processes.PROJECT, **places)):
             storage.Client(project=processes.PROJECT).create_bucket("stage")
             yield

@@ -29,6 +29,8 @@ from bqemulator.storage.type_map import bq_schema_to_duckdb_columns
 from bqemulator.versioning.snapshots import SnapshotManager
 from starlette.responses import JSONResponse
 
+from tests.emulators import write_api_server
+
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 LEAST_BILLED_BYTES = 10 * 1024 * 1024
 """What BigQuery bills for each table that a query names, of fewer bytes than these: those of tests are."""
@@ -214,14 +216,14 @@ def query_errors(execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaita
 def once(execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """A job's id can be used once: the same request again, sent because the answer was lost, is a 409.
 
-    bqemulator does the job again.
+    bqemulator does the job again. Uploads, which nobody here uses, have ids of bqemulator's own.
     """
 
     @functools.wraps(execute)
-    async def executed(project_id: str, job_id: str, config: Json, context: Any) -> Any:
-        if context.catalog.get_job(project_id, job_id) is not None:
+    async def executed(project_id: str, job_id: str, config: Json, *context: Any, **others: Any) -> Any:
+        if (*context, others.get("ctx"))[0].catalog.get_job(project_id, job_id) is not None:
             raise resource_already_exists(ResourceRef("job", project_id, None, job_id))
-        return await execute(project_id, job_id, config, context)
+        return await execute(project_id, job_id, config, *context, **others)
 
     return executed
 
@@ -321,7 +323,7 @@ def put_right() -> None:
     tabledata._partition_rows_for_insert = partition_rows
     tabledata.bq_rows_to_arrow = all_rows
     jobs.execute_query_job = query_errors(jobs.execute_query_job)
-    jobs._handle_query_job = bytes_billed(jobs._handle_query_job)
+    jobs._handle_query_job = once(bytes_billed(jobs._handle_query_job))
     jobs._validate_session_id = bytes_billed_at_once(jobs._validate_session_id)
     # It expands * to the columns whose types it knows, and loses the RECORD ones: without the types it leaves the * alone.
     inner_query.build_catalog_schema = lambda *_, **__: {}
@@ -329,6 +331,7 @@ def put_right() -> None:
     parameters._SCALAR_CONVERTERS["BYTES"] = base64.b64decode
     jobs._handle_load_job_with_async_envelope = once(jobs._handle_load_job_with_async_envelope)
     jobs.execute_copy_job = once(jobs.execute_copy_job)
+    jobs.execute_extract_job = once(jobs.execute_extract_job)
     # It copies the whole table after each insert and load, for time travel; memory grows with the square of a table.
     SnapshotManager.capture = lambda *_, **__: None
     make = server.create_app
@@ -339,6 +342,7 @@ def put_right() -> None:
         return app
 
     server.create_app = create_app
+    write_api_server.put_right()
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ def started(folder: Path) -> Iterator[Cloud]:
             storage=storage_faults.host,
             bigquery=faults.host,
             bigquery_read=tables.hosts[1],
+            bigquery_write=tables.hosts[1],
             pubsub=pubsub_host,
         )
         bucket = f"bucket-{uuid.uuid4().hex[:8]}"

@@ -100,12 +100,12 @@ def storage(folder: Path) -> Emulator:
 
 
 def bigquery(folder: Path) -> Emulator:
-    """BigQuery: REST on the first port, the Storage Read API on the second; reads gs:// from ``folder/objects``."""
+    """BigQuery: REST on the first port, the Storage Read and Write APIs on the second; reads gs:// from ``folder/objects``."""
     (folder / "objects").mkdir(parents=True, exist_ok=True)
     return Emulator(
         "BigQuery",
         lambda ports: [
-            *(sys.executable, "-P", str(Path(__file__).with_name("bigquery_server.py"))),
+            *(sys.executable, "-P", "-m", "tests.emulators.bigquery_server"),
             *("start", "--ephemeral", "--log-level", "warning"),
             *("--rest-host", _HOST, "--rest-port", str(ports[0]), "--grpc-host", _HOST, "--grpc-port", str(ports[1])),
         ],
@@ -114,10 +114,12 @@ def bigquery(folder: Path) -> Emulator:
         ports=2,
         environment={
             "HOME": str(_duckdb_home()),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
             "BQEMU_GCS_LOCAL_ROOT": str(folder / "objects"),
             "BQEMU_UPLOAD_STAGING_DIR": str(folder / "uploads"),
             "BQEMU_DEFAULT_PROJECT_ID": PROJECT,
-            # The Storage Read API answers with a whole table in one message, and limits it by this.
+            # The Storage Read API answers with a whole table in one message, and limits it by this; how much an AppendRows
+            # request may be is ``write_api_server.LIMIT``.
             "BQEMU_WRITE_API_MAX_REQUEST_BYTES": str(2**29),
         },
     )
