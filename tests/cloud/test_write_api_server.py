@@ -116,7 +116,7 @@ class Call:
         if self._answers is None:
             # The client gives the answers only when it has the first.
             metadata = (("x-goog-request-params", self._header),)
-            self._answers = self._client.append_rows(iter(self._requests.get, None), metadata=metadata, timeout=60)
+            self._answers = self._client.append_rows(iter(self._requests.get, None), metadata=metadata, timeout=60, retry=None)
         return next(self._answers)
 
     def first(self, rows: pa.RecordBatch, **request: Any) -> Any:

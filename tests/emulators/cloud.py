@@ -13,6 +13,7 @@ from google.cloud import bigquery, storage
 
 from tests.emulators import processes, settings
 from tests.emulators.faults import FaultyProxy
+from tests.emulators.rpc_faults import FaultyRpcProxy
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Cloud:
     """Stands before BigQuery, and can be told to fail."""
     storage_faults: FaultyProxy
     """Stands before Cloud Storage, and can be told to fail."""
+    write_faults: FaultyRpcProxy
+    """Stands before BigQuery's Storage Write API, and can be told to fail."""
     variables: dict[str, str]
     """The environment of processes that use this cloud; they call ``settings.point_clients`` too."""
     objects: Path
@@ -78,17 +81,25 @@ def started(folder: Path) -> Iterator[Cloud]:
         if len(emulators) == 3:
             pubsub_host = emulators[2].hosts[0]
         faults, storage_faults = (undo.enter_context(FaultyProxy(one.hosts[0])) for one in (tables, stores))
+        write_faults = undo.enter_context(FaultyRpcProxy(tables.hosts[1]))
         variables = settings.environment(
             project=processes.PROJECT,
             storage=storage_faults.host,
             bigquery=faults.host,
             bigquery_read=tables.hosts[1],
-            bigquery_write=tables.hosts[1],
+            bigquery_write=write_faults.host,
             pubsub=pubsub_host,
         )
         bucket = f"bucket-{uuid.uuid4().hex[:8]}"
         with settings.point_clients(variables), contextlib.closing(storage.Client(project=processes.PROJECT)) as client:
             client.create_bucket(bucket)
         yield Cloud(
-            processes.PROJECT, f"gs://{bucket}", pubsub_host is not None, faults, storage_faults, variables, folder / "objects"
+            project=processes.PROJECT,
+            bucket=f"gs://{bucket}",
+            has_pubsub=pubsub_host is not None,
+            faults=faults,
+            storage_faults=storage_faults,
+            write_faults=write_faults,
+            variables=variables,
+            objects=folder / "objects",
         )

@@ -17,6 +17,7 @@ def cloud(emulators: Cloud) -> Iterator[Cloud]:
         yield emulators
     emulators.faults.heal()
     emulators.storage_faults.heal()
+    emulators.write_faults.heal()
 
 
 @pytest.fixture
