@@ -246,6 +246,24 @@ def test_a_job_is_done_once(cloud: Cloud, table: str) -> None:
     assert rows(cloud, f"SELECT COUNT(*) AS n FROM `{table}_too`") == [{"n": 2}]
 
 
+@pytest.mark.parametrize("sized", [True, False], ids=["at once", "resumable"])
+def test_an_uploaded_file_is_loaded_once(cloud: Cloud, table: str, sized: bool) -> None:
+    content, job_id = avro([ROW]), f"upload_{cloud.dataset()}"
+    settings = bigquery.LoadJobConfig(
+        source_format="AVRO", use_avro_logical_types=True, create_disposition="CREATE_NEVER", write_disposition="WRITE_APPEND"
+    )
+
+    def upload() -> bigquery.LoadJob:
+        size = len(content) if sized else None
+        return cloud.client().load_table_from_file(io.BytesIO(content), table, size=size, job_id=job_id, job_config=settings)
+
+    assert upload().result().job_id == job_id
+    with pytest.raises(Conflict):
+        upload()
+    assert cloud.client().get_job(job_id).state == "DONE"
+    assert rows(cloud, f"SELECT alert_id, object_id FROM `{table}`") == [{"alert_id": ID, "object_id": ROW["object_id"]}]
+
+
 def test_fields_can_be_added_at_every_depth_and_none_dropped(cloud: Cloud, table: str) -> None:
     client = cloud.client()
     assert client.insert_rows_json(table, [as_json(ROW)]) == []

@@ -20,7 +20,7 @@ from bqemulator.api.routes import jobs, tabledata, tables
 from bqemulator.catalog.memory_repository import MemoryCatalogRepository
 from bqemulator.catalog.models import TableFieldSchema, TableMeta, TableSchema
 from bqemulator.cli import main
-from bqemulator.domain.errors import DomainError, ResourceRef, ValidationError, resource_already_exists
+from bqemulator.domain.errors import DomainError, ValidationError
 from bqemulator.jobs import executor
 from bqemulator.sql import inner_query, parameters
 from bqemulator.storage.arrow_bridge import bq_rows_to_arrow
@@ -29,7 +29,7 @@ from bqemulator.storage.type_map import bq_schema_to_duckdb_columns
 from bqemulator.versioning.snapshots import SnapshotManager
 from starlette.responses import JSONResponse
 
-from tests.emulators import write_api_server
+from tests.emulators import job_server, write_api_server
 
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 LEAST_BILLED_BYTES = 10 * 1024 * 1024
@@ -213,21 +213,6 @@ def query_errors(execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaita
     return executed
 
 
-def once(execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """A job's id can be used once: the same request again, sent because the answer was lost, is a 409.
-
-    bqemulator does the job again. Uploads, which nobody here uses, have ids of bqemulator's own.
-    """
-
-    @functools.wraps(execute)
-    async def executed(project_id: str, job_id: str, config: Json, *context: Any, **others: Any) -> Any:
-        if (*context, others.get("ctx"))[0].catalog.get_job(project_id, job_id) is not None:
-            raise resource_already_exists(ResourceRef("job", project_id, None, job_id))
-        return await execute(project_id, job_id, config, *context, **others)
-
-    return executed
-
-
 def bytes_billed(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """A job that would be billed more than ``maximumBytesBilled`` ends as one that failed. bqemulator bills nothing."""
 
@@ -323,15 +308,12 @@ def put_right() -> None:
     tabledata._partition_rows_for_insert = partition_rows
     tabledata.bq_rows_to_arrow = all_rows
     jobs.execute_query_job = query_errors(jobs.execute_query_job)
-    jobs._handle_query_job = once(bytes_billed(jobs._handle_query_job))
+    jobs._handle_query_job = bytes_billed(jobs._handle_query_job)
     jobs._validate_session_id = bytes_billed_at_once(jobs._validate_session_id)
     # It expands * to the columns whose types it knows, and loses the RECORD ones: without the types it leaves the * alone.
     inner_query.build_catalog_schema = lambda *_, **__: {}
     executor.bind_parameters = quoted_parameters(executor.bind_parameters)
     parameters._SCALAR_CONVERTERS["BYTES"] = base64.b64decode
-    jobs._handle_load_job_with_async_envelope = once(jobs._handle_load_job_with_async_envelope)
-    jobs.execute_copy_job = once(jobs.execute_copy_job)
-    jobs.execute_extract_job = once(jobs.execute_extract_job)
     # It copies the whole table after each insert and load, for time travel; memory grows with the square of a table.
     SnapshotManager.capture = lambda *_, **__: None
     make = server.create_app
@@ -342,6 +324,7 @@ def put_right() -> None:
         return app
 
     server.create_app = create_app
+    job_server.put_right()
     write_api_server.put_right()
 
 
