@@ -40,7 +40,7 @@ class AppendBigQuery(beam.PTransform):
     """Rows of tables (``TableBatch``) to a dataset, whose tables must be there.
 
     Rows that BigQuery refuses become dead letters of the stage ``write``; what it cannot do now is tried again. Gives, of a
-    stream, the batches that are in their tables, and of what has an end the number of rows, when they are.
+    stream, the batches that are in their tables, without the letters, and of what has an end the number of rows, when they are.
     """
 
     row_steps: ClassVar[Mapping[str, str]] = {"alerts": "AlertRows", "letters": "LetterRows", "matches": "MatchRows"}
@@ -64,8 +64,11 @@ class AppendBigQuery(beam.PTransform):
             | "RefusedRows" >> beam.ParDo(LetterRows(self.run_id)).with_output_types(TableBatch)
             | "AppendRefused" >> append
         )
-        both = (written.written, letters) | "Written" >> beam.Flatten()
-        return both | "Together" >> AtTheEnd() | "Commit" >> beam.Map(_commit, place) if self.at_the_end else both
+        if not self.at_the_end:
+            # As they are: what is flattened a local runner holds, and writes down, whole batches.
+            return written.written
+        streams = (written.written, letters) | "Streams" >> beam.Flatten()
+        return streams | "Together" >> AtTheEnd() | "Commit" >> beam.Map(_commit, place)
 
 
 @dataclass(frozen=True)
