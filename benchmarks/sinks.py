@@ -38,14 +38,15 @@ from transforms.read import BATCH_BYTES, BATCH_PACKETS
 from transforms.table_rows import tables_of_alerts
 from transforms.write_tables import SinkSettings, sink_of
 from warehouses.bigquery.append import Appender
+from warehouses.bigquery.append_requests import joined
 
 PACKETS = 256
 ROUNDS = 3
 SINKS = {"no sink": (1, 21), "storage_write": (1, 21), "file_loads: its files": (1, 11), "streaming_inserts": (1, 4)}
 """By sink, how often a small and a large job get the batches."""
 _PROJECT = "yes-to-all-of-it"
-MOST_OF_INSERTS, MOST_OF_ARROW = 1 / 100, 2.0
-"""The goals: of ``streaming_inserts``, and of Arrow's serialization with TLS."""
+LEAST_OF_INSERTS, MOST_OF_ARROW = 100.0, 2.0
+"""The goals: times of ``streaming_inserts``, and of Arrow's serialization with TLS."""
 
 
 def sinks() -> Iterator[MarkdownTable]:
@@ -61,9 +62,9 @@ def sinks() -> Iterator[MarkdownTable]:
     with running() as servers:
         of_beam = {sample.name: apart(of_sinks, sample, servers) for sample in samples}
         of_client = {sample.name: apart(of_the_client, sample, servers) for sample in samples}
-    for sink in [*SINKS, "storage_write / streaming_inserts"]:
+    for sink in [*SINKS, "streaming_inserts / storage_write"]:
         in_beam.add_row({"sink": sink, **{name: of_beam[name][sink] for name in names}})
-    in_beam.notes.append(f"Goal: storage_write / streaming_inserts at most {MOST_OF_INSERTS:g}.")
+    in_beam.notes.append(f"Goal: streaming_inserts takes at least {LEAST_OF_INSERTS:g} times as much as storage_write.")
     for part in next(iter(of_client.values())):
         alone.add_row({"part": part, **{name: of_client[name][part] for name in names}})
     alone.notes.append(f"Goal: by TLS at most {MOST_OF_ARROW:g} times serialization and a plain TLS socket.")
@@ -106,7 +107,7 @@ def of_sinks(sample: Sample, servers: YesServers) -> dict[str, float]:
             some = [(job(many) - job(few)) / ((many - few) * alerts) * 1e6 for _ in range(ROUNDS)]
             found[name] = statistics.median(some)
     found = {name: us if name == "no sink" else us - found["no sink"] for name, us in found.items()}
-    found["storage_write / streaming_inserts"] = found["storage_write"] / found["streaming_inserts"]
+    found["streaming_inserts / storage_write"] = found["streaming_inserts"] / found["storage_write"]
     return found
 
 
@@ -155,20 +156,11 @@ def of_the_client(sample: Sample, servers: YesServers) -> dict[str, float]:
 
 
 def _joined(work: Sequence[tuple[str, pa.RecordBatch]]) -> list[tuple[str, pa.RecordBatch]]:
-    """Each table's rows together, 32 MB at once, as the sink gives them to the client."""
+    """Each table's rows together, as the sink gives them to the client."""
     by_table: dict[str, list[pa.RecordBatch]] = {}
     for table, rows in work:
         by_table.setdefault(table, []).append(rows)
-    return [
-        (table, rows)
-        for table, some in by_table.items()
-        for rows in pa.Table.from_batches(some).combine_chunks().to_batches(max_chunksize=_rows_of(some, 2**25))
-    ]
-
-
-def _rows_of(batches: Sequence[pa.RecordBatch], size_bytes: int) -> int:
-    rows = sum(batch.num_rows for batch in batches)
-    return max(1, rows * size_bytes // max(1, sum(batch.nbytes for batch in batches)))
+    return [(table, rows) for table, some in by_table.items() for rows in joined(some)]
 
 
 def _us(work: Callable[[], None], alerts: int) -> float:
@@ -187,8 +179,8 @@ def _serialize(work: Sequence[tuple[str, pa.RecordBatch]]) -> None:
 
 
 def _append(appender: Appender, work: Sequence[tuple[str, pa.RecordBatch]]) -> None:
-    for table, rows in work:
-        if any(appender.append([(table, rows)])):
+    for begin in range(0, len(work), 4):
+        if any(appender.append(work[begin : begin + 4])):
             raise RuntimeError("a server that says yes has refused a row")
 
 

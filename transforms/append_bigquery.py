@@ -26,6 +26,7 @@ from transforms.notes import name_run
 from transforms.table_rows import LetterRows
 from transforms.together import AtTheEnd
 from warehouses.bigquery.append import RowRefused
+from warehouses.bigquery.append_requests import joined
 from warehouses.bigquery.refused import refused_row
 from warehouses.bigquery.writing import AtOnce, ByStreams, Connected, Rows, without
 from warehouses.bigquery.written_streams import WrittenStream
@@ -104,14 +105,15 @@ class _Append(beam.DoFn):
     def start_bundle(self) -> None:
         self._held: dict[tuple[str, str], list[TableBatch]] = {}
         self._held_bytes = 0
+        self._schemas: dict[str, pa.Schema] = {}
         self._timestamp = MIN_TIMESTAMP
         self._writing = (ByStreams if self._at_the_end else AtOnce)(self._connected, avro_file)
 
     def process(self, batch: TableBatch, timestamp: Timestamp = beam.DoFn.TimestampParam) -> Iterator[Any]:
         self._timestamp = timestamp
-        held = self._held.get((batch.table, batch.unit))
-        if held and not held[0].rows.schema.equals(batch.rows.schema):
+        if not self._schemas.setdefault(batch.table, batch.rows.schema).equals(batch.rows.schema):
             yield from self._flush()
+            self._schemas[batch.table] = batch.rows.schema
         self._held.setdefault((batch.table, batch.unit), []).append(batch)
         self._held_bytes += batch.rows.nbytes
         if self._held_bytes >= _HOLD_BYTES:
@@ -131,8 +133,10 @@ class _Append(beam.DoFn):
         held, self._held, self._held_bytes = self._held, {}, 0
         if not held:
             return
-        # One request for what a bundle holds of a table, however many batches it came in.
-        parts = [Rows(table, unit, _joined(batches)) for (table, unit), batches in held.items()]
+        # One request for small batches of a table, however many they are.
+        parts = [
+            Rows(table, unit, rows) for (table, unit), batches in held.items() for rows in joined(batch.rows for batch in batches)
+        ]
         for part, refused in zip(parts, self._writing.add(parts), strict=True):
             good = without(part.rows, refused)
             metrics.ROWS_WRITTEN.inc(good.num_rows, part.table)
@@ -148,7 +152,3 @@ def _letters(part: Rows, refused: Sequence[RowRefused]) -> Iterator[TaggedOutput
         metrics.ROWS_REFUSED.inc(1, part.table)
         (values,) = json_rows(part.rows.slice(row.number, 1))
         yield TaggedOutput(_REFUSED, UnitLetter(part.unit, refused_row(part.table, values, "invalid", row.message)))
-
-
-def _joined(batches: Sequence[TableBatch]) -> pa.RecordBatch:
-    return batches[0].rows if len(batches) == 1 else pa.concat_batches([batch.rows for batch in batches])

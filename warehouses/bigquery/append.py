@@ -77,16 +77,18 @@ class WriteStream:
 
 @dataclass
 class _Piece:
-    """Rows of one request, and the number of each in its batch."""
+    """Rows of one request, of which batch they are, and the number of each in it."""
 
+    batch: int
     rows: pa.RecordBatch
     numbers: np.ndarray
 
     def only(self, keep: np.ndarray) -> _Piece:
-        return _Piece(self.rows.take(pa.array(keep)), self.numbers[keep])
+        return _Piece(self.batch, self.rows.take(pa.array(keep)), self.numbers[keep])
 
     def cut(self, at: int) -> list[_Piece]:
-        return [_Piece(self.rows.slice(0, at), self.numbers[:at]), _Piece(self.rows.slice(at), self.numbers[at:])]
+        first, second = (0, at), (at, self.rows.num_rows)
+        return [_Piece(self.batch, self.rows.slice(a, b - a), self.numbers[a:b]) for a, b in (first, second)]
 
 
 @dataclass
@@ -95,11 +97,15 @@ class _Work:
 
     stream: WriteStream
     schema: pa.Schema
-    waiting: deque[_Piece]
-    refused: list[RowRefused] = field(default_factory=list)
+    waiting: deque[_Piece] = field(default_factory=deque)
+    refused: list[tuple[int, RowRefused]] = field(default_factory=list)
+    """Numbers of batches, and rows of these."""
     wrote: bool = False
     lone: list[str] = field(default_factory=list)
     """Why rows were refused that nobody named."""
+
+    def refuse(self, piece: _Piece, row: int, message: str) -> None:
+        self.refused.append((piece.batch, RowRefused(int(piece.numbers[row]), message)))
 
 
 class Appender:
@@ -123,12 +129,14 @@ class Appender:
         return self.append_to([(WriteStream(f"{table}/streams/_default"), rows) for table, rows in batches])
 
     def append_to(self, batches: Sequence[tuple[WriteStream, pa.RecordBatch]]) -> list[list[RowRefused]]:
-        """The same for streams of one's own, whose offsets move on; no stream may be given twice."""
-        works = [self._work(stream, rows) for stream, rows in batches]
+        """The same for streams of one's own, whose offsets move on; batches of one stream have the same columns."""
+        works: dict[str, _Work] = {}
+        for number, (stream, rows) in enumerate(batches):
+            self._add(works.setdefault(stream.name, _Work(stream, rows.schema)), number, rows)
         began, delay = time.monotonic(), self._patience.first_delay_secs
-        while any(work.waiting for work in works):
-            judged, moved = self._round([work for work in works if work.waiting])
-            for work in works:
+        while waiting := [work for work in works.values() if work.waiting]:
+            judged, moved = self._round(waiting)
+            for work in waiting:
                 self._check_schema(work)
             if not judged:
                 continue
@@ -137,19 +145,23 @@ class Appender:
             self._give_up(judged, time.monotonic() - began)
             time.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(2 * delay, self._patience.most_delay_secs)
-        return [sorted(work.refused, key=lambda row: row.number) for work in works]
+        found: list[list[RowRefused]] = [[] for _ in batches]
+        for work in works.values():
+            for number, row in work.refused:
+                found[number].append(row)
+        return [sorted(rows, key=lambda row: row.number) for rows in found]
 
-    def _work(self, stream: WriteStream, rows: pa.RecordBatch) -> _Work:
-        work, begin = _Work(stream, rows.schema, deque()), 0
+    def _add(self, work: _Work, number: int, rows: pa.RecordBatch) -> None:
+        if not rows.schema.equals(work.schema):
+            raise ValueError(f"batches with different columns for {work.stream.name}")
+        begin = 0
         for part in pieces(rows, self._request_bytes):
-            piece = _Piece(part, np.arange(begin, begin + part.num_rows))
+            piece = _Piece(number, part, np.arange(begin, begin + part.num_rows))
             begin += part.num_rows
-            if part.num_rows == 1 and size_bytes(part) > MOST_BYTES:
-                message = f"a row of {size_bytes(part):,} bytes; a request has at most {MOST_BYTES:,}"
-                work.refused.append(RowRefused(int(piece.numbers[0]), message))
+            if part.num_rows == 1 and (size := size_bytes(part)) > MOST_BYTES:
+                work.refuse(piece, 0, f"a row of {size:,} bytes; a request has at most {MOST_BYTES:,}")
             else:
                 work.waiting.append(piece)
-        return work
 
     def _round(self, works: Sequence[_Work]) -> tuple[list[Judgement], bool]:
         """Send everything, then read every answer; gives why some must be tried again later, and whether any was written."""
@@ -205,7 +217,8 @@ class Appender:
                 work.stream.offset += piece.rows.num_rows
             self._known.add((work.stream.table, work.schema))
         elif judgement.verdict is Verdict.SOME_REFUSED:
-            work.refused += [RowRefused(int(piece.numbers[row]), why) for row, why in judgement.rows.items()]
+            for row, why in judgement.rows.items():
+                work.refuse(piece, row, why)
             # Perhaps not all are named; the others tell when they are sent again.
             keep = np.setdiff1d(np.arange(piece.rows.num_rows), list(judgement.rows))
             if len(keep):
@@ -215,7 +228,7 @@ class Appender:
                 # Where not even the columns are known to be right, one row tells.
                 work.waiting.extend(piece.cut(piece.rows.num_rows // 2 if self._is_known(work) else 1))
             else:
-                work.refused.append(RowRefused(int(piece.numbers[0]), judgement.reason))
+                work.refuse(piece, 0, judgement.reason)
                 work.lone.append(judgement.reason)
         else:
             work.waiting.append(piece)

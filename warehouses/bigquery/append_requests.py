@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import types
 
-REQUEST_BYTES = 8_000_000
-"""Of a request, at most, where it has more than one row: BigQuery takes 10 MB at least, and is as quick from one MB on."""
+REQUEST_BYTES = 9_000_000
+"""Of a request, at most, where it has more than one row: BigQuery takes 10 MB at least."""
 MOST_BYTES = 20_000_000
 """Of a request, whatever it holds: a larger row is not sent, since a server may end the whole connection for it."""
 
@@ -24,6 +24,28 @@ _ROWS_OF_REQUEST, _BATCH_OF_ROWS, _BYTES_OF_BATCH = 5 << 3 | 2, 2 << 3 | 2, 1 <<
 def size_bytes(rows: pa.RecordBatch) -> int:
     """Bytes of the rows in a request, exactly; nothing is copied to know it."""
     return int(pa.ipc.get_record_batch_size(rows))
+
+
+def joined(batches: Iterable[pa.RecordBatch], most_bytes: int = REQUEST_BYTES) -> Iterator[pa.RecordBatch]:
+    """Batches of one schema, neighbors joined as long as they fit into one request; none is cut.
+
+    Joining is cheap, cutting is not: of rows from the middle of a batch each nested column is rebuilt when it is written.
+    """
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        more = size_bytes(batch)
+        if waiting and size + more > most_bytes:
+            yield _together(waiting)
+            waiting, size = [], 0
+        waiting.append(batch)
+        size += more
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def pieces(rows: pa.RecordBatch, most_bytes: int = REQUEST_BYTES) -> Iterator[pa.RecordBatch]:

@@ -67,8 +67,9 @@ class Writing(abc.ABC):
         self._connected, self._as_avro = connected, as_avro
 
     def add(self, parts: Sequence[Rows]) -> list[list[RowRefused]]:
-        """Write rows, of each table and unit once, and wait until BigQuery has them; gives those of each that it refuses.
+        """Write rows and wait until BigQuery has them; gives those of each part that it refuses.
 
+        Parts of one table have the same columns.
         Raises ``AppendRefused`` and ``TryAgain``, and what Google's clients raise.
         """
         today = datetime.now(timezone.utc).date()
