@@ -32,7 +32,7 @@ from warehouses.bigquery.writing import AtOnce, ByStreams, Connected, Rows, with
 from warehouses.bigquery.written_streams import WrittenStream
 
 _REFUSED = "refused"
-_HOLD_BYTES = 32 * 2**20
+_HOLD_BYTES = 16 * 2**20
 """Of rows that a bundle holds before they are sent: more are neither held nor on their way."""
 
 

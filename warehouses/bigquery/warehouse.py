@@ -56,7 +56,7 @@ class BigQueryWarehouse(Warehouse):
 
     dialect = "bigquery"
     replaces = False
-    write_methods = ("file_loads", "storage_write", "streaming_inserts")
+    write_methods = ("file_loads", "streaming_inserts", "storage_write")
 
     def __init__(self, uri: str, project: str, dataset: str, maximum_bytes_billed: int) -> None:
         super().__init__(uri)
