@@ -51,7 +51,7 @@ def assert_truth(place: str, night: Path) -> None:
     assert {row[7] for row in rows} == {"matched", "no_match"}
 
 
-@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
+@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts", "storage_write"])
 def test_bigquery_holds_the_rows_of_a_folder(
     cloud: Cloud, night: Path, server: CatalogServer, method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

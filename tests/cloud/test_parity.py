@@ -1,4 +1,4 @@
-"""Parity: the same packets from files and from Pub/Sub, into BigQuery by both methods and into a folder, give the same rows."""
+"""Parity: the same packets from files and from Pub/Sub, into BigQuery by all methods and into a folder, give the same rows."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def rubin_wire() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def warehouses(messages: list[bytes], cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Counter]]:
-    """The rows of six warehouses, by table."""
+    """The rows of eight warehouses, by table."""
     if not cloud.has_pubsub:
         pytest.skip(str(processes.pubsub_missing()))
     folder = tmp_path_factory.mktemp("packets")
@@ -85,9 +85,11 @@ def warehouses(messages: list[bytes], cloud: Cloud, tmp_path_factory: pytest.Tem
         "files, folder": f"{local}/files",
         "files, inserts": f"bigquery://{cloud.project}/files_inserts",
         "files, loads": f"bigquery://{cloud.project}/files_loads",
+        "files, appends": f"bigquery://{cloud.project}/files_appends",
         "stream, folder": f"{local}/stream",
         "stream, inserts": f"bigquery://{cloud.project}/stream_inserts",
         "stream, loads": f"bigquery://{cloud.project}/stream_loads",
+        "stream, appends": f"bigquery://{cloud.project}/stream_appends",
     }
     flags = {name: _flags(name, place, cloud) for name, place in places.items()}
     for name in places:
@@ -104,7 +106,7 @@ def _flags(name: str, place: str, cloud: Cloud) -> list[str]:
     given = ["--warehouse", place, "--load_every_secs", "3"]
     if "folder" in name:
         return given
-    method = "streaming_inserts" if "inserts" in name else "file_loads"
+    method = {"inserts": "streaming_inserts", "loads": "file_loads", "appends": "storage_write"}[name.rpartition(" ")[2]]
     return [*given, "--write_method", method, "--temp_location", f"{cloud.bucket}/loads"]
 
 
@@ -152,7 +154,7 @@ def _plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else value
 
 
-def test_parity_of_six_warehouses(warehouses: dict[str, dict[str, Counter]]) -> None:
+def test_parity_of_eight_warehouses(warehouses: dict[str, dict[str, Counter]]) -> None:
     first = warehouses["files, folder"]
     assert {table: sum(rows.values()) for table, rows in first.items()} == {
         "ztf_alerts": ZTF,
@@ -184,7 +186,7 @@ def test_lsst_wire_messages_arrive_byte_for_byte(cloud: Cloud, warehouses: Any) 
         stamps = (record.get(name) for name in ("cutoutScience", "cutoutTemplate", "cutoutDifference"))
         sent[(record["diaSource"]["diaSourceId"], *stamps)] += 1
     with contextlib.closing(bigquery.Client(project=cloud.project)) as client:
-        for dataset in ("stream_inserts", "stream_loads"):
+        for dataset in ("stream_inserts", "stream_loads", "stream_appends"):
             rows = client.query(
                 f"SELECT alert_id, science, template, difference FROM `{cloud.project}.{dataset}.lsst_cutouts`"
             ).result()
