@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from google.cloud.bigquery_storage_v1 import types
+from google.rpc import status_pb2
 
 from broker import cli, warehouse
 from pipelines.messages import messages
@@ -123,12 +125,13 @@ def test_a_stream_that_died_says_so_and_why(pubsub: Cloud, capsys: pytest.Captur
         return cli.main(["ingest", *flags])
 
     assert stream(topic.subscriptions[0], 2) == 0
-    refusal = {"insertErrors": [{"index": 0, "errors": [{"reason": "invalid", "location": "stage", "message": "made up"}]}]}
-    pubsub.faults.fail(None, "POST .*/dead_letters/insertAll", status=200, answer=refusal)
+    error = status_pb2.Status(code=3, message="see row_errors")
+    refusal = types.AppendRowsResponse(error=error, row_errors=[types.RowError(index=0, message="made up")])
+    pubsub.write_faults.fail(None, "AppendRows .*/dead_letters/", answer=refusal)
     topic.publish([b"poison"])
     capsys.readouterr()
     try:
         assert stream(topic.subscriptions[1], 12) == 1
     finally:
-        pubsub.faults.heal()
+        pubsub.write_faults.heal()
     assert "BigQuery refuses a dead letter, which must not be lost" in capsys.readouterr().err
