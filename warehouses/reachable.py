@@ -30,7 +30,9 @@ def why(error: Exception) -> str:
     """What an error of Google's clients says, in one sentence a person can act on."""
     if _has_no_credentials(error):
         return NO_CREDENTIALS
-    return " ".join(str(getattr(error, "message", None) or error).split())
+    # Whoever has asked again and again says so in the message, and in the text also what was answered.
+    words = error if getattr(error, "cause", None) else getattr(error, "message", None) or error
+    return " ".join(str(words).split())
 
 
 def told(error: Exception) -> str:

@@ -29,7 +29,7 @@ from bqemulator.storage.type_map import bq_schema_to_duckdb_columns
 from bqemulator.versioning.snapshots import SnapshotManager
 from starlette.responses import JSONResponse
 
-from tests.emulators import job_server, write_api_server
+from tests.emulators import job_server, read_api_server, write_api_server
 
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 LEAST_BILLED_BYTES = 10 * 1024 * 1024
@@ -325,6 +325,7 @@ def put_right() -> None:
 
     server.create_app = create_app
     job_server.put_right()
+    read_api_server.put_right()
     write_api_server.put_right()
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
-from google.cloud import bigquery
+from google.cloud import bigquery, bigquery_storage_v1
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException
 
@@ -23,6 +24,7 @@ from schemas import Table
 from schemas.views import unique_alerts_sql
 from warehouses.answers import Answer
 from warehouses.bigquery import nights
+from warehouses.bigquery.arrow_rows import in_schema, read_rows
 from warehouses.bigquery.billing import too_much
 from warehouses.bigquery.notes import standing_for
 from warehouses.bigquery.tables import prepare
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
     from warehouses.standing import Standing
     from warehouses.units import Unit
 
+_LOG = logging.getLogger(__name__)
+_FIRST_ROWS = 1000
+"""Rows that come with the answer itself, as text; of more, all are read as Arrow, and these are not used."""
+_REFUSED = (
+    "%s: large answers come as text, which takes far longer, since the Storage Read API says: %s; who administers the project %s "
+    "gives the right bigquery.readsessions.create with the role BigQuery Read Session User (roles/bigquery.readSessionUser)"
+)
 _REQUEST_ROWS = 500
 """Rows of one insertAll request, as BigQuery advises."""
 _TYPES = {
@@ -62,6 +71,7 @@ class BigQueryWarehouse(Warehouse):
         super().__init__(uri)
         self.project, self.dataset = project, dataset
         self.maximum_bytes_billed = maximum_bytes_billed
+        self._arrow_refused = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BigQueryWarehouse, (self.uri, self.project, self.dataset, self.maximum_bytes_billed)
@@ -74,6 +84,10 @@ class BigQueryWarehouse(Warehouse):
     def _client(self) -> bigquery.Client:
         with self._opening():
             return bigquery.Client(project=self.project)
+
+    @functools.cached_property
+    def _reader(self) -> bigquery_storage_v1.BigQueryReadClient:
+        return bigquery_storage_v1.BigQueryReadClient()
 
     @contextlib.contextmanager
     def _opening(self) -> Iterator[None]:
@@ -145,27 +159,51 @@ class BigQueryWarehouse(Warehouse):
             maximum_bytes_billed=self.maximum_bytes_billed,
         )
         with self._asking(sql):
-            rows = self._client.query(sql, job_config=settings).result(page_size=rows_at_once)
-            # The Storage Read API would need rights of its own. It gives the columns of an answer without rows, too.
-            batches = rows.to_arrow_iterable()
-            first = next(batches, None)
+            job = self._client.query(sql, job_config=settings)
+            rows = job.result(page_size=min(rows_at_once, _FIRST_ROWS))
+            first = next(rows.to_arrow_iterable(), None)
+            # An answer without rows has its columns, too.
             schema = first.schema if first is not None else rows.to_arrow(create_bqstorage_client=False).schema
-        return Answer(schema, self._batches(sql, first, batches))
+            if first is None or first.num_rows >= rows.total_rows:
+                return Answer(schema, iter([first] if first is not None else []))
+            return Answer(schema, self._batches(sql, job, schema, rows.total_rows, rows_at_once))
 
-    def _batches(self, sql: str, first: pa.RecordBatch | None, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        if first is not None:
-            yield first
-        with self._asking(sql):
-            yield from others
+    def _batches(
+        self, sql: str, job: bigquery.QueryJob, schema: pa.Schema, count: int, rows_at_once: int
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """All rows of an answer. Raises ``QueryError`` where they end before there are as many as there should be."""
+        given = 0
+        with self._asking(sql), contextlib.closing(self._rows(job, rows_at_once)) as rows:
+            for batch in rows:
+                told = in_schema(batch, schema)
+                given += told.num_rows
+                yield from (told.slice(begin, rows_at_once) for begin in range(0, told.num_rows, rows_at_once))
+        if given != count:
+            raise QueryError(f"{self.uri} gave {given} of an answer's {count} rows and no error; ask again")
+
+    def _rows(self, job: bigquery.QueryJob, rows_at_once: int) -> Generator[pa.RecordBatch, None, None]:
+        """By the Storage Read API, or as text where that gives none, which is logged once."""
+        if not self._arrow_refused:
+            with contextlib.closing(read_rows(self._reader, self.project, job.destination)) as rows:
+                try:
+                    first = next(rows, None)
+                except GoogleAPIError as error:
+                    self._arrow_refused = True
+                    _LOG.warning(_REFUSED, self.uri, why(error), self.project)
+                else:
+                    yield from [] if first is None else [first]
+                    yield from rows
+                    return
+        yield from job.result(page_size=rows_at_once).to_arrow_iterable()
 
     @contextlib.contextmanager
     def _asking(self, sql: str) -> Iterator[None]:
         try:
             yield
-        except GoogleAPICallError as error:
+        except GoogleAPIError as error:
             if refusal := too_much(error, self.maximum_bytes_billed):
                 raise QueryError(refusal) from error
-            message = str(error.message)
+            message = str(error.message) if isinstance(error, GoogleAPICallError) else why(error)
             place = re.search(r"at \[(\d+):(\d+)\]", message)
             pointed = pointed_at(sql, int(place[1]) - 1, int(place[2]) - 1) if place else ""
             raise QueryError(f"{message}{pointed}") from error
@@ -203,6 +241,9 @@ class BigQueryWarehouse(Warehouse):
         self.__dict__.pop("_listed", None)
         if client is not None:
             client.close()
+        reader = self.__dict__.pop("_reader", None)
+        if reader is not None:
+            reader.transport.close()
 
     def check_writable(self) -> None:
         """Nothing yet: ``prepare`` tells."""
