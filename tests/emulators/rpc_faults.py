@@ -38,11 +38,16 @@ class RpcFault:
     answer: bytes | None
     cut: bool
     silent: bool
+    spare: int
+    """So many that match pass before."""
     met: int = 0
 
     def take(self, request: str) -> bool:
         """Whether this request meets the fault; counts it."""
         if self.met == self.times or not self.pattern.search(request):
+            return False
+        if self.spare:
+            self.spare -= 1
             return False
         self.met += 1
         return True
@@ -70,6 +75,8 @@ class FaultyRpcProxy:
         """How long the service takes for each request, besides what it takes."""
         self.idle_secs = 3600.0
         """A call that has had no request for so long ends with ABORTED."""
+        self.edit: Callable[[bytes], bytes] | None = None
+        """What becomes of an answer of AppendRows on its way."""
         self.calls = 0
         """How many AppendRows calls were begun."""
         self._faults: list[RpcFault] = []
@@ -96,24 +103,26 @@ class FaultyRpcProxy:
         answer: Any = None,
         cut: bool = False,
         silent: bool = False,
+        spare: int = 0,
     ) -> RpcFault:
         """Fail the next ``times`` requests (None: all, until ``heal``) in whose ``METHOD projects/...`` the pattern is found.
 
         Their call ends with the status ``code``; or they get ``answer``, a message, and their call goes on; or the connection
         is ``cut``, with all calls that go by it; or nothing ever comes (``silent``). With ``after`` the service has done its
-        work, else it does not see the request. Of several faults the first that matches is met; ``RpcFault.met`` counts.
+        work, else it does not see the request. Of several faults the first that matches is met, and the
+        first ``spare`` that match pass; ``RpcFault.met`` counts.
         """
         serialized = None if answer is None else type(answer).serialize(answer)
-        fault = RpcFault(re.compile(request), times, code, after, serialized, cut, silent)
+        fault = RpcFault(re.compile(request), times, code, after, serialized, cut, silent, spare)
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def heal(self) -> None:
-        """No faults, delays and short idle times from now on."""
+        """No faults, delays, short idle times and edits from now on."""
         with self._lock:
             self._faults.clear()
-        self.delay_secs, self.idle_secs = 0.0, 3600.0
+        self.delay_secs, self.idle_secs, self.edit = 0.0, 3600.0, None
 
     def cut(self) -> None:
         """Cut all connections that there are."""
@@ -160,6 +169,8 @@ class FaultyRpcProxy:
             answer = _forwarded(forward, context)
         if fault is not None:
             answer = self._failed(fault, context)
+        elif self.edit is not None and exchange.method == _STREAMED:
+            answer = self.edit(answer)
         exchange.answered = True
         return answer
 

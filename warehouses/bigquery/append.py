@@ -190,17 +190,19 @@ class Appender:
         failed = False
         for number, piece in enumerate(some):
             try:
-                judgement = judge(connection.answer(self._patience.answer_secs))
+                answer = connection.answer(self._patience.answer_secs)
             except Ended as ended:
                 work.waiting.extend(some[number:])
                 judged.append(judge_end(ended))
                 failed = True
                 break
+            judgement = judge(answer)
             if judgement.verdict is not Verdict.WRITTEN and failed:
                 # Behind an error this is no verdict: it may fail only because of that one.
                 work.waiting.append(piece)
                 continue
-            failed = failed or judgement.verdict is not Verdict.WRITTEN
+            # That rows are there already is good news of them, and an error of the connection.
+            failed = failed or answer.HasField("error")
             if not self._settle(work, piece, judgement):
                 judged.append(judgement)
         if failed or not connection.open:
