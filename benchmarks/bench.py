@@ -27,6 +27,7 @@ from benchmarks.instructions import CannotCount, counted
 from benchmarks.machine_facts import facts, sentence
 from benchmarks.resources import memory, scaling
 from benchmarks.samples import WHOLE_RUNS, real, simulated
+from benchmarks.sinks import sinks
 from benchmarks.stages import stages
 from benchmarks.start import start
 from benchmarks.tables import MarkdownTable
@@ -101,6 +102,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
     yield from year(FOLDER, NIGHTS, with_commits=True)
     yield start(folder)
     yield first_ingest(folder)
+    yield from sinks()
     yield _cloud(full)
     yield goals(decoded, staged, runs, measured)
 

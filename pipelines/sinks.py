@@ -70,7 +70,10 @@ def _method(options: PipelineOptions, place: Warehouse, stream: bool) -> str:
     method = chosen or place.write_methods[-1 if stream else 0]
     temp_location = options.view_as(GoogleCloudOptions).temp_location
     if method == "file_loads" and not str(temp_location).startswith("gs://"):
-        raise OptionsError("--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load")
+        raise OptionsError(
+            "--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load; "
+            "--write_method storage_write needs none"
+        )
     # A service that is to run the job puts its own files there first, and says so.
     if method == "file_loads" and is_local(options):
         try:

@@ -1,4 +1,4 @@
-"""``make cloud-demo``: a simulated night through Pub/Sub and through load files into BigQuery, all of it on this machine.
+"""``make cloud-demo``: a simulated night through Pub/Sub and in one batch into BigQuery, all of it on this machine.
 
 Google's services are emulators (``tests.emulators``); the clients, the pipeline and the commands are the real ones.
 """
@@ -36,11 +36,12 @@ def main() -> int:
         if cli.main(["simulate", *flags]):
             return 1
         streamed = _stream(here, night) if here.has_pubsub else _no_stream()
-        print("\n== the same night in one batch, by load files")
         place = f"bigquery://{here.project}/batch"
-        batch = ["--warehouse", place, "--survey", "ztf", "--temp_location", f"{here.bucket}/loads"]
-        if cli.main(["ingest", "--input", str(night), *batch]):
-            return 1
+        batch = ["--warehouse", place, "--survey", "ztf", "--write_method", "storage_write"]
+        for title in ("the same night in one batch, by the Storage Write API", "and once more: nothing is written twice"):
+            print(f"\n== {title}")
+            if cli.main(["ingest", "--input", str(night), *batch]):
+                return 1
         for name in [*(["stream"] if streamed else []), "batch"]:
             print(f"\n== what bigquery://{here.project}/{name} holds")
             if cli.main(["query", "--warehouse", f"bigquery://{here.project}/{name}", _COUNTS]):
@@ -60,7 +61,7 @@ def _stream(here: cloud.Cloud, night: Path) -> bool:
     if cli.main(["publish", "--input", str(night), "--topic", topic.name]):
         raise RuntimeError("the night could not be published")
     wanted = sum(1 for _ in messages([str(night)]))
-    print("\n== and from there into BigQuery, by streaming inserts")
+    print("\n== and from there into BigQuery, by the Storage Write API")
     begin = time.monotonic()
     run_until(topic, [["--warehouse", place, "--survey", "ztf"]], lambda: _rows(place) >= wanted)
     print(f"all {wanted} messages are rows or dead letters after {time.monotonic() - begin:.0f} s")

@@ -53,6 +53,8 @@ PERMISSIONS = {
     "bigquery.tabledata.insertAll": {"bigquery.tables.updateData"},
     # What a job does needs its own: a load bigquery.tables.updateData and storage.objects.get, a query bigquery.tables.getData.
     "bigquery.jobs.insert": {"bigquery.jobs.create"},
+    **{f"BigQueryWrite.{name}": {"bigquery.tables.updateData"} for name in ("AppendRows", "CreateWriteStream")},
+    **{f"BigQueryWrite.{name}": {"bigquery.tables.updateData"} for name in ("FinalizeWriteStream", "BatchCommitWriteStreams")},
     "bigquery.jobs.get": set(),
     "bigquery.jobs.getQueryResults": {"bigquery.tables.getData"},
     # Asked by Google's client, for its traces, and by Beam to warn of soft delete; the run goes on without it (see below).
@@ -117,6 +119,7 @@ class Account:
         stars = f"file:{self.night / 'catalog.parquet'}"
         return {
             "ingest by streaming_inserts": lambda: self.ingest("--write_method", "streaming_inserts"),
+            "ingest by storage_write": lambda: self.ingest("--write_method", "storage_write"),
             "ingest by file_loads": lambda: self.ingest("--temp_location", f"{cloud.bucket}/loads"),
             "ingest from gs://": lambda: ingest.run(
                 ["--input", uploaded, "--warehouse", str(self.night.parent / "warehouse"), "--survey", "ztf"]
@@ -166,11 +169,13 @@ def test_each_mode_makes_the_calls_of_the_page_and_its_roles_let_it(prepared: Ac
     seen: dict[str, set[str]] = {}
     for name, run in modes.items():
         before = [len(one.exchanges) for one in proxies]
+        rpcs_before = len(prepared.cloud.write_faults.exchanges)
         reachable._ask_for.cache_clear()  # each command is a process of its own
         assert run() in (0, 1 if name == "audit" else 0), name
         finish_asking()
         exchanges = [each for one, begin in zip(proxies, before, strict=True) for each in one.exchanges[begin:]]
-        seen[name] = {method(one) for one in exchanges}
+        rpcs = prepared.cloud.write_faults.exchanges[rpcs_before:]
+        seen[name] = {method(one) for one in exchanges} | {f"BigQueryWrite.{one.method}" for one in rpcs}
     assert page.keys() == seen.keys()
     for name, methods in seen.items():
         told, roles = page[name]
