@@ -64,12 +64,12 @@ def cloud(folder: Path) -> Iterator[None]:
 
 
 def measure(name: str, folder: Path) -> Measured:
-    """One survey's simulated nights through both write methods."""
+    """One survey's simulated nights through each write method."""
     nights = [simulated(folder / f"{name}{size}", "--survey", name, "--alerts", str(size)) for size in ALERTS[name]]
     archives = [next(night.glob("*.tar.gz")) for night in nights]
     more = ALERTS[name][1] - ALERTS[name][0]
     cpu = {}
-    for method in ("file_loads", "streaming_inserts"):
+    for method in ("file_loads", "storage_write", "streaming_inserts"):
         _run(name, archives[0], method)  # imports, connections, compiled code
         small, large = (_run(name, archive, method) for archive in archives)
         cpu[method] = (large - small) / more * 1e6

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 _REASON = "bytesBilledLimitExceeded"
-_USD_PER_TIB = 6.25
+USD_PER_TIB = 6.25
 """List price of queries on demand in the US, as it was told in 2025."""
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "bytes"))
 _TIB = 2**40
@@ -30,5 +30,5 @@ def too_much(error: Any, most_bytes: int) -> str | None:
 def _amount(number: int) -> str:
     """Bytes for a person, and what they cost."""
     size, unit = next(step for step in _UNITS if number >= step[0])
-    usd = number / _TIB * _USD_PER_TIB
+    usd = number / _TIB * USD_PER_TIB
     return f"{number / size:.3g} {unit} ({f'about {usd:,.2f}' if usd >= 0.01 else 'less than 0.01'} USD)"
