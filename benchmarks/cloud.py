@@ -31,12 +31,15 @@ from pipelines.publish import Pace, publish
 from tests.cloud.streams import Topic, run_until
 from tests.emulators import cloud
 
+METHODS = ("file_loads", "storage_write", "streaming_inserts")
+IN_STREAMS = ("storage_write", "streaming_inserts")
+"""Those whose rows are seen within seconds."""
 _POLL_SECS = 0.25
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; gives the exit status."""
-    parser = argparse.ArgumentParser(description="Publish to row visible, and rows a second of both write methods.")
+    parser = argparse.ArgumentParser(description="Publish to row visible, and rows a second of each write method.")
     parser.add_argument("--alerts", type=int, default=600, help="packets per run (default 600)")
     parser.add_argument("--rate", type=float, default=20.0, help="packets a second onto the topic, for the latency (default 20)")
     given = parser.parse_args(argv)
@@ -45,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder, cloud.running(Path(folder, "emulators")) as here:
         night = Path(folder, "night")
         cli.main(["simulate", "--alerts", str(given.alerts), "--out", str(night)])
-        lines = [_batch(here, night, method, given.alerts) for method in ("file_loads", "streaming_inserts")]
-        lines += [_stream(here, night, given.alerts, pace) for pace in (Pace(given.rate, 1.0), None)]
+        lines = [_batch(here, night, method, given.alerts) for method in METHODS]
+        for method in IN_STREAMS:
+            lines += [_stream(here, night, method, given.alerts, pace) for pace in (Pace(given.rate, 1.0), None)]
     print(f"\n{_machine()}\n")
     print("| run | packets | seconds | packets/s | publish to row visible: p50 | p95 | p99 |")
     print("|---|---|---|---|---|---|---|")
@@ -69,20 +73,21 @@ def _batch(here: cloud.Cloud, night: Path, method: str, alerts: int) -> str:
     return f"| batch, {method} | {alerts:,} | {seconds:.1f} | {alerts / seconds:.0f} | | | |"
 
 
-def _stream(here: cloud.Cloud, night: Path, alerts: int, pace: Pace | None) -> str:
-    """Packets at a pace, or (None) all at once, through a stream with streaming inserts."""
-    place = f"bigquery://{here.project}/stream_{'paced' if pace else 'burst'}"
+def _stream(here: cloud.Cloud, night: Path, method: str, alerts: int, pace: Pace | None) -> str:
+    """Packets at a pace, or (None) all at once, through a stream."""
+    place = f"bigquery://{here.project}/{method}_{'paced' if pace else 'burst'}"
+    flags = ["--warehouse", place, "--survey", "ztf", "--write_method", method]
     topic = Topic(here.project)
     sent = list(messages([str(night)]))
     publisher = threading.Thread(target=publish, args=(sent, topic.name, pace))
     seen = _Seen(place, alerts)
     begin = time.monotonic()
     publisher.start()
-    run_until(topic, [["--warehouse", place, "--survey", "ztf"]], seen.all_there, timeout_secs=600, poll_secs=_POLL_SECS)
+    run_until(topic, [flags], seen.all_there, timeout_secs=600, poll_secs=_POLL_SECS)
     publisher.join()
     seconds = (seen.last_at or time.monotonic()) - begin
     p50, p95, p99 = np.percentile(seen.latencies_secs, [50, 95, 99])
-    name = f"stream, streaming_inserts, {pace.count:g}/s" if pace else "stream, streaming_inserts, all at once"
+    name = f"stream, {method}, {pace.count:g}/s" if pace else f"stream, {method}, all at once"
     return f"| {name} | {alerts:,} | {seconds:.1f} | {alerts / seconds:.0f} | {p50:.1f} s | {p95:.1f} s | {p99:.1f} s |"
 
 
