@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -136,8 +137,8 @@ def test_a_million_rows_are_read_in_flat_memory(place: str, cloud: Cloud) -> Non
 
 
 @pytest.fixture(scope="module")
-def filled(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A dataset with rows of all kinds: two surveys, matches, dead letters, runs."""
+def filled(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A dataset with rows of all kinds: two surveys, matches, dead letters, runs; and the packets of one of its nights."""
     place = f"bigquery://{cloud.project}/{cloud.dataset()}"
     for survey, count in (("ztf", "12"), ("lsst", "6")):
         night = simulated(
@@ -155,22 +156,42 @@ def filled(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
         )
         flags = ["--survey", survey, "--write_method", "streaming_inserts", "--crossmatch", f"file:{night / 'catalog.parquet'}"]
         assert ingest.run(["--input", str(night), "--warehouse", place, *flags]) == 0
-    return place
+    return place, night
 
 
-def test_all_tables_are_the_same_as_arrow_and_as_text(filled: str, proxy: ReadProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_tables_are_the_same_as_arrow_and_as_text(
+    filled: tuple[str, Path], proxy: ReadProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bigquery_warehouse, "_FIRST_ROWS", 1)
-    with contextlib.closing(warehouses.open(filled)) as opened:
+    with contextlib.closing(warehouses.open(filled[0])) as opened:
         some = 0
         for table in opened.tables:
             sql = f"SELECT * FROM {table}"
-            answer, text = opened.read(sql).read(), as_text(filled, sql)
+            answer, text = opened.read(sql).read(), as_text(filled[0], sql)
             assert answer.schema.equals(text.schema, check_metadata=True), table
             # NaN is not equal to itself, but is written like itself.
             assert Counter(map(repr, answer.to_pylist())) == Counter(map(repr, text.to_pylist()))
             some += answer.num_rows > 1
     assert some > 10
     assert proxy.calls == {CREATE: some, READ: some}
+
+
+def test_an_audit_says_the_same_by_arrow_and_by_text(
+    filled: tuple[str, Path], proxy: ReadProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bigquery_warehouse, "_FIRST_ROWS", 1)
+    place, night = filled
+
+    def audited() -> tuple[int, Any]:
+        capsys.readouterr()
+        status = cli.main(["audit", "--input", str(night), "--survey", "lsst", "--warehouse", place, "--format", "json"])
+        return status, json.loads(capsys.readouterr().out)["accounted_for"]
+
+    by_arrow, read = audited(), proxy.calls[READ]
+    assert read > 0
+    proxy.fail(CREATE, grpc.StatusCode.PERMISSION_DENIED, times=100)
+    assert audited() == by_arrow
+    assert proxy.calls[READ] == read
 
 
 EDGES = """
