@@ -309,6 +309,31 @@ def test_an_error_after_the_first_rows_is_told(
     assert proxy.calls == {CREATE: 2, READ: 2}
 
 
+def test_a_stream_that_is_silent_at_first_is_given_up_for_text(
+    opened: BigQueryWarehouse, proxy: ReadProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(arrow_rows, "_PATIENCE_SECS", 0.5)
+    proxy.fail(READ, None)
+    check_numbers(opened.read(NUMBERS).read())
+    assert "Deadline Exceeded" in caplog.text
+
+
+def test_a_call_that_ends_in_time_is_followed_by_the_next(opened: BigQueryWarehouse, proxy: ReadProxy) -> None:
+    proxy.fail(READ, grpc.StatusCode.DEADLINE_EXCEEDED, after=2)
+    proxy.fail(READ, grpc.StatusCode.DEADLINE_EXCEEDED, after=1)
+    check_numbers(opened.read(NUMBERS).read())
+    assert proxy.calls == {CREATE: 1, READ: 3}
+
+
+def test_a_call_that_brings_no_more_rows_is_the_last(opened: BigQueryWarehouse, proxy: ReadProxy) -> None:
+    for after in (2, 0):
+        proxy.fail(READ, grpc.StatusCode.DEADLINE_EXCEEDED, "in time no row", after=after)
+    with pytest.raises(QueryError, match="in time no row"):
+        opened.read(NUMBERS).read()
+    offsets = [ReadRowsRequest.deserialize(request).offset for name, request in proxy.requests if name == READ]
+    assert offsets[0] == 0 < offsets[1]
+
+
 @pytest.mark.parametrize("after", [0, 2])
 def test_rows_that_are_missing_at_the_end_are_an_error(opened: BigQueryWarehouse, proxy: ReadProxy, after: int) -> None:
     proxy.fail(READ, grpc.StatusCode.OK, after=after)

@@ -18,10 +18,13 @@ _ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 @dataclass
 class Fault:
-    """What ends the next ``times`` calls of a method, of a stream after so many messages. OK ends it as if that were all."""
+    """What ends the next ``times`` calls of a method, of a stream after so many messages.
+
+    OK ends it as if that were all; without a code nothing comes any more until the client ends the call.
+    """
 
     method: str
-    code: grpc.StatusCode
+    code: grpc.StatusCode | None
     words: str = "as told"
     after: int = 0
     times: int = 1
@@ -49,7 +52,7 @@ class ReadProxy(grpc.GenericRpcHandler):
         self._server.stop(0).wait()
         self._channel.close()
 
-    def fail(self, method: str, code: grpc.StatusCode, words: str = "as told", *, after: int = 0, times: int = 1) -> None:
+    def fail(self, method: str, code: grpc.StatusCode | None, words: str = "as told", *, after: int = 0, times: int = 1) -> None:
         """See ``Fault``."""
         self.faults.append(Fault(method, code, words, after, times))
 
@@ -102,4 +105,8 @@ class ReadProxy(grpc.GenericRpcHandler):
 
     def _strike(self, fault: Fault | None, number: int, context: grpc.ServicerContext) -> None:
         if fault is not None and number == fault.after:
-            context.abort(fault.code, fault.words)
+            if fault.code is None:
+                gone = threading.Event()
+                if context.add_callback(gone.set):
+                    gone.wait()
+            context.abort(fault.code or grpc.StatusCode.CANCELLED, fault.words)

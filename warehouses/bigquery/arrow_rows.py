@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 
 import pyarrow as pa
 from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import bigquery, bigquery_storage_v1
-from google.cloud.bigquery_storage_v1.types import ArrowSerializationOptions, DataFormat, ReadSession
+from google.cloud.bigquery_storage_v1.types import ArrowSerializationOptions, DataFormat, ReadRowsResponse, ReadSession
 
 from warehouses.reachable import ANSWER_SECS
 
 _SESSION_SECS = 60.0
 """Longer than any session takes to be made."""
-_AGAIN_SECS = 600.0
-"""How long a stream that broke is asked for again, from where it was; as long as BigQuery's client asks by REST."""
-_LIFE_SECS = 6 * 3600.0
-"""A session ends after so long: nothing comes any more."""
+_PATIENCE_SECS = 600.0
+"""How long a call may last, after which the next goes on from its last row, and how long one that broke is asked for again.
+
+As long as BigQuery's client asks by REST.
+"""
 _COMPRESSED = ArrowSerializationOptions(buffer_compression=ArrowSerializationOptions.CompressionCodec.LZ4_FRAME)
 
 
@@ -40,15 +42,32 @@ def read_rows(
         retry=Retry(if_exception_type(ServiceUnavailable, DeadlineExceeded), initial=0.1, maximum=2.0, timeout=ANSWER_SECS),
         timeout=_SESSION_SECS,
     )
-    again = Retry(if_exception_type(ServiceUnavailable), initial=0.1, maximum=10.0, timeout=_AGAIN_SECS)
     schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
     for stream in session.streams:
-        reading = client.read_rows(stream.name, retry=again, timeout=_LIFE_SECS)
-        try:
-            for message in reading:
+        with contextlib.closing(_messages(client, stream.name)) as messages:
+            for message in messages:
                 yield pa.ipc.read_record_batch(pa.py_buffer(message.arrow_record_batch.serialized_record_batch), schema)
-        finally:
-            reading.cancel()
+
+
+def _messages(client: bigquery_storage_v1.BigQueryReadClient, stream: str) -> Generator[ReadRowsResponse, None, None]:
+    """A stream's messages. Raises ``DeadlineExceeded`` where a whole call brings none."""
+    again = Retry(if_exception_type(ServiceUnavailable), initial=0.1, maximum=10.0, timeout=_PATIENCE_SECS)
+    rows = 0
+    while True:
+        begin = rows
+        try:
+            reading = client.read_rows(stream, rows, retry=again, timeout=_PATIENCE_SECS)
+            try:
+                for message in reading:
+                    yield message
+                    rows += message.row_count
+                return
+            finally:
+                reading.cancel()
+        except DeadlineExceeded:
+            # A call ends after a time, also one that brings rows, or whose rows somebody takes slowly.
+            if begin == rows:
+                raise
 
 
 def in_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
