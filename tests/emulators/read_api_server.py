@@ -19,7 +19,7 @@ from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS
 from bqemulator.streaming import read_session
 from google.cloud.bigquery_storage_v1 import types
 
-MAX_MESSAGE_BYTES = 4 * 2**20
+MAX_MESSAGE_BYTES = 2 * 2**20
 """Rows of one message: BigQuery sends up to 10 MiB, and mostly less."""
 _ANSWERS = "_bqemu_anonymous"
 
