@@ -264,6 +264,7 @@ def test_a_service_that_is_not_there_is_not_waited_for_long(
     check_numbers(opened.read(NUMBERS).read())
     assert proxy.calls[CREATE] > 1
     assert "connection refused" in caplog.text
+    assert "role" not in caplog.text
 
 
 def test_what_is_not_there_for_a_moment_is_asked_again(opened: BigQueryWarehouse, proxy: ReadProxy, caplog: Any) -> None:

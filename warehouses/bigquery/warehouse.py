@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, PermissionDenied
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery, bigquery_storage_v1
 from google.cloud.bigquery.retry import DEFAULT_RETRY
@@ -42,9 +42,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _FIRST_ROWS = 1000
 """Rows that come with the answer itself, as text; of more, all are read as Arrow, and these are not used."""
-_REFUSED = (
-    "%s: large answers come as text, which takes far longer, since the Storage Read API says: %s; who administers the project %s "
-    "gives the right bigquery.readsessions.create with the role BigQuery Read Session User (roles/bigquery.readSessionUser)"
+_AS_TEXT = "%s: large answers come as text, which takes far longer, since the Storage Read API says: %s%s"
+_WHO_MAY = (
+    "; who administers the project %s gives the right bigquery.readsessions.create with the role BigQuery Read Session User "
+    "(roles/bigquery.readSessionUser)"
 )
 _REQUEST_ROWS = 500
 """Rows of one insertAll request, as BigQuery advises."""
@@ -189,7 +190,8 @@ class BigQueryWarehouse(Warehouse):
                     first = next(rows, None)
                 except GoogleAPIError as error:
                     self._arrow_refused = True
-                    _LOG.warning(_REFUSED, self.uri, why(error), self.project)
+                    remedy = _WHO_MAY % self.project if isinstance(error, PermissionDenied) else ""
+                    _LOG.warning(_AS_TEXT, self.uri, why(error), remedy)
                 else:
                     yield from [] if first is None else [first]
                     yield from rows
