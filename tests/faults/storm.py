@@ -7,10 +7,14 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.emulators.faults import Fault, FaultyProxy
+from tests.emulators.rpc_faults import FaultyRpcProxy, RpcFault
 
-Strike = Callable[[FaultyProxy], Fault]
+Proxy = FaultyProxy | FaultyRpcProxy
+Strike = Callable[[Any], Fault | RpcFault]
+"""Puts a fault in the way of a proxy."""
 _BETWEEN = 3
 
 
@@ -18,7 +22,7 @@ _BETWEEN = 3
 class Storm:
     """Faults put in place one after another; each strikes the next request that it is meant for."""
 
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault | RpcFault] = field(default_factory=list)
 
     @property
     def struck(self) -> int:
@@ -26,7 +30,7 @@ class Storm:
 
 
 @contextlib.contextmanager
-def storm(proxy: FaultyProxy, *strikes: Strike, every_secs: float, seed: int = 1) -> Iterator[Storm]:
+def storm(proxy: Proxy, *strikes: Strike, every_secs: float, seed: int = 1) -> Iterator[Storm]:
     """One of ``strikes`` by chance, every so many seconds while the body runs, with some requests between them that pass.
 
     Else all would meet the same request, which is an outage: clients wait longer each time, and give up.

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from google.cloud import bigquery
+from grpc import StatusCode as Code
 
 from tests.emulators.cloud import Cloud
-from tests.emulators.faults import FaultyProxy
 from tests.faults.nights import Night
 from tests.faults.runs import Run, audit, bigquery_flags
-from tests.faults.storm import Strike, storm
+from tests.faults.storm import Proxy, Strike, storm
 from tests.nights import truth
 from transforms.files import create_file
 from warehouses.bigquery.tables import prepare
@@ -30,7 +30,12 @@ def striking(request: str, status: int = 503, reason: str | None = None, **more:
     return lambda proxy: proxy.fail(1, request, status, reason, **more)
 
 
-def through(begin: Callable[[], Run], proxy: FaultyProxy, *strikes: Strike, every_secs: float) -> tuple[int, str]:
+def rpc(request: str, code: Code = Code.UNAVAILABLE, **more: object) -> Strike:
+    """The same for requests of the Storage Write API."""
+    return lambda proxy: proxy.fail(1, request, code, **more)
+
+
+def through(begin: Callable[[], Run], proxy: Proxy, *strikes: Strike, every_secs: float) -> tuple[int, str]:
     """Run in a storm until it has struck often enough and a run says that it is done; gives the strikes, and how it went.
 
     What the audit then finds is the test: a run that says so must have lost nothing.
@@ -101,8 +106,20 @@ def test_storage_as_source_and_warehouse(cloud: Cloud, light: Night, tmp_path: P
             [striking(JOB, 403, "quotaExceeded"), striking(JOB, 403, "rateLimitExceeded")],
         ),
         ("load jobs that fail", "file_loads", 2.0, []),
+        (
+            "UNAVAILABLE, answers lost and connections cut",
+            "storage_write",
+            0.1,
+            [rpc("AppendRows"), rpc("AppendRows", after=True), rpc("/"), rpc("/", cut=True), rpc("/", cut=True, after=True)],
+        ),
+        (
+            "quota (RESOURCE_EXHAUSTED), ABORTED and INTERNAL",
+            "storage_write",
+            0.1,
+            [rpc("AppendRows", code) for code in (Code.RESOURCE_EXHAUSTED, Code.ABORTED, Code.INTERNAL)],
+        ),
     ],
-    ids=["inserts-503", "inserts-403", "loads-503", "loads-403", "load-jobs"],
+    ids=["inserts-503", "inserts-403", "loads-503", "loads-403", "load-jobs", "appends-unavailable", "appends-quota"],
 )
 def test_bigquery_storm(
     what: str,
@@ -120,12 +137,13 @@ def test_bigquery_storm(
     words, audited = bigquery_words(cloud, light, method)
     struck, how = through(
         lambda: Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables),
-        cloud.faults,
+        cloud.write_faults if method == "storage_write" else cloud.faults,
         *strikes,
         every_secs=every_secs,
     )
     verdict = audit(*audited)
     again = verdict.information["rows_again"]
+    assert again == 0 or method != "storage_write"
     tell(f"BigQuery, {method}: {what}", struck, verdict, f"{how}; {again:,} rows again in the table")
     verdict.must_be_whole()
 
@@ -160,9 +178,9 @@ def test_rows_that_bigquery_refuses(cloud: Cloud, light: Night, tmp_path: Path, 
     verdict.must_be_whole()
 
 
-@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
+@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts", "storage_write"])
 def test_a_table_that_is_another(method: str, cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
-    """A column of ours has another type there: loads fail, inserts are refused row by row; mended, the night is whole."""
+    """A column of ours has another type there: loads and appends fail, inserts refuse each row; mended, the night is whole."""
     words, audited = bigquery_words(cloud, light, method)
     dataset = str(words[4]).rpartition("/")[2]
     table = f"{cloud.project}.{dataset}.ztf_alerts"
@@ -175,7 +193,7 @@ def test_a_table_that_is_another(method: str, cloud: Cloud, light: Night, tmp_pa
     run = Run(tmp_path / "log", *words, child=("--cloud",), environment=cloud.variables)
     status = run.end()
     with cloud.client() as client:
-        if method == "file_loads":
+        if method != "streaming_inserts":
             assert status == 1, run.said
         else:
             letters = cloud.rows(f"SELECT COUNT(*) AS n FROM `{cloud.project}.{dataset}.dead_letters` WHERE stage = 'write'")

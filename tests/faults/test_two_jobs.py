@@ -51,7 +51,7 @@ def test_folder_and_other_nights_beside_it(night: Night, light: Night, tmp_path:
     verdict.must_be_whole()
 
 
-@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts"])
+@pytest.mark.parametrize("method", ["file_loads", "streaming_inserts", "storage_write"])
 def test_bigquery(method: str, cloud: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
     """Both write all of it: twice in the tables by design, once in the view. Neither dataset nor tables are there before."""
     place = f"bigquery://{cloud.project}/{cloud.dataset()}"
