@@ -25,6 +25,7 @@ setup(
         "schemas",
         "simulation",
         "simulation.catalog_server",
+        "streams",
         "transforms",
         "warehouses",
         "warehouses.bigquery",
@@ -66,6 +67,8 @@ setup(
     extras_require={
         # Pictures, and tables as objects (broker.pictures, broker plot, broker.orm).
         "notebook": ["duckdb-sqlalchemy>=1.5.5", "matplotlib>=3.9", "sqlalchemy>=2.0", "sqlalchemy-bigquery>=1.12"],
+        # Streams of Kafka (broker ingest --kafka).
+        "kafka": ["confluent-kafka>=2.6"],
         "test": [
             "build>=1.2",
             "coverage>=7.6",

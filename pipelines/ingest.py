@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import account, logs, runs_table, summary
+from pipelines import account, logs, runs_table, sources, summary
 from pipelines.errors import OptionsError
 from pipelines.help import help_text
 from pipelines.job import Job
@@ -38,6 +38,8 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     read = pipeline | "Read" >> job.read
     decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder, job.want)
     rows = {"alerts": decoded.alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
+    if job.beside is not None:
+        rows["beside"] = pipeline | "Beside" >> beam.Create([job.beside], reshuffle=False)
     written = rows | "Write" >> WriteTables(job.write, job.run_id, job.want)
     if job.crossmatch:
         positions = decoded.alerts | "Positions" >> Positions()
@@ -58,6 +60,9 @@ def run(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
+        broker = options.view_as(BrokerOptions)
+        if sources.is_stream(broker) and sources.is_in_rounds(broker):
+            return rounds_of(options)
         job = Job.from_options(options)
         _check_for_dataflow(job, options)
     except OptionsError as error:
@@ -74,6 +79,13 @@ def _run(argv: Sequence[str]) -> int:
             return INTERRUPTED
         finally:
             job.clean_up()
+
+
+def rounds_of(options: PipelineOptions) -> int:
+    """A stream in rounds; gives the exit status. Raises ``OptionsError``."""
+    from pipelines import rounds  # noqa: PLC0415 - it calls this module
+
+    return rounds.run(options)
 
 
 def _interrupted(job: Job) -> str:

@@ -23,6 +23,7 @@ from pipelines.options import BrokerOptions
 from pipelines.runner import is_local, set_runner
 from pipelines.sinks import sink_settings
 from transforms.crossmatch import CrossMatch
+from transforms.elements import TableBatch
 from transforms.ends import Sink, Source
 from transforms.together import AtTheEnd, EverySecs
 from transforms.write_tables import SinkSettings, sink_of
@@ -58,6 +59,8 @@ class Job:
     progress_folder: str | None
     options: dict[str, object]
     """The options that were given, without credentials, for the ``runs`` table."""
+    beside: TableBatch | None = None
+    """Rows that say what was read, where that is to be known."""
 
     @classmethod
     def from_options(cls, options: PipelineOptions) -> Job:
@@ -77,9 +80,18 @@ class Job:
         sources.check_nothing_named(options.view_as(BrokerOptions), "a replay reads dead letters")
         return _job(options, stream=False)
 
+    @classmethod
+    def of_round(cls, options: PipelineOptions) -> Job:
+        """A run that ends, one of a stream's many; what it reads is to be set. Raises ``OptionsError``."""
+        return replace(_job(options, stream=False, rounds=True), stop_after_secs=None)
+
     def reading(self, source: Source, inputs: int, units: tuple[Unit, ...]) -> Job:
         """The same run with something else to read: so many inputs, whose rows it replaces by these units."""
         return replace(self, read=source, inputs=inputs, sink=replace(self.sink, units=units))
+
+    def noting(self, rows: TableBatch) -> Job:
+        """The same run with rows of another table beside, which are there if and only if its own are."""
+        return replace(self, beside=rows, sink=replace(self.sink, tables=(*self.sink.tables, rows.table)))
 
     @property
     def write(self) -> Sink:
@@ -107,7 +119,7 @@ class Job:
             shutil.rmtree(self.progress_folder, ignore_errors=True)
 
 
-def _job(options: PipelineOptions, stream: bool) -> Job:
+def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
     broker = options.view_as(BrokerOptions)
     _check_numbers(broker, stream)
     local = is_local(options)
@@ -117,7 +129,7 @@ def _job(options: PipelineOptions, stream: bool) -> Job:
     run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     named, want = _survey(broker.survey), Projection(history=broker.history, stamps=broker.cutouts)
     catalogs = catalog_settings(broker, run_id)
-    sink = sink_settings(options, run_id, want, named=named, units=reads.units, stream=stream)
+    sink = sink_settings(options, run_id, want, named=named, units=reads.units, stream=stream, rounds=rounds)
     progress_folder = tempfile.mkdtemp(prefix="broker-progress-") if local else None
     return Job(
         run_id=run_id,

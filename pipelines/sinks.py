@@ -20,9 +20,19 @@ from warehouses.warehouse import Warehouse
 
 
 def sink_settings(
-    options: PipelineOptions, run_id: str, want: Projection, *, named: Survey | None, units: tuple[Unit, ...], stream: bool
+    options: PipelineOptions,
+    run_id: str,
+    want: Projection,
+    *,
+    named: Survey | None,
+    units: tuple[Unit, ...],
+    stream: bool,
+    rounds: bool = False,
 ) -> SinkSettings:
-    """Where rows of alerts go; ``named`` is their survey where the options name one. Raises ``OptionsError``."""
+    """Where rows of alerts go; ``named`` is their survey where the options name one. Raises ``OptionsError``.
+
+    ``rounds``: the run is one of many of a stream.
+    """
     broker = options.view_as(BrokerOptions)
     if broker.load_every_secs <= 0:
         raise OptionsError(f"--load_every_secs is {broker.load_every_secs:g}; give a number of seconds above 0")
@@ -30,7 +40,7 @@ def sink_settings(
     surveys = (named.name,) if named else tuple(SURVEYS)
     return SinkSettings(
         place.uri,
-        _method(options, place, stream),
+        _round_method(options, place) if rounds else _method(options, place, stream),
         run_id,
         tables_of_alerts(surveys, want),
         surveys,
@@ -58,6 +68,17 @@ def _place(uri: str, maximum_bytes_billed: int | None) -> Warehouse:
     except Exception as error:  # what the service's client raises
         raise OptionsError(f"--warehouse {place.uri} cannot be written to: {error}") from error
     return place
+
+
+def _round_method(options: PipelineOptions, place: Warehouse) -> str:
+    """How rows of a stream in rounds go there."""
+    chosen: str = options.view_as(BrokerOptions).write_method or next(iter(place.round_secs))
+    if chosen not in place.round_secs:
+        raise OptionsError(
+            f"--write_method {chosen} is not for a stream in rounds into {place.uri}, which is written by "
+            f"{', '.join(place.round_secs)}: a round must be there whole or not at all"
+        )
+    return chosen
 
 
 def _method(options: PipelineOptions, place: Warehouse, stream: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas.table import Column
-from schemas.tables import CROSSMATCHES, DEAD_LETTERS, ENVELOPE, RUNS, UNIT_STREAMS, cutouts_table
+from schemas.tables import CROSSMATCHES, DEAD_LETTERS, ENVELOPE, OFFSETS, ROUND_PLANS, RUNS, UNIT_STREAMS, cutouts_table
 
 _HEAD = """\
 # The tables
@@ -54,6 +54,8 @@ def markdown() -> str:
         ("crossmatches", CROSSMATCHES),
         ("dead_letters", DEAD_LETTERS),
         ("runs", RUNS),
+        ("offsets", OFFSETS),
+        ("round_plans", ROUND_PLANS),
         ("unit_streams", UNIT_STREAMS),
     ]
     for name, table in others:

@@ -209,3 +209,33 @@ UNIT_STREAMS = Table(
     "By which streams runs have written their inputs, in BigQuery, so that running again writes nothing twice.",
     cluster_by=("unit",),
 )
+
+OFFSETS = Table(
+    "offsets",
+    (
+        Column("cluster_id", "STRING", "REQUIRED", "The Kafka cluster's own id."),
+        Column("kafka_group", "STRING", "REQUIRED", "The group that reads."),
+        Column("topic", "STRING", "REQUIRED", "The topic."),
+        Column("kafka_partition", "INT64", "REQUIRED", "The partition of the topic."),
+        Column("first_offset", "INT64", "REQUIRED", "The first offset that was read."),
+        Column("end_offset", "INT64", "REQUIRED", "The one behind the last that was read: the next round begins here."),
+        Column("unit", "STRING", "REQUIRED", "What was read as one: 16 hexadecimal digits that stand for its ranges."),
+        _RUN_ID,
+        Column("committed_at", "TIMESTAMP", "REQUIRED", "UTC time just before the commit, by which its rows came too."),
+    ),
+    "What was read of Kafka, a row per partition and round, committed together with the rows of its messages.",
+    partition_by="committed_at",
+    cluster_by=("kafka_group", "topic"),
+)
+
+ROUND_PLANS = Table(
+    "round_plans",
+    (
+        Column("stream", "STRING", "REQUIRED", "Who reads: kafka://CLUSTER_ID/GROUP."),
+        Column("plan", "STRING", "REQUIRED", "The ranges of offsets of its newest round, as JSON."),
+        Column("planned_at", "TIMESTAMP", "REQUIRED", "UTC; the newest counts."),
+    ),
+    "In BigQuery, what a stream reads in its newest round: one that dies is done again with the same ranges.",
+    partition_by="planned_at",
+    cluster_by=("stream",),
+)

@@ -63,6 +63,8 @@ class Warehouse(abc.ABC):
     """Whether what a run writes for an input replaces what an earlier run wrote for it; else it is added."""
     write_methods: ClassVar[tuple[str, ...]]
     """The ways in which a pipeline can write into it, the default for batches first and that for streams last."""
+    round_secs: ClassVar[Mapping[str, float]]
+    """Of these, those by which a stream in rounds can, the default first, and how many seconds a round takes at least."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -289,6 +291,14 @@ class Warehouse(abc.ABC):
     @abc.abstractmethod
     def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
         """Ids of other runs whose rows stand for these units (by their keys), where two runs could not be told to wait."""
+
+    @abc.abstractmethod
+    def keep_plan(self, stream: str, plan: str) -> None:
+        """Keep what a stream's next round reads, instead of what was kept of it before."""
+
+    @abc.abstractmethod
+    def kept_plan(self, stream: str) -> str | None:
+        """What was kept last, done or not; None where nothing was."""
 
     @abc.abstractmethod
     def compact(self, nights: tuple[date, date] | None = None, at_least: int = 2) -> Compacted:

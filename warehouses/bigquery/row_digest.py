@@ -10,6 +10,12 @@ import pyarrow as pa
 import xxhash
 
 _MASK = 2**64 - 1
+_TOLD_BY = (
+    *("stage", "source", "payload"),
+    *("alert_id", "catalog"),
+    *("cluster_id", "kafka_group", "topic", "kafka_partition", "first_offset", "end_offset"),
+)
+"""What a row is of, in tables whose rows are of no packet: dead letters, matches, offsets."""
 
 
 def rows_digest(rows: pa.RecordBatch) -> int:
@@ -33,7 +39,7 @@ def _contents(rows: pa.RecordBatch) -> int:
         # XXH3-128: the first eight of the sixteen bytes.
         numbers = np.frombuffer(b"".join(found.to_pylist()), "<u8")[::2]
         return int(numbers.sum(dtype=np.uint64))
-    names = [name for name in ("stage", "source", "payload", "alert_id", "catalog") if name in rows.schema.names]
+    names = [name for name in _TOLD_BY if name in rows.schema.names]
     found = 0
     for row in rows.select(names).to_pylist():
         found = added(found, xxhash.xxh3_64_intdigest(repr(_plain(row)).encode()))

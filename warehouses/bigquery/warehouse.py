@@ -7,8 +7,8 @@ import functools
 import logging
 import re
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import date, datetime, timezone
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, PermissionDenied
@@ -21,6 +21,7 @@ from alerts.extras import needs
 from alerts.rows import json_rows
 from alerts.surveys import Survey
 from schemas import Table
+from schemas.tables import ROUND_PLANS
 from schemas.views import unique_alerts_sql
 from warehouses.answers import Answer
 from warehouses.bigquery import nights
@@ -67,6 +68,8 @@ class BigQueryWarehouse(Warehouse):
     dialect = "bigquery"
     replaces = False
     write_methods = ("file_loads", "streaming_inserts", "storage_write")
+    # Each round makes some streams, of which a project may make 10,000 an hour and region.
+    round_secs: ClassVar[Mapping[str, float]] = {"storage_write": 30.0}
 
     def __init__(self, uri: str, project: str, dataset: str, maximum_bytes_billed: int) -> None:
         super().__init__(uri)
@@ -270,6 +273,19 @@ class BigQueryWarehouse(Warehouse):
     def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
         """None: no run replaces rows of another."""
         return []
+
+    def keep_plan(self, stream: str, plan: str) -> None:
+        """See ``Warehouse``."""
+        row = {"stream": stream, "plan": plan, "planned_at": datetime.now(timezone.utc)}
+        self.add(ROUND_PLANS, pa.RecordBatch.from_pylist([row], schema=ROUND_PLANS.arrow_schema), "")
+
+    def kept_plan(self, stream: str) -> str | None:
+        """See ``Warehouse``."""
+        if ROUND_PLANS.name not in self.tables:
+            return None
+        sql = f"SELECT plan FROM {ROUND_PLANS.name} WHERE stream = {{stream}} ORDER BY planned_at DESC LIMIT 1"
+        found = self.ask(sql, {"stream": stream}).read().column("plan").to_pylist()
+        return str(found[0]) if found else None
 
     def compact(self, nights: tuple[date, date] | None = None, at_least: int = 2) -> Compacted:
         """See ``Warehouse``. BigQuery keeps its tables in order by itself."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -22,7 +22,7 @@ from schemas.views import nights_sql, unique_alerts_sql
 from warehouses import files
 from warehouses.answers import Answer
 from warehouses.errors import QueryError
-from warehouses.folder import claims, compact, index, readers
+from warehouses.folder import claims, compact, index, plans, readers
 from warehouses.folder.alert_rows import AlertRows, AskDatabase
 from warehouses.folder.commit import commit
 from warehouses.folder.manifest import Manifest
@@ -55,6 +55,7 @@ class FolderWarehouse(Warehouse):
     dialect = "duckdb"
     replaces = True
     write_methods = ("parquet",)
+    round_secs: ClassVar[Mapping[str, float]] = {"parquet": 0.0}
 
     def __init__(self, folder: str, run_id: str | None = None) -> None:
         super().__init__(folder)
@@ -303,6 +304,14 @@ class FolderWarehouse(Warehouse):
     def other_runs_of(self, run_id: str, units: Collection[str]) -> list[str]:
         """See ``Warehouse``. None: two runs over the same inputs are not let in at once, and who lost its claim cannot commit."""
         return []
+
+    def keep_plan(self, stream: str, plan: str) -> None:
+        """See ``Warehouse``."""
+        plans.keep(self.uri, stream, plan)
+
+    def kept_plan(self, stream: str) -> str | None:
+        """See ``Warehouse``."""
+        return plans.kept(self.uri, stream)
 
     def compact(self, nights: tuple[date, date] | None = None, at_least: int = 2) -> Compacted:
         """See ``Warehouse``."""

@@ -1,0 +1,188 @@
+"""Kafka as a stream's source: where it begins, what the next round reads, and what is told to the group."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import TracebackType
+
+from pipelines.errors import OptionsError
+from pipelines.options import BrokerOptions
+from schemas.tables import OFFSETS
+from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
+from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
+from warehouses import offsets
+from warehouses.warehouse import Warehouse
+
+_LOG = logging.getLogger(__name__)
+_TELL_AGAIN_SECS = 86_400.0
+"""Kafka forgets the offsets of a group without members after a week, unless it is told again."""
+
+
+@dataclass
+class KafkaStream:
+    """A group's reading of some topics. Also a context manager."""
+
+    settings: KafkaSettings
+    pattern: str
+    start: str | int
+    """``group``, ``earliest``, ``latest``, or a time in ms since 1970: where a group begins that the warehouse does not know."""
+    topics: KafkaTopics
+    cluster_id: str
+    _done: dict[Place, int] = field(default_factory=dict)
+    _told_at: float = 0.0
+
+    @classmethod
+    def from_options(cls, broker: BrokerOptions) -> KafkaStream:
+        """Check the options against Kafka. Raises ``OptionsError`` and ``KafkaProblem``, within ten seconds or so."""
+        for name in ("kafka_topic", "kafka_group"):
+            if not getattr(broker, name):
+                raise OptionsError(f"--{name} is missing, which --kafka needs")
+        try:
+            re.compile(broker.kafka_topic)
+        except re.error as error:
+            raise OptionsError(f"--kafka_topic {broker.kafka_topic} is no regular expression: {error}") from error
+        settings = KafkaSettings(broker.kafka, broker.kafka_group, broker.kafka_config)
+        start = _start(broker.kafka_from)
+        topics = KafkaTopics(settings, broker.kafka_topic)
+        try:
+            cluster_id = topics.cluster_id()
+            _check_topic(topics, broker.kafka_topic)
+            # Whether the group may be used; that its coordinator is not there yet is for later.
+            with contextlib.suppress(KafkaAway):
+                topics.committed(topics.places()[:1])
+        except (OptionsError, KafkaProblem):
+            topics.close()
+            raise
+        return cls(settings, broker.kafka_topic, start, topics, cluster_id)
+
+    @property
+    def name(self) -> str:
+        """Who reads; nobody else may into the same warehouse."""
+        return f"kafka://{self.cluster_id}/{self.settings.group}"
+
+    def __enter__(self) -> KafkaStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.topics.close()
+
+    def begin(self, place: Warehouse) -> None:
+        """Find out where to go on, note it where the warehouse does not know the group, and say it."""
+        self._done = dict(offsets.done(place, self.cluster_id, self.settings.group))
+        if self._done:
+            _LOG.info("group %s goes on where the warehouse has it, in %d partitions", self.settings.group, len(self._done))
+            return
+        places = self.topics.places()
+        begins = self._begins(places)
+        # Also the end of what is there, so that a later start does not ask again; and a row for the group itself, by which what
+        # appears before anything was read counts as later.
+        rows = [("", -1, 0, 0), *((*here, offset, offset) for here, offset in sorted(begins.items()))]
+        run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+        place.add(OFFSETS, offsets.offset_rows(self.cluster_id, self.settings.group, rows, "", run_id), run_id)
+        self._done = dict(begins)
+        _LOG.info("group %s is new here and begins at %s, in %d partitions", self.settings.group, self.start, len(begins))
+
+    def _begins(self, places: list[Place]) -> dict[Place, int]:
+        ends = self.topics.ends(places)
+        if self.start == "latest":
+            return {here: high for here, (_, high) in ends.items()}
+        if isinstance(self.start, int):
+            return self.topics.at_time(places, self.start)
+        known = self.topics.committed(places) if self.start == "group" else {}
+        return {here: known.get(here, low) for here, (low, _) in ends.items()}
+
+    def plan(self, place: Warehouse, most: int) -> tuple[Plan | None, int]:
+        """What the next round reads, some ``most`` messages, and how many there are besides.
+
+        A round that was planned and is not done comes first, with the same ranges.
+        """
+        kept = self._kept(place)
+        ends = self.topics.ends(self.topics.places())
+        due = self._due(ends)
+        if kept is not None:
+            return kept, max(0, sum(map(len, due)) - kept.messages)
+        taken = share(due, most)
+        if not taken:
+            self._tell_again()
+            return None, 0
+        plan = Plan(self.cluster_id, self.settings.group, taken)
+        place.keep_plan(self.name, plan.to_json())
+        return plan, sum(map(len, due)) - plan.messages
+
+    def _kept(self, place: Warehouse) -> Plan | None:
+        text = place.kept_plan(self.name)
+        if text is None:
+            return None
+        plan = Plan.from_json(text)
+        return None if all(self._done.get(here.place, 0) >= here.end_offset for here in plan.ranges) else plan
+
+    def _due(self, ends: dict[Place, tuple[int, int]]) -> list[OffsetRange]:
+        due = []
+        for here, (low, high) in sorted(ends.items()):
+            first = self._done.get(here, low)
+            if first > high:
+                _LOG.warning(
+                    "%s/%d ends at offset %d, before %d, where this group is: it was made anew, and is read from %d on",
+                    *here,
+                    high,
+                    first,
+                    low,
+                )
+                first = self._done[here] = low
+            if first < high:
+                due.append(OffsetRange(*here, first, high))
+        return due
+
+    def done(self, plan: Plan) -> None:
+        """Rows of a plan are there: the group in Kafka follows, for others to see."""
+        self._done.update({here.place: here.end_offset for here in plan.ranges})
+        self._tell({here.place: here.end_offset for here in plan.ranges})
+
+    def _tell_again(self) -> None:
+        if time.monotonic() - self._told_at > _TELL_AGAIN_SECS:
+            self._tell(self._done)
+
+    def _tell(self, done: dict[Place, int]) -> None:
+        try:
+            self.topics.tell(done)
+            self._told_at = time.monotonic()
+        except KafkaProblem as error:
+            # The warehouse knows it; this is for others to see.
+            _LOG.warning("the group's offsets in Kafka do not follow: %s", error)
+
+
+def _start(text: str) -> str | int:
+    if text in ("group", "earliest", "latest"):
+        return text
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise OptionsError(
+            f"--kafka_from {text} is none of group, earliest, latest, and no time like 2026-11-29T03:00:00Z"
+        ) from error
+    if when.tzinfo is None:
+        raise OptionsError(f"--kafka_from {text} does not say its time zone; end it with Z for UTC")
+    return round(when.timestamp() * 1000)
+
+
+def _check_topic(topics: KafkaTopics, pattern: str) -> None:
+    """Refuse a name that there is no topic of. A regular expression may match what comes."""
+    if topics.places():
+        return
+    if re.fullmatch(r"[\w.-]+", pattern):
+        names = topics.names()
+        near = difflib.get_close_matches(pattern, names, n=1)
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"there are {len(names)} topics" + (f", {names[0]} among them" if names else "")
+        )
+        raise OptionsError(f"--kafka_topic {pattern}: Kafka has no such topic; {hint}")
+    _LOG.warning("no topic matches %s yet; those that appear are read", pattern)

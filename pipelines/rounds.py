@@ -1,0 +1,229 @@
+"""A stream in rounds: again and again the ordinary batch pipeline, over what has come since.
+
+A round reads ranges of offsets and writes their rows and, with them, how far it has read. So one that dies leaves nothing, and is
+done again; the warehouse, not Kafka, says where to go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+import warehouses
+from pipelines import ingest, logs, runs_table, summary
+from pipelines.errors import OptionsError
+from pipelines.job import Job
+from pipelines.kafka_source import KafkaStream
+from pipelines.options import BrokerOptions
+from pipelines.status import DONE, FAILED, INTERRUPTED
+from schemas.tables import OFFSETS
+from streams.kafka_client import KafkaAway, KafkaProblem
+from streams.kafka_ranges import Plan
+from transforms.elements import TableBatch
+from transforms.metrics import BYTES_READ, totals
+from transforms.read_kafka import ReadKafka, unit_of
+from warehouses import InputsTaken, QueryError, StaleRun
+from warehouses.offsets import offset_rows
+from warehouses.reachable import told
+
+_LOG = logging.getLogger(__name__)
+_SAY_EVERY_SECS = 60.0
+_WAIT_SECS = (1.0, 30.0)
+"""After what failed: at first, and at most."""
+_FAILED_ACCOUNTS = 3
+"""Rounds whose account does not balance, one after another, before the stream stops: it would lose or double something.
+And of whatever fails, where the stream is to end by itself."""
+_FIRST_MEAN_BYTES = 100_000.0
+
+
+def run(options: PipelineOptions) -> int:
+    """Read until somebody ends it; gives the exit status. Raises ``OptionsError`` before anything starts."""
+    broker = options.view_as(BrokerOptions)
+    job = Job.of_round(options)
+    job.clean_up()
+    every_secs = _every_secs(broker, job)
+    try:
+        stream = KafkaStream.from_options(broker)
+    except KafkaProblem as error:
+        raise OptionsError(str(error)) from error
+    with logs.of_run(job.run_id), stream:
+        try:
+            with job.warehouse.claim(job.run_id, {stream.name}), _ending(broker.stop_after_secs) as ending:
+                return _Rounds(options, stream, every_secs, ending).run()
+        except StaleRun as error:
+            logs.failed("broker ingest", str(error))
+            return FAILED
+        except InputsTaken as error:
+            raise OptionsError(f"--kafka_group {broker.kafka_group}: {error}") from error
+        except KeyboardInterrupt:
+            logs.failed("broker ingest", f"interrupted; {job.warehouse.when_interrupted}")
+            return INTERRUPTED
+
+
+def _every_secs(broker: BrokerOptions, job: Job) -> float:
+    least = job.warehouse.round_secs[job.sink.method]
+    secs: float = max(5.0, least) if broker.every_secs is None else broker.every_secs
+    if secs <= 0:
+        raise OptionsError(f"--every_secs is {secs:g}; give a number of seconds above 0")
+    if secs < least:
+        raise OptionsError(
+            f"--every_secs is {secs:g}, but {job.sink.method} into {job.warehouse.uri} takes a round every {least:g} s at most"
+        )
+    return secs
+
+
+@contextmanager
+def _ending(after_secs: float | None) -> Iterator[threading.Event]:
+    """An event that is set by SIGTERM, by the first Ctrl-C, and after some seconds: the round that runs is finished."""
+    ending = threading.Event()
+    timer = threading.Timer(after_secs, ending.set) if after_secs else None
+    before: dict[int, Any] = {}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and ending.is_set():
+            raise KeyboardInterrupt
+        ending.set()
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield ending
+    finally:
+        if timer:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class _Said:
+    """What goes wrong again and again is said once a minute."""
+
+    at: float = -_SAY_EVERY_SECS
+
+    def say(self, text: str) -> None:
+        if time.monotonic() - self.at >= _SAY_EVERY_SECS:
+            self.at = time.monotonic()
+            _LOG.warning("%s", text)
+
+
+class _AccountFailed(Exception):
+    """Why the account of a round does not balance."""
+
+
+class _Rounds:
+    """The rounds of one stream, one after another."""
+
+    def __init__(self, options: PipelineOptions, stream: KafkaStream, every_secs: float, ending: threading.Event) -> None:
+        self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
+        self._broker = options.view_as(BrokerOptions)
+        self._mean_bytes = _FIRST_MEAN_BYTES
+        self._number, self._failed_accounts = 0, 0
+        self._said = _Said()
+
+    def run(self) -> int:
+        begun = self._until_it_works(self._begin)
+        if begun is None:
+            return DONE
+        while not self._ending.is_set():
+            began = time.monotonic()
+            try:
+                behind = self._until_it_works(self._round)
+            except _AccountFailed as error:
+                logs.failed("broker ingest", f"the stream stops, since going on would lose something: {error}")
+                return FAILED
+            if not behind and self._broker.once:
+                return DONE
+            if not behind:
+                self._ending.wait(max(0.0, self._every_secs - (time.monotonic() - began)))
+        return DONE
+
+    def _begin(self) -> bool:
+        """Where the stream goes on."""
+        with warehouses.at(self._broker.warehouse) as place:
+            place.prepare(Job.of_round(self._options).sink.surveys)
+            self._stream.begin(place)
+        return True
+
+    def _until_it_works(self, work: Callable[[], Any]) -> Any:
+        """What a piece of work gives, tried again until it succeeds; None where the stream is told to end."""
+        wait, failures = _WAIT_SECS[0], 0
+        while not self._ending.is_set():
+            try:
+                return work()
+            except (_AccountFailed, StaleRun, KeyboardInterrupt):
+                raise
+            except (KafkaAway, QueryError, InputsTaken) as error:
+                self._said.say(f"waiting: {error}")
+            except Exception as error:
+                failures += 1
+                if self._broker.once and failures == _FAILED_ACCOUNTS:
+                    raise
+                # A full disk, a service that is away: nothing is lost by waiting, the round is done again.
+                self._said.say(f"the round failed and is done again: {told(error)}")
+                _LOG.debug("the round failed", exc_info=True)
+            self._ending.wait(wait)
+            wait = min(2 * wait, _WAIT_SECS[1])
+        return None
+
+    def _round(self) -> bool:
+        """One round, if there is anything to read; gives whether there is more already."""
+        most = max(1, round(self._broker.round_mb * 1e6 / self._mean_bytes))
+        with warehouses.at(self._broker.warehouse) as place:
+            plan, behind = self._stream.plan(place, most)
+        if plan is None:
+            return False
+        began = time.monotonic()
+        counts, size_bytes = self._ingest(plan)
+        self._stream.done(plan)
+        self._number += 1
+        if size_bytes:
+            self._mean_bytes = size_bytes / max(1, counts.records_read)
+        secs = time.monotonic() - began
+        print(
+            f"round {self._number}: {plan.messages:,} messages, {counts.alerts:,} alerts, {counts.letters:,} dead letters, "
+            f"{secs:.1f} s, {behind:,} behind",
+            flush=True,
+        )
+        return behind > 0
+
+    def _ingest(self, plan: Plan) -> tuple[summary.Summary, int]:
+        """Rows of a plan's messages, and that they were read; gives the account and the bytes."""
+        job = self._job_of(plan)
+        try:
+            result = ingest.run_to_its_end(job, self._options)
+            found = totals(result)
+            counts = summary.count(job, found)
+            problem = counts.problem(job.max_dead_letters)
+            runs_table.write_run(job, counts, failed=problem is not None)
+            if problem:
+                self._failed_accounts += 1
+                if self._failed_accounts >= _FAILED_ACCOUNTS:
+                    raise _AccountFailed(problem)
+                raise RuntimeError(problem)
+            self._failed_accounts = 0
+            ingest.tidy(job)
+            return counts, found.total(BYTES_READ)
+        finally:
+            job.clean_up()
+
+    def _job_of(self, plan: Plan) -> Job:
+        job = Job.of_round(self._options)
+        workers = self._options.view_as(DirectOptions).direct_num_workers or 1
+        source = ReadKafka(self._stream.settings, plan, self._broker.schemas, workers)
+        unit = unit_of(plan)
+        ranges = [(here.topic, here.partition, here.first_offset, here.end_offset) for here in plan.ranges]
+        rows = offset_rows(plan.cluster_id, plan.group, ranges, unit.key, job.run_id)
+        return job.reading(source, len(plan.ranges), (unit,)).noting(TableBatch(OFFSETS.name, unit.key, rows))

@@ -1,0 +1,163 @@
+"""A client of Kafka: its settings, and what its errors mean to a person.
+
+Facts of librdkafka: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from alerts.extras import needs
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError
+
+MAX_MESSAGE_BYTES = 8 * 2**20
+"""A message has at most so many: ten times the largest alert."""
+_ANSWER_SECS = 7.0
+_OWN = {
+    "group.id": "--kafka_group",
+    "bootstrap.servers": "--kafka",
+    "enable.auto.commit": None,
+    "enable.auto.offset.store": None,
+    "auto.offset.reset": None,
+}
+"""Settings that nobody may give in a file, and the flag that says them where there is one."""
+_WAITED_FOR = ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE")
+_WAITED_FOR_TOO = ("COORDINATOR_LOAD_IN_PROGRESS", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REQUEST_TIMED_OUT")
+
+
+class KafkaProblem(Exception):
+    """What is wrong with Kafka, or with what was said of it, in one sentence."""
+
+
+class KafkaAway(KafkaProblem):
+    """Nobody answers, or not yet: it may pass."""
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """Where Kafka is, and who reads; what a file says besides (TLS, SASL) is read where it is needed, and appears nowhere."""
+
+    servers: str
+    """``HOST:PORT[,HOST:PORT..]``."""
+    group: str
+    config_file: str | None = None
+
+    def consumer(self) -> Consumer:
+        """A new consumer, which has not joined its group: it only reads what it is told to. Raises ``KafkaProblem``."""
+        needs("confluent_kafka")
+        from confluent_kafka import Consumer, KafkaException  # noqa: PLC0415 - of an extra, and a tenth of a second
+
+        said = _Said()
+        settings: dict[str, Any] = {
+            **read_config(self.config_file),
+            "bootstrap.servers": self.servers,
+            "group.id": self.group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            # What retention has taken is told, not skipped.
+            "auto.offset.reset": "error",
+            # The client waits a second between fetches when its queue is full, unless told.
+            "fetch.queue.backoff.ms": 20,
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "error_cb": said.note,
+            "log_level": 2,
+        }
+        try:
+            consumer = Consumer(settings)
+        except (KafkaException, TypeError, ValueError) as error:
+            raise KafkaProblem(f"Kafka's client refuses its settings{_of_file(self.config_file)}: {reason(error)}") from error
+        said.of(consumer)
+        return consumer
+
+
+@dataclass
+class _Said:
+    """What the client says of its connections; kept by consumer, since only that way it says that nobody answers."""
+
+    errors: list[str] = field(default_factory=list)
+
+    def note(self, error: KafkaError) -> None:
+        self.errors[:] = [error.str()]
+
+    def of(self, consumer: Consumer) -> None:
+        with _LOCK:
+            _SAID[id(consumer)] = self
+
+
+_SAID: dict[int, _Said] = {}
+_LOCK = threading.Lock()
+
+
+def last_said(consumer: Consumer) -> str:
+    """The last thing a client has said of its connections; empty where nothing is wrong."""
+    with _LOCK:
+        said = _SAID.get(id(consumer))
+    return said.errors[-1] if said and said.errors else ""
+
+
+def close(consumer: Consumer) -> None:
+    """Let go of a consumer."""
+    with _LOCK:
+        _SAID.pop(id(consumer), None)
+    consumer.close()
+
+
+def metadata(consumer: Consumer, servers: str, secs: float = _ANSWER_SECS) -> Any:
+    """The cluster's id, topics and partitions, as Kafka tells them now. Raises ``KafkaAway`` where nobody answers in time."""
+    from confluent_kafka import KafkaException  # noqa: PLC0415
+
+    try:
+        return consumer.list_topics(timeout=secs)
+    except KafkaException as error:
+        # The general error only says that nothing came; the callback has said why.
+        consumer.poll(0)
+        why = last_said(consumer) or reason(error)
+        raise KafkaAway(f"Kafka at {servers} does not answer within {secs:g} s: {why}") from error
+
+
+def may_pass(error: KafkaError) -> bool:
+    """Whether it is worth waiting: Kafka is away, or is just starting."""
+    return error.retriable() or error.name() in _WAITED_FOR or error.name() in _WAITED_FOR_TOO
+
+
+def reason(error: Exception) -> str:
+    """What an exception of the client says, without its class and number."""
+    first = error.args[0] if error.args else error
+    return first.str() if hasattr(first, "str") else str(first)
+
+
+def read_config(path: str | None) -> Mapping[str, str]:
+    """The settings of a file of lines ``key=value``, as Kafka's own tools take them. Raises ``KafkaProblem``.
+
+    Its values are never told: some are secrets.
+    """
+    if path is None:
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KafkaProblem(f"--kafka_config {path} cannot be read: {error}") from error
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith(("#", "!")):
+            continue
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise KafkaProblem(f"--kafka_config {path}, line {number}: it is not of the form key=value")
+        if key in _OWN:
+            flag = f"; {_OWN[key]} says it" if _OWN[key] else ""
+            raise KafkaProblem(f"--kafka_config {path}, line {number}: {key} is not for this file{flag}")
+        found[key] = value.strip()
+    return found
+
+
+def _of_file(path: str | None) -> str:
+    return f" (those of {path} among them)" if path else ""
