@@ -17,7 +17,7 @@ WRITE_METHODS = ("file_loads", "streaming_inserts", "storage_write")
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker ingest``."""
-    _add_source(parser.add_argument_group("what to read: files, Kafka or Pub/Sub"))
+    _add_source(parser.add_argument_group("what to read: files, or Pub/Sub"))
     add_run_without_source(parser)
 
 
@@ -33,6 +33,40 @@ def add_run_without_source(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="FRACTION",
         help="a batch run fails, after writing, when more of the records are dead letters (0 to 1, default 1: never)",
+    )
+
+
+def add_rounds(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``broker ingest`` for a stream that this machine reads in rounds."""
+    group = parser.add_argument_group("Kafka, read in rounds, each a run that ends")
+    group.add_argument("--kafka", metavar="HOST:PORT[,..]", help="Kafka's servers; makes the run a stream, in rounds")
+    group.add_argument(
+        "--kafka_topic",
+        metavar="NAME|REGEX",
+        help="the topic, or a regular expression for whole names; topics that appear are read",
+    )
+    group.add_argument(
+        "--kafka_group", metavar="NAME", help="who reads: a group goes on where it was, and nobody else may read in it"
+    )
+    group.add_argument(
+        "--kafka_from",
+        default="group",
+        metavar="WHERE",
+        help="where a group begins that this warehouse does not know: group (default: its offsets in Kafka, else the earliest), "
+        "earliest, latest, or a time (2026-11-29T03:00:00Z)",
+    )
+    group.add_argument(
+        "--kafka_config", metavar="FILE", help="more settings of Kafka's client as key=value lines: TLS, SASL; it stays secret"
+    )
+    group.add_argument(
+        "--every_secs",
+        type=float,
+        metavar="SECONDS",
+        help="a round begins so long after the last one did, at once where there is a backlog (default 5; BigQuery 30)",
+    )
+    group.add_argument("--once", action="store_true", help="a stream in rounds ends when it has read what there is")
+    group.add_argument(
+        "--round_mb", type=float, default=500.0, metavar="MB", help="a round reads about so many MB at most (default 500)"
     )
 
 
@@ -71,7 +105,6 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--topic", metavar="NAME", help="Pub/Sub topic, projects/PROJECT/topics/NAME, read by a subscription made for this run"
     )
-    _add_kafka(group)
     group.add_argument(
         "--timestamp_attribute", metavar="NAME", help="message attribute that holds the event time (ms since 1970, or RFC 3339)"
     )
@@ -83,38 +116,6 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
         type=float,
         metavar="SECONDS",
         help="end a local stream after this time (default: it runs until it is interrupted)",
-    )
-
-
-def _add_kafka(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--kafka", metavar="HOST:PORT[,..]", help="Kafka's servers; makes the run a stream, in rounds")
-    group.add_argument(
-        "--kafka_topic",
-        metavar="NAME|REGEX",
-        help="the topic, or a regular expression for whole names; topics that appear are read",
-    )
-    group.add_argument(
-        "--kafka_group", metavar="NAME", help="who reads: a group goes on where it was, and nobody else may read in it"
-    )
-    group.add_argument(
-        "--kafka_from",
-        default="group",
-        metavar="WHERE",
-        help="where a group begins that this warehouse does not know: group (default: its offsets in Kafka, else the earliest), "
-        "earliest, latest, or a time (2026-11-29T03:00:00Z)",
-    )
-    group.add_argument(
-        "--kafka_config", metavar="FILE", help="more settings of Kafka's client as key=value lines: TLS, SASL; it stays secret"
-    )
-    group.add_argument(
-        "--every_secs",
-        type=float,
-        metavar="SECONDS",
-        help="a round begins so long after the last one did, at once where there is a backlog (default 5; BigQuery 30)",
-    )
-    group.add_argument("--once", action="store_true", help="a stream in rounds ends when it has read what there is")
-    group.add_argument(
-        "--round_mb", type=float, default=500.0, metavar="MB", help="a round reads about so many MB at most (default 500)"
     )
 
 

@@ -22,6 +22,7 @@ _COMMANDS = {
             "--input ztf_public_20231018.tar.gz --warehouse ./warehouse",
             "--input night/ --crossmatch vizier:II/246/out --crossmatch 'file:stars.parquet?radius_arcsec=1.5'",
             "--input gs://BUCKET/night.tar.gz --warehouse bigquery://PROJECT/DATASET --temp_location gs://BUCKET/tmp",
+            "--kafka HOST:9092 --kafka_topic 'ztf_.*_programid1' --kafka_group NAME --warehouse ./warehouse",
             "--subscription projects/PROJECT/subscriptions/NAME --warehouse bigquery://PROJECT/DATASET",
         ),
     ),
@@ -64,6 +65,7 @@ def add_flags(parser: argparse.ArgumentParser, command: str) -> None:
     """Our own flags of a command, ``broker ingest`` and its like, to an empty parser."""
     if command not in WITHOUT_EFFECT:
         flags.add_run(parser)
+        flags.add_rounds(parser)
         return
     {"broker replay": flags.add_replay, "broker rematch": flags.add_rematch}[command](parser)
     flags.add_run_without_source(parser)

@@ -14,11 +14,11 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import account, logs, runs_table, sources, summary
+from pipelines import account, logs, runs_table, summary
 from pipelines.errors import OptionsError
 from pipelines.help import help_text
 from pipelines.job import Job
-from pipelines.options import BrokerOptions, parse
+from pipelines.options import BrokerOptions, RoundsOptions, parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
@@ -60,8 +60,7 @@ def run(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
-        broker = options.view_as(BrokerOptions)
-        if sources.is_stream(broker) and sources.is_in_rounds(broker):
+        if options.view_as(RoundsOptions).kafka:
             return rounds_of(options)
         job = Job.from_options(options)
         _check_for_dataflow(job, options)

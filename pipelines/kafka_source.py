@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from types import TracebackType
 
 from pipelines.errors import OptionsError
-from pipelines.options import BrokerOptions
+from pipelines.options import RoundsOptions
 from schemas.tables import OFFSETS
 from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
 from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
@@ -39,28 +39,28 @@ class KafkaStream:
     _told_at: float = 0.0
 
     @classmethod
-    def from_options(cls, broker: BrokerOptions) -> KafkaStream:
+    def from_options(cls, rounds: RoundsOptions) -> KafkaStream:
         """Check the options against Kafka. Raises ``OptionsError`` and ``KafkaProblem``, within ten seconds or so."""
         for name in ("kafka_topic", "kafka_group"):
-            if not getattr(broker, name):
+            if not getattr(rounds, name):
                 raise OptionsError(f"--{name} is missing, which --kafka needs")
         try:
-            re.compile(broker.kafka_topic)
+            re.compile(rounds.kafka_topic)
         except re.error as error:
-            raise OptionsError(f"--kafka_topic {broker.kafka_topic} is no regular expression: {error}") from error
-        settings = KafkaSettings(broker.kafka, broker.kafka_group, broker.kafka_config)
-        start = _start(broker.kafka_from)
-        topics = KafkaTopics(settings, broker.kafka_topic)
+            raise OptionsError(f"--kafka_topic {rounds.kafka_topic} is no regular expression: {error}") from error
+        settings = KafkaSettings(rounds.kafka, rounds.kafka_group, rounds.kafka_config)
+        start = _start(rounds.kafka_from)
+        topics = KafkaTopics(settings, rounds.kafka_topic)
         try:
             cluster_id = topics.cluster_id()
-            _check_topic(topics, broker.kafka_topic)
+            _check_topic(topics, rounds.kafka_topic)
             # Whether the group may be used; that its coordinator is not there yet is for later.
             with contextlib.suppress(KafkaAway):
                 topics.committed(topics.places()[:1])
         except (OptionsError, KafkaProblem):
             topics.close()
             raise
-        return cls(settings, broker.kafka_topic, start, topics, cluster_id)
+        return cls(settings, rounds.kafka_topic, start, topics, cluster_id)
 
     @property
     def name(self) -> str:

@@ -23,6 +23,14 @@ class BrokerOptions(PipelineOptions):
         flags.add_run(parser)
 
 
+class RoundsOptions(PipelineOptions):
+    """Flags of ``broker ingest`` for a stream in rounds: no job of a service has them."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        flags.add_rounds(parser)
+
+
 class ReplayOptions(PipelineOptions):
     """Flags of ``broker replay`` besides those of ``broker ingest`` (but for the source)."""
 
@@ -44,7 +52,8 @@ class _Parser(argparse.ArgumentParser):
         raise OptionsError(message)
 
 
-_OF_ONE_COMMAND: dict[str, type[ReplayOptions | RematchOptions]] = {
+_OF_ONE_COMMAND: dict[str, type[ReplayOptions | RematchOptions | RoundsOptions]] = {
+    "broker ingest": RoundsOptions,
     "broker replay": ReplayOptions,
     "broker rematch": RematchOptions,
 }

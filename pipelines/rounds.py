@@ -19,11 +19,11 @@ from typing import Any
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 import warehouses
-from pipelines import ingest, logs, runs_table, summary
+from pipelines import ingest, logs, runs_table, sources, summary
 from pipelines.errors import OptionsError
 from pipelines.job import Job
 from pipelines.kafka_source import KafkaStream
-from pipelines.options import BrokerOptions
+from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.status import DONE, FAILED, INTERRUPTED
 from schemas.tables import OFFSETS
 from streams.kafka_client import KafkaAway, KafkaProblem
@@ -47,12 +47,13 @@ _FIRST_MEAN_BYTES = 100_000.0
 
 def run(options: PipelineOptions) -> int:
     """Read until somebody ends it; gives the exit status. Raises ``OptionsError`` before anything starts."""
-    broker = options.view_as(BrokerOptions)
+    broker, rounds = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
+    sources.check_nothing_named(broker, "--kafka is what is read")
     job = Job.of_round(options)
     job.clean_up()
-    every_secs = _every_secs(broker, job)
+    every_secs = _every_secs(rounds, job)
     try:
-        stream = KafkaStream.from_options(broker)
+        stream = KafkaStream.from_options(rounds)
     except KafkaProblem as error:
         raise OptionsError(str(error)) from error
     with logs.of_run(job.run_id), stream:
@@ -63,15 +64,15 @@ def run(options: PipelineOptions) -> int:
             logs.failed("broker ingest", str(error))
             return FAILED
         except InputsTaken as error:
-            raise OptionsError(f"--kafka_group {broker.kafka_group}: {error}") from error
+            raise OptionsError(f"--kafka_group {rounds.kafka_group}: {error}") from error
         except KeyboardInterrupt:
             logs.failed("broker ingest", f"interrupted; {job.warehouse.when_interrupted}")
             return INTERRUPTED
 
 
-def _every_secs(broker: BrokerOptions, job: Job) -> float:
+def _every_secs(rounds: RoundsOptions, job: Job) -> float:
     least = job.warehouse.round_secs[job.sink.method]
-    secs: float = max(5.0, least) if broker.every_secs is None else broker.every_secs
+    secs: float = max(5.0, least) if rounds.every_secs is None else rounds.every_secs
     if secs <= 0:
         raise OptionsError(f"--every_secs is {secs:g}; give a number of seconds above 0")
     if secs < least:
@@ -128,7 +129,7 @@ class _Rounds:
 
     def __init__(self, options: PipelineOptions, stream: KafkaStream, every_secs: float, ending: threading.Event) -> None:
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
-        self._broker = options.view_as(BrokerOptions)
+        self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._mean_bytes = _FIRST_MEAN_BYTES
         self._number, self._failed_accounts = 0, 0
         self._said = _Said()
@@ -144,7 +145,7 @@ class _Rounds:
             except _AccountFailed as error:
                 logs.failed("broker ingest", f"the stream stops, since going on would lose something: {error}")
                 return FAILED
-            if not behind and self._broker.once:
+            if not behind and self._how.once:
                 return DONE
             if not behind:
                 self._ending.wait(max(0.0, self._every_secs - (time.monotonic() - began)))
@@ -169,7 +170,7 @@ class _Rounds:
                 self._said.say(f"waiting: {error}")
             except Exception as error:
                 failures += 1
-                if self._broker.once and failures == _FAILED_ACCOUNTS:
+                if self._how.once and failures == _FAILED_ACCOUNTS:
                     raise
                 # A full disk, a service that is away: nothing is lost by waiting, the round is done again.
                 self._said.say(f"the round failed and is done again: {told(error)}")
@@ -180,7 +181,7 @@ class _Rounds:
 
     def _round(self) -> bool:
         """One round, if there is anything to read; gives whether there is more already."""
-        most = max(1, round(self._broker.round_mb * 1e6 / self._mean_bytes))
+        most = max(1, round(self._how.round_mb * 1e6 / self._mean_bytes))
         with warehouses.at(self._broker.warehouse) as place:
             plan, behind = self._stream.plan(place, most)
         if plan is None:

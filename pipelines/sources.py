@@ -17,7 +17,7 @@ from warehouses.files import StoredFile
 from warehouses.reachable import check_reachable
 from warehouses.units import Unit
 
-_PLACES = ("input", "subscription", "topic", "kafka")
+_PLACES = ("input", "subscription", "topic")
 """The flags that say what to read."""
 
 
@@ -43,16 +43,11 @@ def is_stream(broker: BrokerOptions) -> bool:
     if not given:
         raise OptionsError(
             "--input is missing: give a file, a folder or a glob of alerts, for example --input night.tar.gz, "
-            "or --subscription projects/PROJECT/subscriptions/NAME"
+            "--subscription projects/PROJECT/subscriptions/NAME, or --kafka HOST:PORT"
         )
     if len(given) > 1:
         raise OptionsError(f"--{given[0]} and --{given[1]} are given; a run reads from one of them")
     return given != ["input"]
-
-
-def is_in_rounds(broker: BrokerOptions) -> bool:
-    """Whether a stream is read in rounds, each a run that ends."""
-    return bool(broker.kafka)
 
 
 def check_nothing_named(broker: BrokerOptions, reads: str) -> None:

@@ -87,4 +87,4 @@ def test_extras_are_those_of_the_distribution() -> None:
 
 def test_every_room_tells_type_checkers_that_it_is_typed() -> None:
     rooms = {path.parent.name for path in ROOT.glob("*/py.typed")}
-    assert rooms == {"alerts", "audit", "broker", "pipelines", "schemas", "simulation", "transforms", "warehouses"}
+    assert rooms == {"alerts", "audit", "broker", "pipelines", "schemas", "simulation", "streams", "transforms", "warehouses"}

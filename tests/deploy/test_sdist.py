@@ -18,7 +18,7 @@ import pytest
 from tests.deploy.sources import ROOT, copied_by_dockerfile, copy_sources
 from tests.nights import ask, rows, run
 
-PACKAGES = ("alerts", "audit", "broker", "pipelines", "schemas", "simulation", "transforms", "warehouses")
+PACKAGES = ("alerts", "audit", "broker", "pipelines", "schemas", "simulation", "streams", "transforms", "warehouses")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tests.deploy.jobs_service import JobsService, serving
 from tests.deploy.sources import ROOT, copied_by_dockerfile, copy_sources
 from tests.emulators.processes import PROJECT
 
-PACKAGES = ("alerts", "audit", "broker", "pipelines", "schemas", "simulation", "transforms", "warehouses")
+PACKAGES = ("alerts", "audit", "broker", "pipelines", "schemas", "simulation", "streams", "transforms", "warehouses")
 SUBSCRIPTION = f"projects/{PROJECT}/subscriptions/alerts-sub"
 IMAGE = "europe-west1-docker.pkg.dev/pitt/broker/broker:1"
 

@@ -205,7 +205,7 @@ def test_what_retention_took_is_a_letter_and_the_account_balances(
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--kafka_topic", "alerts", "--input", "x.avro"), "--input and --kafka are given"),
+        (("--kafka_topic", "alerts", "--input", "x.avro"), "--input is given, but --kafka is what is read"),
         (("--kafka_topic", "no-such-topic-at-all"), "Kafka has no such topic"),
         (("--kafka_topic", "("), "is no regular expression"),
         (("--kafka_from", "monday"), "--kafka_from monday is none of"),
