@@ -41,6 +41,10 @@ OWN = Choice("unit", "ztf_alerts", noted("own", minutes=60))
         # What is committed goes before what was first.
         ([noted("a"), noted("b", committed=True, minutes=5)], ["a/1", "a/2", "b/1", "b/2"], "b"),
         ([noted("b", minutes=5), noted("a")], ["a/1", "a/2", "b/1", "b/2"], "a"),
+        # One's own among them.
+        ([noted("a", minutes=61), noted("own", minutes=60)], ["a/1", "a/2", "own/1", "own/2"], "own"),
+        ([noted("a", minutes=59), noted("own", minutes=60)], ["a/1", "a/2", "own/1", "own/2"], "a"),
+        ([noted("a"), noted("own", minutes=60, committed=True)], ["a/1", "a/2"], "own"),
         # A clock that is behind changes nothing of whom two runs choose.
         ([noted("b"), noted("a")], ["a/1", "a/2", "b/1", "b/2"], "a"),
     ],

@@ -22,24 +22,28 @@ if TYPE_CHECKING:
 _TABLE = UNIT_STREAMS.name
 
 
-def noted_before(
-    client: bigquery.Client, dataset: str, run_id: str, units: Collection[str]
-) -> dict[tuple[str, str], list[Noted]]:
-    """By unit and table, what other runs have noted of units."""
+def noted_of(client: bigquery.Client, dataset: str, units: Collection[str]) -> dict[tuple[str, str], list[Noted]]:
+    """By unit and table, what runs have noted of units, each by itself.
+
+    Of a run that died between two requests with notes some streams may not be noted: it has committed none, and is left out.
+    """
     if not units:
         return {}
     sql = (
-        "SELECT unit, table_name, written_by, write_stream, MAX(row_count) AS row_count, MAX(digest) AS digest, "
+        "SELECT unit, table_name, written_by, write_stream, MAX(stream_count) AS stream_count, "
+        "MAX(row_count) AS row_count, MAX(digest) AS digest, "
         "MIN(first_night) AS first_night, MAX(last_night) AS last_night, MIN(noted_at) AS noted_at, "
         f"LOGICAL_OR(committed) AS committed FROM `{client.project}.{dataset}.{_TABLE}` "
-        "WHERE unit IN UNNEST(@units) AND written_by <> @run_id GROUP BY 1, 2, 3, 4"
+        "WHERE unit IN UNNEST(@units) GROUP BY 1, 2, 3, 4"
     )
     parts: dict[tuple[str, str, str], list[bigquery.Row]] = defaultdict(list)
-    for row in _ask(client, sql, run_id=run_id, units=sorted(units)):
+    for row in _ask(client, sql, units=sorted(units)):
         parts[row["unit"], row["table_name"], row["written_by"]].append(row)
     found: dict[tuple[str, str], list[Noted]] = defaultdict(list)
     for (unit, table, run), some in sorted(parts.items()):
         first = some[0]
+        if len(some) < first["stream_count"]:
+            continue
         noted = Noted(
             run,
             tuple(sorted(row["write_stream"] for row in some)),

@@ -19,9 +19,9 @@ from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 
 from schemas.tables import OFFSETS, UNIT_STREAMS
 from warehouses.bigquery.append import Appender, RetryTimes
-from warehouses.bigquery.notes import noted_before, rows_gone
+from warehouses.bigquery.notes import noted_of, rows_gone
 from warehouses.bigquery.pending import commit, committed_at
-from warehouses.bigquery.written_streams import Choice, Noted, WrittenStream, choose, noted_by_run
+from warehouses.bigquery.written_streams import Choice, Noted, WrittenStream, alike, choose, noted_by_run
 from warehouses.units import STREAM
 
 
@@ -58,15 +58,24 @@ class UnitStreams:
         return sum(choice.noted.row_count for choice in chosen if choice.noted.run_id == run_id)
 
     def _chosen(self, run_id: str, own: Sequence[Choice]) -> list[Choice]:
-        others = noted_before(self._client, self._dataset, run_id, {choice.unit for choice in own})
-        gone = rows_gone(self._client, self._dataset, {noted.run_id for some in others.values() for noted in some})
-        found = []
-        for choice in own:
-            noted_here = others.get((choice.unit, choice.table), [])
-            now = [self._as_it_is(noted) for noted in noted_here if (noted.run_id, choice.table) not in gone]
-            alive = {name for noted, there in now if there for name in noted.streams}
-            found.append(choose(choice, [noted for noted, _ in now], alive))
-        return found
+        noted = noted_of(self._client, self._dataset, {choice.unit for choice in own})
+        same = [alike(choice, noted.get((choice.unit, choice.table), [])) for choice in own]
+        others = {each.run_id for some in same for each in some} - {run_id}
+        gone = rows_gone(self._client, self._dataset, others)
+        return [
+            self._choice(choice, [each for each in some if (each.run_id, choice.table) not in gone])
+            for choice, some in zip(own, same, strict=True)
+        ]
+
+    def _choice(self, own: Choice, same: Sequence[Noted]) -> Choice:
+        """Whose streams stand: of those that have the same rows, one's own among them, which is there since it was noted."""
+        if all(noted.run_id == own.noted.run_id for noted in same):
+            return own
+        if any(noted.committed for noted in same):
+            # Then nobody need be asked what is there.
+            return choose(own, same, ())
+        now = [self._as_it_is(noted) for noted in same]
+        return choose(own, [noted for noted, _ in now], {name for noted, there in now if there for name in noted.streams})
 
     def _as_it_is(self, noted: Noted) -> tuple[Noted, bool]:
         """What was noted, committed or not as BigQuery knows it; whether the streams are there."""
@@ -87,12 +96,14 @@ class UnitStreams:
                 "write_stream": name,
                 "run_id": run_id,
                 "written_by": choice.noted.run_id,
+                "stream_count": len(choice.noted.streams),
                 "row_count": choice.noted.row_count,
                 "first_night": choice.noted.nights and choice.noted.nights[0],
                 "last_night": choice.noted.nights and choice.noted.nights[1],
                 "digest": f"{choice.noted.digest:016x}",
                 "committed": committed,
-                "noted_at": datetime.now(timezone.utc),
+                # The first note of a stream says which run came first, also to that run itself.
+                "noted_at": datetime.now(timezone.utc) if committed else choice.noted.noted_at,
             }
             for choice in chosen
             for name in choice.noted.streams

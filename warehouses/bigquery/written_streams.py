@@ -68,14 +68,18 @@ def both_spans(first: tuple[date, date] | None, second: tuple[date, date] | None
     return min(first[0], second[0]), max(first[1], second[1])
 
 
-def choose(own: Choice, others: Iterable[Noted], alive: Collection[str]) -> Choice:
-    """The streams that are to stand for a unit: those of a run that wrote the same rows before, else the own.
+def alike(own: Choice, noted: Iterable[Noted]) -> list[Noted]:
+    """What was noted of the same rows."""
+    return [each for each in noted if (each.row_count, each.digest) == (own.noted.row_count, own.noted.digest)]
+
+
+def choose(own: Choice, noted: Iterable[Noted], alive: Collection[str]) -> Choice:
+    """The streams that are to stand for a unit: of all that were ``noted`` of the same rows the first, else the own.
 
     ``alive`` are the streams that can still be committed.
     """
-    same = [other for other in others if (other.row_count, other.digest) == (own.noted.row_count, own.noted.digest)]
-    usable = [other for other in same if other.committed or set(other.streams) <= set(alive)]
+    usable = [each for each in alike(own, noted) if each.committed or set(each.streams) <= set(alive)]
     if not usable:
         return own
-    # What is committed cannot be taken back; of others the first, so that two runs choose alike.
-    return replace(own, noted=min(usable, key=lambda other: (not other.committed, other.noted_at, other.run_id)))
+    # What is committed cannot be taken back; else the first, whoever asks, so that two runs choose alike.
+    return replace(own, noted=min(usable, key=lambda each: (not each.committed, each.noted_at, each.run_id)))

@@ -1,0 +1,128 @@
+"""Notes of which streams hold a unit, where runs meet: half of a note, two runs at the same time, a run that comes again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import grpc
+import pyarrow as pa
+import pytest
+
+from tests.cloud.appending import SOON
+from tests.emulators import settings
+from tests.emulators.cloud import Cloud
+from tests.emulators.rpc_faults import FaultyRpcProxy
+from tests.warehouses.commits import ZTF, alerts
+from transforms.load_files import avro_file
+from warehouses.bigquery.append import Appender, AppendRefused
+from warehouses.bigquery.tables import prepare
+from warehouses.bigquery.unit_streams import UnitStreams
+from warehouses.bigquery.writing import ByStreams, Connected, Rows
+from warehouses.bigquery.written_streams import Choice, WrittenStream
+
+UNIT = "unit-of-a-test"
+TABLE = ZTF.alerts_table
+
+
+@pytest.fixture
+def proxy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyRpcProxy]:
+    """One of its own, whose counts nobody else's requests change."""
+    with FaultyRpcProxy(os.environ[settings.BIGQUERY_WRITE]) as proxy:
+        monkeypatch.setenv(settings.BIGQUERY_WRITE, proxy.host)
+        yield proxy
+
+
+@pytest.fixture
+def connected(cloud: Cloud, proxy: FaultyRpcProxy) -> Iterator[Connected]:
+    """To a dataset of its own, a row in each request."""
+    dataset = cloud.dataset()
+    with contextlib.closing(cloud.client()) as client:
+        prepare(client, dataset, ["ztf"])
+    connected = Connected(cloud.project, dataset, patience=SOON)
+    connected.appender = Appender(connected.appender._channel, patience=SOON, request_bytes=1)
+    yield connected
+    connected.close()
+
+
+def written(connected: Connected, run: str) -> list[WrittenStream]:
+    """The six alerts of a unit by three streams: three bundles' work."""
+    found, streams = alerts().select(TABLE.arrow_schema.names), []
+    place = found.schema.get_field_index("run_id")
+    found = found.set_column(place, found.schema.field(place), pa.array([run] * found.num_rows))
+    for begin in (0, 2, 4):
+        writing = ByStreams(connected, avro_file)
+        writing.add([Rows(TABLE.name, UNIT, found.slice(begin, 2))])
+        streams += writing.end()
+    return streams
+
+
+def there(cloud: Cloud, connected: Connected) -> dict[int, int]:
+    """How often each alert is there."""
+    rows = cloud.rows(f"SELECT alert_id FROM `{cloud.project}.{connected.dataset}.{TABLE.name}`")
+    return dict(Counter(row["alert_id"] for row in rows))
+
+
+ONCE = dict.fromkeys(alerts().column("alert_id").to_pylist(), 1)
+
+
+@pytest.mark.parametrize("noted", [1, 2])
+def test_half_of_a_runs_notes_are_none(cloud: Cloud, connected: Connected, proxy: FaultyRpcProxy, noted: int) -> None:
+    """Notes go by several requests, and the run dies between: what it has noted of a unit is not the unit."""
+    proxy.fail(None, "AppendRows .*unit_streams", grpc.StatusCode.PERMISSION_DENIED, spare=noted)
+    with pytest.raises(AppendRefused):
+        connected.unit_streams.commit("first", written(connected, "first"))
+    proxy.heal()
+    notes = cloud.rows(f"SELECT DISTINCT write_stream FROM `{cloud.project}.{connected.dataset}.unit_streams`")
+    assert len(notes) == noted
+    assert there(cloud, connected) == {}
+    assert connected.unit_streams.commit("second", written(connected, "second")) == 6
+    assert there(cloud, connected) == ONCE
+
+
+def meeting(connected: Connected, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """Let another run do all its work when the next one has written its notes, and has not looked at others' yet."""
+    honest, streams = UnitStreams._chosen, written(connected, other)
+
+    def after_the_other(units: UnitStreams, run_id: str, own: list[Choice]) -> list[Choice]:
+        if run_id != other:
+            connected.unit_streams.commit(other, streams)
+        return honest(units, run_id, own)
+
+    monkeypatch.setattr(UnitStreams, "_chosen", after_the_other)
+
+
+def test_two_runs_that_see_each_others_notes_choose_alike(
+    cloud: Cloud, connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither takes the other's for the first: the earlier note counts, one's own too."""
+    streams = {run: written(connected, run) for run in ("one", "two")}
+    meeting(connected, monkeypatch, "three")
+    assert connected.unit_streams.commit("one", streams["one"]) == 6
+    assert connected.unit_streams.commit("two", streams["two"]) == 0
+    assert there(cloud, connected) == ONCE
+    runs = cloud.rows(f"SELECT DISTINCT run_id FROM `{cloud.project}.{connected.dataset}.{TABLE.name}`")
+    assert runs == [{"run_id": "one"}]
+
+
+def test_a_run_that_comes_again_after_another_has_committed_its_streams(
+    cloud: Cloud, connected: Connected, proxy: FaultyRpcProxy
+) -> None:
+    """Killed before its commit; another run commits its streams, and is killed before it says so; then the first comes again."""
+    streams = {run: written(connected, run) for run in ("one", "two")}
+    for run in ("one", "two"):
+        if run == "one":
+            proxy.fail(1, "^BatchCommitWriteStreams ", grpc.StatusCode.PERMISSION_DENIED)
+        else:
+            proxy.fail(None, "AppendRows .*unit_streams", grpc.StatusCode.PERMISSION_DENIED, spare=3)
+        with pytest.raises(Exception, match="because a test wants it"):
+            connected.unit_streams.commit(run, streams[run])
+        proxy.heal()
+    assert there(cloud, connected) == ONCE
+    for _ in range(2):
+        for run in ("one", "two"):
+            connected.unit_streams.commit(run, [dataclasses.replace(stream) for stream in streams[run]])
+            assert there(cloud, connected) == ONCE
