@@ -15,6 +15,7 @@ FILES = (
     "tests/fuzz/test_schemas.py",
     "tests/fuzz/test_archives.py",
     "tests/fuzz/test_answers.py",
+    "tests/cloud/test_append_storm.py",
     "tests/alerts/avro/test_damage.py",
     "tests/alerts/avro/test_archives.py",
     "tests/alerts/avro/test_inputs.py",
