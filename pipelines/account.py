@@ -101,9 +101,9 @@ def warnings(summary: Summary) -> list[Warned]:
     if summary.records_read != summary.alerts + summary.letters and summary.again:
         text = f"{summary.again:,} rows are in the tables twice, as BigQuery took them twice; the _unique views show one"
         found.append(Warned(text, {"stage": "write"}))
-    if summary.earlier:
+    for run, tables in summary.earlier.items():
         text = (
-            f"run {', '.join(summary.earlier)} had written the same rows of these inputs: they stand, and none was written twice"
+            f"run {run} had written the same rows of these inputs to {', '.join(tables)}: they stand, and are not written again"
         )
         found.append(Warned(text, {"stage": "write"}))
     if summary.unknown_fields:

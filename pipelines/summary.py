@@ -56,7 +56,7 @@ class Summary:
     """Ids of other runs that have written rows of the same inputs meanwhile."""
     letters_again: int = 0
     """See ``RunCounts``."""
-    earlier: tuple[str, ...] = ()
+    earlier: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """See ``RunCounts``."""
 
     @property

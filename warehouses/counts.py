@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,8 @@ class RunCounts:
     """Of the dead letters, rows that BigQuery took twice."""
     others: tuple[str, ...] = ()
     """Ids of other runs that have written rows of the same units meanwhile."""
-    earlier: tuple[str, ...] = ()
-    """Ids of runs that had written some of the units before: their rows are counted, and none is written twice."""
+    earlier: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By ids of runs that had written some of the units before, the tables where their rows are counted: they stand there."""
 
 
 def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit], wrote: Wrote | None = None) -> RunCounts:
@@ -102,7 +102,9 @@ def count(warehouse: Warehouse, run_id: str, units: Iterable[Unit], wrote: Wrote
             letters[str(row["stage"])] = int(row["number"])
             letters_again += 0 if warehouse.replaces else int(row["number"]) - int(row["letters"])
     others = warehouse.other_runs_of(run_id, {unit.key for unit in units})
-    return RunCounts(surveys, letters, letters_again, tuple(others), tuple(sorted({other.run_id for other in standing})))
+    runs = sorted({other.run_id for other in standing})
+    earlier = {run: tuple(sorted(other.table for other in standing if other.run_id == run)) for run in runs}
+    return RunCounts(surveys, letters, letters_again, tuple(others), earlier)
 
 
 def _survey_sql(table: str, dialect: Dialect) -> str:

@@ -33,12 +33,13 @@ def of_run_sql(run: str, table: str, standing: Iterable[Standing], values: Mutab
 def _sources_sql(number: int, inputs: tuple[str, ...] | None, values: MutableMapping[str, Any]) -> str:
     if inputs is None:
         return ""
-    parts = []
-    for place, uri in enumerate(inputs):
-        name = f"input_{number}_{place}"
-        values[name] = uri
-        parts.append(f"source = {{{name}}} OR STARTS_WITH(source, CONCAT({{{name}}}, '#'))")
-    return f" AND ({' OR '.join(parts)})"
+    # All in one list, of which a service may make a table: there may be more inputs than a question may have parameters.
+    name = f"inputs_{number}"
+    values[name] = list(inputs)
+    # What stands before the first # of a source, or where names of files have it too, before a later one.
+    before = ["[^#]*#" * count + "[^#]*" for count in sorted({uri.count("#") for uri in inputs})]
+    parts = [f"REGEXP_EXTRACT(source, r'^{pattern}') IN UNNEST({{{name}}})" for pattern in before]
+    return f" AND ({' OR '.join(parts) or 'FALSE'})"
 
 
 def began(run_id: str, standing: Iterable[Standing], since: datetime) -> datetime:

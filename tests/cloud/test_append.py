@@ -278,6 +278,16 @@ def test_requests_and_rows_that_are_too_large(cloud: Cloud, proxy: FaultyRpcProx
     assert max(one.size for one in proxy.exchanges) < 20_000_000
 
 
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_rows_that_are_too_large_are_no_columns_fault(cloud: Cloud, made: Any, table: str, count: int) -> None:
+    """Also where nothing else was written yet: by their size it is known what is wrong."""
+    some = pa.record_batch({"id": pa.array(range(count)), "data": pa.array([b"x" * 11_000_000] * count)})
+    found = made(REQUEST_BYTES * 1000).append([(table, some), (table, pa.record_batch({"id": [-1], "data": [b""]}))])
+    assert [[row.number for row in rows] for rows in found] == [list(range(count)), []]
+    assert copies(cloud, table) == {-1: 1}
+    assert len(made().append([(table, some)])[0]) == count
+
+
 def test_threads(cloud: Cloud, proxy: FaultyRpcProxy, made: Any, table: str) -> None:
     appender, failed = made(), []
     proxy.fail(3, "AppendRows", spare=10)

@@ -7,22 +7,28 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
 
 import grpc
 import pyarrow as pa
 import pytest
 
+import warehouses
+from schemas.tables import UNIT_STREAMS
 from tests.cloud.appending import SOON
 from tests.emulators import settings
 from tests.emulators.cloud import Cloud
 from tests.emulators.rpc_faults import FaultyRpcProxy
-from tests.warehouses.commits import ZTF, alerts
+from tests.warehouses.commits import ZTF, alerts, from_input
 from transforms.load_files import avro_file
 from warehouses.bigquery.append import Appender, AppendRefused
 from warehouses.bigquery.tables import prepare
 from warehouses.bigquery.unit_streams import UnitStreams
 from warehouses.bigquery.writing import ByStreams, Connected, Rows
 from warehouses.bigquery.written_streams import Choice, WrittenStream
+from warehouses.standing import of_run_sql
+from warehouses.units import Unit
 
 UNIT = "unit-of-a-test"
 TABLE = ZTF.alerts_table
@@ -126,3 +132,50 @@ def test_a_run_that_comes_again_after_another_has_committed_its_streams(
         for run in ("one", "two"):
             connected.unit_streams.commit(run, [dataclasses.replace(stream) for stream in streams[run]])
             assert there(cloud, connected) == ONCE
+
+
+SOURCES = [
+    "gs://b/a.tar#1",
+    "gs://b/a.tar",
+    "gs://b/a.tar2",
+    "gs://b/x#y.tar#z",
+    "gs://b/x#y.tar",
+    "gs://b/x#yz",
+    r"/d/\xff.avro",
+]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (("gs://b/a.tar",), [0, 1]),
+        (("gs://b/x#y.tar",), [3, 4]),
+        (("gs://b/a.tar2", "gs://b/x#y.tar"), [2, 3, 4]),
+        # As a file system gives a name that is no UTF-8.
+        (("/d/\udcff.avro",), [6]),
+        (("gs://b/nothing",), []),
+    ],
+)
+def test_rows_of_some_inputs_of_an_earlier_run_stand(
+    cloud: Cloud, connected: Connected, inputs: tuple[str, ...], expected: list[int]
+) -> None:
+    """Those of the inputs that this run has too, whatever their names are; not those of its others."""
+    of_both, of_first = Unit(inputs), Unit(("gs://b/other",))
+    table, path = UNIT_STREAMS, connected.path
+    notes = [
+        {"unit": unit.key, "run_id": run, "written_by": "first", "committed": True, "table_name": TABLE.name}
+        for unit, run in ((of_both, "first"), (of_first, "first"), (of_both, "second"))
+    ]
+    rest = {"write_stream": "s", "stream_count": 1, "row_count": 1, "digest": "0", "noted_at": datetime.now(timezone.utc)}
+    batch = pa.RecordBatch.from_pylist([{**note, **rest} for note in notes], schema=table.arrow_schema)
+    assert connected.appender.append([(path(table.name), batch)]) == [[]]
+    rows = pa.concat_batches([from_input(alerts(1), source) for source in SOURCES]).select(TABLE.arrow_schema.names)
+    place = rows.schema.get_field_index("run_id")
+    rows = rows.set_column(place, rows.schema.field(place), pa.array(["first"] * rows.num_rows))
+    assert connected.appender.append([(path(TABLE.name), rows)]) == [[]]
+    with warehouses.at(f"bigquery://{cloud.project}/{connected.dataset}") as warehouse:
+        standing = warehouse.standing("second", [of_both, Unit(("gs://b/new",))])
+        values: dict[str, Any] = {"run_id": "second"}
+        condition = of_run_sql("run_id", TABLE.name, standing, values)
+        found = warehouse.ask(f"SELECT source FROM {TABLE.name} WHERE {condition}", values).read().column("source")
+    assert sorted(found.to_pylist()) == sorted(SOURCES[number] for number in expected)

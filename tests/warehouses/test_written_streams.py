@@ -86,11 +86,17 @@ def test_a_digest_is_of_the_packets_alone_and_adds_up() -> None:
     )
     assert whole != rows_digest(alert_rows([*digests[:-1], rng.bytes(16)], run_id=["a"] * 50))
     assert whole != rows_digest(alert_rows([*digests[:-1], digests[0]], run_id=["a"] * 50))
+    # The same bytes written with another schema mean something else.
+    versions = ["3.3"] * 49 + ["4.02"]
+    written = rows_digest(alert_rows(digests, schema_version=versions))
+    assert written == rows_digest(alert_rows(digests[::-1], schema_version=versions[::-1]))
+    for others in (versions[::-1], ["3.3"] * 50, [*versions[:-1], None], [None] * 50):
+        assert written != rows_digest(alert_rows(digests, schema_version=others))
     # Columns that were left out make other rows.
     assert whole != rows_digest(alert_rows(digests, run_id=["a"] * 50, prv_candidates=[[]] * 50))
 
 
-def letter(stage: str, payload: bytes, source: str = "a.avro", message: str = "m") -> dict[str, object]:
+def letter(stage: str, payload: bytes | None, source: str = "a.avro", message: str = "m") -> dict[str, object]:
     return {"stage": stage, "error_type": "E", "message": message, "source": source, "payload": payload, "failed_at": NOW}
 
 
@@ -102,6 +108,9 @@ def test_a_digest_of_letters_is_of_what_failed() -> None:
     assert digest(one, other) == added(digest(other), digest({**one, "failed_at": NOW + timedelta(1)}))
     assert digest(one) != digest({**one, "payload": b"\x00"})
     assert digest(one) != digest({**one, "source": "b.avro"})
+    # Of an input too large to keep, what is wrong with it tells one failure from another, as letters' ids do.
+    assert digest({**one, "message": "else"}) == digest(one)
+    assert digest(letter("read", None)) != digest(letter("read", None, message="it ends at byte 7"))
     # The payload of a refused row holds the run and its time.
     assert digest(letter("write", b"run 1")) == digest(letter("write", b"run 2"))
 

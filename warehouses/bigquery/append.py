@@ -102,7 +102,7 @@ class _Work:
     """Numbers of batches, and rows of these."""
     wrote: bool = False
     lone: list[str] = field(default_factory=list)
-    """Why rows were refused that nobody named."""
+    """Why rows were refused that nobody named; not those that may be too large, of which the columns are not at fault."""
 
     def refuse(self, piece: _Piece, row: int, message: str) -> None:
         self.refused.append((piece.batch, RowRefused(int(piece.numbers[row]), message)))
@@ -231,7 +231,8 @@ class Appender:
                 work.waiting.extend(piece.cut(piece.rows.num_rows // 2 if self._is_known(work) else 1))
             else:
                 work.refuse(piece, 0, judgement.reason)
-                work.lone.append(judgement.reason)
+                if size_bytes(piece.rows) <= REQUEST_BYTES:
+                    work.lone.append(judgement.reason)
         else:
             work.waiting.append(piece)
             return False

@@ -14,7 +14,7 @@ from schemas.views import json_text_sql
 from warehouses.bigquery.written_streams import Noted
 from warehouses.letters import failed_since
 from warehouses.standing import Standing, began
-from warehouses.units import Unit
+from warehouses.units import Unit, printable
 
 if TYPE_CHECKING:
     from warehouses.warehouse import Warehouse
@@ -115,7 +115,8 @@ def standing_for(warehouse: Warehouse, run_id: str, units: Iterable[Unit]) -> tu
         all_of_run = f"SELECT DISTINCT table_name, unit FROM {_TABLE} WHERE written_by = {{run_id}}"
         for row in warehouse.ask(all_of_run, {"run_id": run}).read().to_pylist():
             theirs[row["table_name"], run].add(row["unit"])
-    inputs = {unit.key: unit.sources or unit.inputs for unit in units}
+    # As rows say where they are from.
+    inputs = {unit.key: [printable(uri) for uri in unit.sources or unit.inputs] for unit in units}
     return tuple(
         Standing(
             table,

@@ -148,15 +148,17 @@ class BigQueryWarehouse(Warehouse):
 
     def ask(self, sql: str, values: Mapping[str, Any] | None = None, rows_at_once: int = ROWS_AT_ONCE) -> Answer:
         """See ``Warehouse``."""
-        parameters = []
+        parameters: list[Any] = []
         for name, value in (values or {}).items():
             if f"{{{name}}}" in sql:
-                check_unicode(str(value))
-                parameters.append(bigquery.ScalarQueryParameter(name, _TYPES[type(value)], value))
+                texts = isinstance(value, list)  # for IN UNNEST
+                check_unicode("".join(value) if texts else str(value))
+                parameter = bigquery.ArrayQueryParameter if texts else bigquery.ScalarQueryParameter
+                parameters.append(parameter(name, "STRING" if texts else _TYPES[type(value)], value))
                 sql = sql.replace(f"{{{name}}}", f"@{name}")
         return self._answer(sql, parameters, rows_at_once)
 
-    def _answer(self, sql: str, parameters: list[bigquery.ScalarQueryParameter], rows_at_once: int) -> Answer:
+    def _answer(self, sql: str, parameters: Sequence[Any], rows_at_once: int) -> Answer:
         settings = bigquery.QueryJobConfig(
             query_parameters=parameters,
             default_dataset=self._reference,
