@@ -27,6 +27,7 @@ from transforms.load_files import avro_file
 from warehouses.bigquery.append import Appender, AppendRefused, RetryTimes, TryAgain
 from warehouses.bigquery.pending import PendingStream, commit, committed_at
 from warehouses.bigquery.tables import prepare
+from warehouses.bigquery.unit_streams import UnitStreams
 from warehouses.bigquery.writing import ByStreams, Connected, Rows
 from warehouses.bigquery.written_streams import WrittenStream
 
@@ -311,8 +312,15 @@ def test_a_run_that_dies_at_any_step_leaves_each_row_once(cloud: Cloud, again: s
     raise AssertionError("the run has not ended after 60 requests")
 
 
-def test_two_runs_of_a_unit_at_once(cloud: Cloud) -> None:
-    dataset = cloud.dataset()
+def test_two_runs_of_a_unit_at_once(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have noted their streams before either looks who else has: they choose alike."""
+    dataset, both, look = cloud.dataset(), threading.Barrier(2, timeout=60), UnitStreams._chosen
+
+    def look_together(streams: UnitStreams, *given: Any) -> Any:
+        both.wait()
+        return look(streams, *given)
+
+    monkeypatch.setattr(UnitStreams, "_chosen", look_together)
     with contextlib.closing(cloud.client()) as client:
         prepare(client, dataset, ["ztf"])
     threads = [threading.Thread(target=UnitRun(cloud, dataset, f"run{number}").work) for number in range(2)]
@@ -321,8 +329,7 @@ def test_two_runs_of_a_unit_at_once(cloud: Cloud) -> None:
     for one in threads:
         one.join()
     expected = Counter(alerts().column("alert_id").to_pylist())
-    # Who commits when neither has seen the other's note cannot be told apart: then both are there, and _unique shows one.
-    assert all(set(found) == set(expected) for found in counted(cloud, dataset))
+    assert counted(cloud, dataset) == [expected, expected]
 
 
 def test_old_nights_go_by_load_jobs(cloud: Cloud) -> None:
