@@ -28,7 +28,7 @@ from transforms.together import AtTheEnd
 from warehouses.bigquery.append import RowRefused
 from warehouses.bigquery.append_requests import joined
 from warehouses.bigquery.refused import refused_row
-from warehouses.bigquery.writing import AtOnce, ByStreams, Connected, Rows, without
+from warehouses.bigquery.writing import AtOnce, ByStreams, Connected, Rows, Writing, without
 from warehouses.bigquery.written_streams import WrittenStream
 
 _REFUSED = "refused"
@@ -107,7 +107,7 @@ class _Append(beam.DoFn):
         self._held_bytes = 0
         self._schemas: dict[str, pa.Schema] = {}
         self._timestamp = MIN_TIMESTAMP
-        self._writing = (ByStreams if self._at_the_end else AtOnce)(self._connected, avro_file)
+        self._writing: Writing = (ByStreams if self._at_the_end else AtOnce)(self._connected, avro_file)
 
     def process(self, batch: TableBatch, timestamp: Timestamp = beam.DoFn.TimestampParam) -> Iterator[Any]:
         self._timestamp = timestamp
@@ -125,6 +125,11 @@ class _Append(beam.DoFn):
                 yield TaggedOutput(element.tag, self._windowed(element.value))
             else:
                 yield self._windowed(element)
+
+    def teardown(self) -> None:
+        # So Beam ends one whose bundle has failed, and makes another.
+        if hasattr(self, "_writing"):
+            self._writing.give_up()
 
     def _windowed(self, element: Any) -> WindowedValue:
         return WindowedValue(element, self._timestamp, [GlobalWindow()])

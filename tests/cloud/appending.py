@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 
@@ -45,6 +46,11 @@ def copies(cloud: Cloud, table: str) -> dict[int, int]:
     """How often each id is there."""
     found = cloud.rows(f"SELECT id, COUNT(*) AS n FROM `{'.'.join(table.split('/')[1:6:2])}` GROUP BY 1")
     return dict(Counter({row["id"]: row["n"] for row in found}))
+
+
+def answering() -> int:
+    """Threads that wait for answers by a connection."""
+    return sum(thread.name.startswith("answers of projects/") for thread in threading.enumerate())
 
 
 def error(code: grpc.StatusCode, message: str = "made to fail", storage: int = 0) -> types.AppendRowsResponse:

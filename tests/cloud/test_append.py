@@ -21,12 +21,12 @@ import pytest
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 
-from tests.cloud.appending import SOON, copies, error, make, only_first_named, rows, unnamed
+from tests.cloud.appending import SOON, answering, copies, error, make, only_first_named, rows, unnamed
 from tests.emulators import settings
 from tests.emulators.cloud import Cloud
 from tests.emulators.rpc_faults import FaultyRpcProxy
 from warehouses.bigquery.append import Appender, AppendRefused, TryAgain
-from warehouses.bigquery.append_connection import channel_of, write_client
+from warehouses.bigquery.append_connection import Connection, channel_of, write_client
 
 Code = grpc.StatusCode
 Storage = types.StorageError.StorageErrorCode
@@ -327,3 +327,34 @@ def test_memory_does_not_grow_with_what_a_slow_service_has_not_taken(proxy: Faul
 def resident_bytes() -> int:
     """Of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_service_that_takes_a_little_each_time_is_not_given_up(
+    cloud: Cloud, proxy: FaultyRpcProxy, made: Any, table: str
+) -> None:
+    """Patience is for what does not go on at all."""
+    for number in range(40):
+        proxy.fail(1, "AppendRows", spare=number + 1)
+    assert made(1, passing_secs=0.4, most_delay_secs=0.02).append([(table, rows(IDS))]) == [[]]
+    assert proxy.calls > 20
+    assert copies(cloud, table) == dict.fromkeys(IDS, 1)
+
+
+def test_what_fails_here_leaves_no_connection(
+    cloud: Cloud, proxy: FaultyRpcProxy, made: Any, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, other = answering(), make(cloud, "other", table.split("/")[3])
+    appender, send = made(), Connection.send
+
+    def send_to_one(connection: Connection, some: pa.RecordBatch, offset: int | None = None) -> None:
+        if some.column("id")[0].as_py() == 7:
+            raise MemoryError
+        send(connection, some, offset)
+
+    monkeypatch.setattr(Connection, "send", send_to_one)
+    with pytest.raises(MemoryError):
+        appender.append([(table, rows(IDS)), (other, rows([7]))])
+    until = time.monotonic() + 20
+    while answering() > before:
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -16,7 +17,7 @@ import pytest
 
 import warehouses
 from schemas.tables import UNIT_STREAMS
-from tests.cloud.appending import SOON
+from tests.cloud.appending import SOON, answering
 from tests.emulators import settings
 from tests.emulators.cloud import Cloud
 from tests.emulators.rpc_faults import FaultyRpcProxy
@@ -179,3 +180,15 @@ def test_rows_of_some_inputs_of_an_earlier_run_stand(
         condition = of_run_sql("run_id", TABLE.name, standing, values)
         found = warehouse.ask(f"SELECT source FROM {TABLE.name} WHERE {condition}", values).read().column("source")
     assert sorted(found.to_pylist()) == sorted(SOURCES[number] for number in expected)
+
+
+def test_a_bundle_that_failed_keeps_no_connection(connected: Connected) -> None:
+    """Its streams are nobody's: who comes again makes others."""
+    before, writing = answering(), ByStreams(connected, avro_file)
+    writing.add([Rows(TABLE.name, unit, alerts().select(TABLE.arrow_schema.names)) for unit in ("one", "two")])
+    assert answering() == before + 2
+    writing.give_up()
+    until = time.monotonic() + 20
+    while answering() > before:
+        assert time.monotonic() < until
+        time.sleep(0.01)

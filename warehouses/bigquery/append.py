@@ -100,7 +100,8 @@ class _Work:
     waiting: deque[_Piece] = field(default_factory=deque)
     refused: list[tuple[int, RowRefused]] = field(default_factory=list)
     """Numbers of batches, and rows of these."""
-    wrote: bool = False
+    written: int = 0
+    """Rows."""
     lone: list[str] = field(default_factory=list)
     """Why rows were refused that nobody named; not those that may be too large, of which the columns are not at fault."""
 
@@ -165,24 +166,31 @@ class Appender:
 
     def _round(self, works: Sequence[_Work]) -> tuple[list[Judgement], bool]:
         """Send everything, then read every answer; gives why some must be tried again later, and whether any was written."""
-        sent = []
-        for work in works:
-            # No longer this work's, until they are judged.
-            some, work.waiting = list(work.waiting), deque()
-            sent.append((work, some, self._send(work, some)))
+        sent: deque[tuple[_Work, list[_Piece], Connection]] = deque()
         judged, moved = [], False
-        for work, some, connection in sent:
-            before = work.wrote, len(work.refused)
-            judged += self._receive(work, some, connection)
-            moved = moved or before != (work.wrote, len(work.refused))
+        try:
+            for work in works:
+                # No longer this work's, until they are judged.
+                some, work.waiting = list(work.waiting), deque()
+                sent.append((work, some, self._take(work)))
+                self._send(work, some, sent[-1][-1])
+            while sent:
+                work, some, connection = sent[0]
+                before = work.written, len(work.refused)
+                judged += self._receive(work, some, connection)
+                sent.popleft()
+                moved = moved or before != (work.written, len(work.refused))
+        finally:
+            # Where something has failed here: what comes by these nobody reads.
+            for _, _, connection in sent:
+                connection.close()
         return judged, moved
 
-    def _send(self, work: _Work, some: Sequence[_Piece]) -> Connection:
-        connection, offset = self._take(work), work.stream.offset
+    def _send(self, work: _Work, some: Sequence[_Piece], connection: Connection) -> None:
+        offset = work.stream.offset
         for piece in some:
             connection.send(piece.rows, offset)
             offset = None if offset is None else offset + piece.rows.num_rows
-        return connection
 
     def _receive(self, work: _Work, some: Sequence[_Piece], connection: Connection) -> list[Judgement]:
         """Read the answers to some pieces; those that are not settled wait again. Gives why, where it is worth waiting."""
@@ -214,7 +222,7 @@ class Appender:
     def _settle(self, work: _Work, piece: _Piece, judgement: Judgement) -> bool:
         """Note what became of a piece; False where it is worth waiting before it is sent again."""
         if judgement.verdict is Verdict.WRITTEN:
-            work.wrote = True
+            work.written += piece.rows.num_rows
             if work.stream.offset is not None:
                 work.stream.offset += piece.rows.num_rows
             self._known.add((work.stream.table, work.schema))

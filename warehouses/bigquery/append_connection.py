@@ -5,6 +5,7 @@ Google's ``AppendRowsStream`` takes three times the CPU and looks for an answer 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -15,6 +16,8 @@ import pyarrow as pa
 from google.cloud import bigquery_storage_v1
 from google.cloud.bigquery_storage_v1 import types
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
 
 from warehouses.bigquery.append_requests import first_request, with_rows
 
@@ -112,7 +115,9 @@ class Connection:
 
 
 def _details(error: grpc.RpcError) -> Any:
-    from grpc_status import rpc_status  # noqa: PLC0415 - only where something has failed
-
-    status = rpc_status.from_call(error)
-    return status.details if status is not None else ()
+    # As they are: grpc_status raises where code or words are others there, as behind a proxy that changes them.
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            with contextlib.suppress(DecodeError):
+                return status_pb2.Status.FromString(value).details
+    return ()

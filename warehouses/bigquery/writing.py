@@ -99,6 +99,10 @@ class Writing(abc.ABC):
     def end(self) -> list[WrittenStream]:
         """Nothing more comes: gives the streams that are to be committed."""
 
+    @abc.abstractmethod
+    def give_up(self) -> None:
+        """The bundle has failed, or has ended: keeps no connection that nobody else uses."""
+
 
 class AtOnce(Writing):
     """By default streams: rows are seen when they are acknowledged, at least once."""
@@ -109,6 +113,9 @@ class AtOnce(Writing):
     def end(self) -> list[WrittenStream]:
         """None: all are seen."""
         return []
+
+    def give_up(self) -> None:
+        """Nothing: its connections are for whoever writes to these tables next."""
 
 
 class ByStreams(Writing):
@@ -151,6 +158,11 @@ class ByStreams(Writing):
                 found.append(WrittenStream(unit, table, stream.name, stream.row_count, self._digests[key], self._nights[key]))
         self._streams, self._digests, self._nights = {}, {}, {}
         return found
+
+    def give_up(self) -> None:
+        """See ``Writing``. The streams are not finalized: they are gone after a while."""
+        for stream in self._streams.values():
+            self._connected.appender.let_go(stream.stream)
 
 
 def without(rows: pa.RecordBatch, refused: Sequence[RowRefused]) -> pa.RecordBatch:
