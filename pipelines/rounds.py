@@ -65,6 +65,11 @@ def run(options: PipelineOptions) -> int:
             return FAILED
         except InputsTaken as error:
             raise OptionsError(f"--kafka_group {rounds.kafka_group}: {error}") from error
+        except OptionsError:
+            raise
+        except Exception as error:
+            logs.failed("broker ingest", f"the stream failed: {told(error)}", exc_info=True)
+            return FAILED
         except KeyboardInterrupt:
             logs.failed("broker ingest", f"interrupted; {job.warehouse.when_interrupted}")
             return INTERRUPTED
