@@ -77,26 +77,37 @@ class KafkaStream:
         """Find out where to go on, note it where the warehouse does not know the group, and say it."""
         self._done = dict(offsets.done(place, self.cluster_id, self.settings.group))
         if self._done:
-            _LOG.info("group %s goes on where the warehouse has it, in %d partitions", self.settings.group, len(self._done))
+            self._say(f"goes on where {place.uri} has it, in {len(self._done) - 1} partitions")
             return
         places = self.topics.places()
-        begins = self._begins(places)
+        begins, known = self._begins(places)
         # Also the end of what is there, so that a later start does not ask again; and a row for the group itself, by which what
         # appears before anything was read counts as later.
         rows = [("", -1, 0, 0), *((*here, offset, offset) for here, offset in sorted(begins.items()))]
         run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         place.add(OFFSETS, offsets.offset_rows(self.cluster_id, self.settings.group, rows, "", run_id), run_id)
         self._done = dict(begins)
-        _LOG.info("group %s is new here and begins at %s, in %d partitions", self.settings.group, self.start, len(begins))
+        of_kafka = f", {known} of them by its offsets in Kafka" if self.start == "group" else ""
+        self._say(f"is new to {place.uri} and begins at {self._start_text}, in {len(begins)} partitions{of_kafka}")
 
-    def _begins(self, places: list[Place]) -> dict[Place, int]:
+    @property
+    def _start_text(self) -> str:
+        if isinstance(self.start, int):
+            return datetime.fromtimestamp(self.start / 1000, timezone.utc).isoformat()
+        return "the earliest" if self.start == "group" else f"the {self.start}"
+
+    def _say(self, text: str) -> None:
+        print(f"group {self.settings.group} {text}", flush=True)
+
+    def _begins(self, places: list[Place]) -> tuple[dict[Place, int], int]:
+        """Where partitions begin, and of how many the group in Kafka knows it."""
         ends = self.topics.ends(places)
         if self.start == "latest":
-            return {here: high for here, (_, high) in ends.items()}
+            return {here: high for here, (_, high) in ends.items()}, 0
         if isinstance(self.start, int):
-            return self.topics.at_time(places, self.start)
+            return self.topics.at_time(places, self.start), 0
         known = self.topics.committed(places) if self.start == "group" else {}
-        return {here: known.get(here, low) for here, (low, _) in ends.items()}
+        return {here: known.get(here, low) for here, (low, _) in ends.items()}, len(known)
 
     def plan(self, place: Warehouse, most: int) -> tuple[Plan | None, int]:
         """What the next round reads, some ``most`` messages, and how many there are besides.

@@ -63,7 +63,7 @@ def test_every_message_is_a_row_or_a_letter_once(
     assert account == [{"records_read": 63, "alerts_written": 60, "dead_letters": 3, "status": "done"}]
     # Nothing new: nothing is written, and the group goes on where it was, for others to see, too.
     assert run(words(kafka, place, topic, "--once")) == 0
-    assert "round" not in capsys.readouterr().out
+    assert "round 1" not in capsys.readouterr().out
     kafka.send(topic, packets[:4])
     assert run(words(kafka, place, topic, "--once")) == 0
     assert "round 1: 4 messages, 4 alerts" in capsys.readouterr().out
@@ -96,7 +96,8 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(kafka: TestTopics, pa
     for _ in range(3):
         process = start(kafka, place, topic)
         assert process.stdout is not None
-        # Its first round is there; then at some moment of the next ones.
+        # It says where it begins; its first round is there; then at some moment of the next ones.
+        process.stdout.readline()
         process.stdout.readline()
         time.sleep(rng.uniform(0.0, 0.5))
         process.kill()
@@ -118,6 +119,10 @@ def test_sigterm_ends_after_the_round_with_0_and_another_may_not_read_in_the_gro
     kafka.send(topic, packets[:8])
     process = start(kafka, place, topic)
     assert process.stdout is not None
+    assert (
+        process.stdout.readline()
+        == f"group g is new to {place} and begins at the earliest, in 4 partitions, 0 of them by its offsets in Kafka\n"
+    )
     assert "round 1: 8 messages" in process.stdout.readline()
     assert run(words(kafka, place, topic, "--once")) == 2
     assert "--kafka_group g" in capsys.readouterr().err
