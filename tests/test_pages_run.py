@@ -34,6 +34,9 @@ ELSEWHERE = {
 CANNOT = {
     ("docs/crossmatch.md", "from astroquery.vizier import Vizier"): "asks VizieR itself for a million stars",
     ("README.md", "pip install -r requirements.txt"): "installs; what it names is looked at below",
+    ("docs/streaming.md", "pip install 'pitt-broker[kafka]'"): "installs",
+    ("README.md", "broker ingest --kafka"): "tests/kafka/test_pages_run.py runs it",
+    ("docs/streaming.md", "broker ingest --kafka"): "tests/kafka/test_pages_run.py runs it",
 }
 """Commands and blocks that run nowhere here, by page and first line, and why."""
 NO_PROGRAMS = {
