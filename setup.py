@@ -46,7 +46,7 @@ setup(
         "google-cloud-bigquery-storage>=2.43",
         "google-cloud-pubsub>=2.20",
         "grpcio>=1.66",
-        "grpcio-status>=1.66",
+        "googleapis-common-protos>=1.65",
         "indexed_gzip>=1.9",
         "numba>=0.61",
         "numpy>=1.26",
