@@ -329,6 +329,16 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_a_table_that_is_not_known_yet_when_the_service_is_back(
+    cloud: Cloud, proxy: FaultyRpcProxy, made: Any, table: str
+) -> None:
+    """Each kind of patience begins with what it is for."""
+    proxy.fail(40, "AppendRows")
+    proxy.fail(2, "AppendRows", Code.NOT_FOUND)
+    assert made(unknown_secs=0.3, most_delay_secs=0.02).append([(table, rows(IDS))]) == [[]]
+    assert copies(cloud, table) == dict.fromkeys(IDS, 1)
+
+
 def test_a_service_that_takes_a_little_each_time_is_not_given_up(
     cloud: Cloud, proxy: FaultyRpcProxy, made: Any, table: str
 ) -> None:

@@ -134,7 +134,8 @@ class Appender:
         works: dict[str, _Work] = {}
         for number, (stream, rows) in enumerate(batches):
             self._add(works.setdefault(stream.name, _Work(stream, rows.schema)), number, rows)
-        began, delay = time.monotonic(), self._patience.first_delay_secs
+        began: dict[Verdict, float] = {}
+        delay = self._patience.first_delay_secs
         while waiting := [work for work in works.values() if work.waiting]:
             judged, moved = self._round(waiting)
             for work in waiting:
@@ -142,8 +143,8 @@ class Appender:
             if not judged:
                 continue
             if moved:
-                began, delay = time.monotonic(), self._patience.first_delay_secs
-            self._give_up(judged, time.monotonic() - began)
+                began, delay = {}, self._patience.first_delay_secs
+            self._give_up(judged, began)
             time.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(2 * delay, self._patience.most_delay_secs)
         found: list[list[RowRefused]] = [[] for _ in batches]
@@ -246,11 +247,14 @@ class Appender:
             return False
         return True
 
-    def _give_up(self, judged: Sequence[Judgement], waited_secs: float) -> None:
+    def _give_up(self, judged: Sequence[Judgement], began: dict[Verdict, float]) -> None:
+        """``began``: since when each verdict is met, and nothing has gone on."""
         for judgement in judged:
             if judgement.verdict is Verdict.NEVER:
                 raise AppendRefused(judgement.reason)
+        now = time.monotonic()
         for judgement in judged:
+            waited_secs = now - began.setdefault(judgement.verdict, now)
             if judgement.verdict is Verdict.NOT_YET and waited_secs > self._patience.unknown_secs:
                 raise AppendRefused(f"{judgement.reason} (for {waited_secs:.0f} s)")
             if judgement.verdict is Verdict.AGAIN and waited_secs > self._patience.passing_secs:
