@@ -27,10 +27,12 @@ _CLUSTER_ID = "pittbroker0000000000000w"
 
 def missing() -> str | None:
     """Why no Kafka can be started here, and the remedy; None if one can."""
-    if _jars().is_dir():
-        return None if shutil.which("java") else "no Java for Kafka: install a JRE (Debian: default-jre-headless)"
-    if shutil.which("java") is None or shutil.which("mvn") is None:
+    if shutil.which("java") is None or not (_jars().is_dir() or shutil.which("mvn")):
         return f"no Kafka: install Java and Maven (Debian: default-jre-headless maven), or set {GIVEN} to the HOST:PORT of one"
+    try:
+        jars()
+    except RuntimeError as error:
+        return f"no Kafka: {error}; or set {GIVEN} to the HOST:PORT of one"
     return None
 
 
