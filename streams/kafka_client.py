@@ -64,6 +64,8 @@ class KafkaSettings:
             # The client waits a second between fetches when its queue is full, unless told.
             "fetch.queue.backoff.ms": 20,
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            # Who comes back is found within a second, and not within ten.
+            "reconnect.backoff.max.ms": 1_000,
             "error_cb": said.note,
             "log_level": 2,
         }

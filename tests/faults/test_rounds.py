@@ -152,19 +152,21 @@ def test_kafka_itself_is_killed_and_comes_back(
     server: kafka_server.KafkaServer, topics: TestTopics, messages: list[bytes], tmp_path: Path, tell: Callable[..., None]
 ) -> None:
     topic, warehouse = topics.make(topics.name()), str(tmp_path / "w")
-    topics.send(topic, of(messages, 3_000))
-    run = stream(topics, topic, warehouse, tmp_path / "log", "--every_secs", "0.5", "--round_mb", "8")
-    for number in range(3):
-        run.wait_for(lambda number=number: f"round {number + 1}:" in run.said)
+    run = stream(topics, topic, warehouse, tmp_path / "log", "--every_secs", "0.2")
+    assert run.wait_for(lambda: f"group {GROUP}" in run.said), run.said
+    chance = random.Random(4)
+    for number in range(5):
+        topics.send(topic, messages[number * 1_000 : (number + 1) * 1_000])
+        time.sleep(chance.uniform(0, 1.0))
         server.kill()
         time.sleep(2)
         server.start()
-    topics.send(topic, of(messages[3_000:], 2_350), **{"message.timeout.ms": 60_000})
+    topics.send(topic, messages[5_000:], **{"message.timeout.ms": 60_000})
     run.wait_for(lambda: read_all(warehouse, topic, 5_350))
     run.process.terminate()
     assert run.end() == 0, run.said
     found = verdict(warehouse, topic, 5_350)
-    tell("Kafka in rounds into a folder: Kafka killed and begun again", 3, found, "the stream waited and went on by itself")
+    tell("Kafka in rounds into a folder: Kafka killed and begun again", 5, found, "the stream waited and went on by itself")
     judged(found)
 
 
@@ -184,7 +186,7 @@ def test_no_room_for_a_round(
     tmp_path: Path,
     tell: Callable[..., None],
 ) -> None:
-    mount("-t", "tmpfs", "-o", "size=16m", "broker-faults", place)
+    mount("-t", "tmpfs", "-o", "size=4m", "broker-faults", place)
     topic, warehouse = topics.make(topics.name()), str(place / "w")
     topics.send(topic, of(messages, 5_350))
     run = stream(topics, topic, warehouse, tmp_path / "log", "--every_secs", "0.5", "--round_mb", "8")
