@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 import warehouses
 from pipelines import ingest, logs, runs_table, sources, summary
@@ -24,6 +24,7 @@ from pipelines.errors import OptionsError
 from pipelines.job import Job
 from pipelines.kafka_source import KafkaStream
 from pipelines.options import BrokerOptions, RoundsOptions
+from pipelines.runner import is_local
 from pipelines.status import DONE, FAILED, INTERRUPTED
 from schemas.tables import OFFSETS
 from streams.kafka_client import KafkaAway, KafkaProblem
@@ -49,6 +50,9 @@ def run(options: PipelineOptions) -> int:
     """Read until somebody ends it; gives the exit status. Raises ``OptionsError`` before anything starts."""
     broker, rounds = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
     sources.check_nothing_named(broker, "--kafka is what is read")
+    if not is_local(options):
+        runner = options.view_as(StandardOptions).runner
+        raise OptionsError(f"--runner {runner} runs elsewhere, but a stream in rounds runs on this machine; leave it out")
     job = Job.of_round(options)
     job.clean_up()
     every_secs = _every_secs(rounds, job)
@@ -59,7 +63,7 @@ def run(options: PipelineOptions) -> int:
     with logs.of_run(job.run_id), stream:
         try:
             with job.warehouse.claim(job.run_id, {stream.name}), _ending(broker.stop_after_secs) as ending:
-                return _Rounds(options, stream, every_secs, ending).run()
+                return _Rounds(options, job.sink.surveys, stream, every_secs, ending).run()
         except StaleRun as error:
             logs.failed("broker ingest", str(error))
             return FAILED
@@ -132,7 +136,15 @@ class _AccountFailed(Exception):
 class _Rounds:
     """The rounds of one stream, one after another."""
 
-    def __init__(self, options: PipelineOptions, stream: KafkaStream, every_secs: float, ending: threading.Event) -> None:
+    def __init__(
+        self,
+        options: PipelineOptions,
+        surveys: tuple[str, ...],
+        stream: KafkaStream,
+        every_secs: float,
+        ending: threading.Event,
+    ) -> None:
+        self._surveys = surveys
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._mean_bytes = _FIRST_MEAN_BYTES
@@ -159,7 +171,7 @@ class _Rounds:
     def _begin(self) -> bool:
         """Where the stream goes on."""
         with warehouses.at(self._broker.warehouse) as place:
-            place.prepare(Job.of_round(self._options).sink.surveys)
+            place.prepare(self._surveys)
             self._stream.begin(place)
         return True
 
