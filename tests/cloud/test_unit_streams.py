@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import pyarrow as pa
@@ -24,6 +24,7 @@ from tests.emulators.rpc_faults import FaultyRpcProxy
 from tests.warehouses.commits import ZTF, alerts, from_input
 from transforms.load_files import avro_file
 from warehouses.bigquery.append import Appender, AppendRefused
+from warehouses.bigquery.load_rows import load_avro
 from warehouses.bigquery.tables import prepare
 from warehouses.bigquery.unit_streams import UnitStreams
 from warehouses.bigquery.writing import ByStreams, Connected, Rows
@@ -192,3 +193,18 @@ def test_a_bundle_that_failed_keeps_no_connection(connected: Connected) -> None:
     while answering() > before:
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("cut", ["request", "answer"])
+def test_a_load_job_whose_answer_is_lost_is_done_once(
+    cloud: Cloud, connected: Connected, cut: Literal["request", "answer"]
+) -> None:
+    """It is found again by its id and its place, without which BigQuery looks in the US and EU alone."""
+    rows = alerts().select(TABLE.arrow_schema.names)
+    before = len(cloud.faults.exchanges)
+    cloud.faults.fail(1, "POST /upload/", cut=cut)
+    load_avro(connected.client, f"{cloud.project}.{connected.dataset}.{TABLE.name}", avro_file(TABLE, rows))
+    assert there(cloud, connected) == ONCE
+    asked = [seen.path for seen in cloud.faults.exchanges[before:] if seen.method == "GET" and "/jobs/broker-" in seen.path]
+    assert bool(asked) == (cut == "answer")
+    assert all("location=" in path for path in asked), asked

@@ -25,4 +25,5 @@ def load_avro(client: bigquery.Client, table: str, content: bytes) -> None:
     try:
         client.load_table_from_file(io.BytesIO(content), table, size=len(content), job_id=job_id, job_config=settings).result()
     except Conflict:
-        client.get_job(job_id).result()
+        # Without its place a job is found in the US and EU alone.
+        client.get_job(job_id, location=client.get_dataset(table.rpartition(".")[0]).location).result()
