@@ -12,15 +12,14 @@ NIGHTS = ("ZTF", "LSST")
 CPU_US = {
     "unpack": (144.0, 500.0),
     "decode": (37.4, 824.0),
-    "file_loads": (57.0, 493.0),
-    "storage_write": (74.0, 1066.0),
-    "streaming_inserts": (11443.0, 137624.0),
+    "file_loads": (67.6, 652.0),
+    "storage_write": (64.1, 440.0),
+    "streaming_inserts": (6044.0, 83462.0),
 }
 """CPU of one alert, microseconds, by step: out of a .tar.gz, to rows, and by each write method into both tables.
 
 The first two are of docs/performance.md (2026-11-26, AMD EPYC): decompression, tar and containers; decoding of everything. The
-sinks were measured in Beam's local runner on 2026-11-28, 2 busy cores, with servers that only say yes; load files are without
-their upload.
+sinks are of ``python -m benchmarks.sinks`` (2026-11-29, another machine of two cores), load files without their upload.
 """
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from google.cloud.bigquery_storage_v1 import types
 
-from warehouses.bigquery.append_requests import first_request, pieces, size_bytes, with_rows
+from warehouses.bigquery.append_requests import first_request, joined, pieces, size_bytes, with_rows
 
 STREAM = "projects/p/datasets/d/tables/t/streams/_default"
 
@@ -58,3 +58,17 @@ def test_pieces_are_all_rows_in_their_order_and_not_larger_than_may_be() -> None
 
 def test_no_rows_are_no_request() -> None:
     assert list(pieces(rows_of([]))) == []
+
+
+def test_small_batches_are_joined_and_large_ones_are_not_copied() -> None:
+    sizes = [100, 200_000, 3_000_000, 2_000_000, 50, 60, 8_900_000, 500_000, 400_000]
+    batches = [rows_of([size]) for size in sizes]
+    found = list(joined(batches))
+    assert [[len(data) for data in part.column("data").to_pylist()] for part in found] == [
+        [100, 200_000, 3_000_000],
+        [2_000_000, 50, 60],
+        [8_900_000],
+        [500_000, 400_000],
+    ]
+    assert found[2] is batches[6]
+    assert list(joined([])) == []

@@ -12,6 +12,8 @@ from google.cloud.bigquery_storage_v1 import types
 
 REQUEST_BYTES = 9_000_000
 """Of a request, at most, where it has more than one row: BigQuery takes 10 MB at least."""
+_LARGE_BYTES = 1_000_000
+"""Of a batch that is a request by itself."""
 MOST_BYTES = 20_000_000
 """Of a request, whatever it holds: a larger row is not sent, since a server may end the whole connection for it."""
 
@@ -27,15 +29,16 @@ def size_bytes(rows: pa.RecordBatch) -> int:
 
 
 def joined(batches: Iterable[pa.RecordBatch], most_bytes: int = REQUEST_BYTES) -> Iterator[pa.RecordBatch]:
-    """Batches of one schema, neighbors joined as long as they fit into one request; none is cut.
+    """Batches of one schema, small ones joined to their neighbors as long as these fit into one request; none is cut.
 
-    Joining is cheap, cutting is not: of rows from the middle of a batch each nested column is rebuilt when it is written.
+    A request of many small batches is cheaper than many requests, but a large batch is not worth its copy. And of rows from the
+    middle of a batch each nested column is rebuilt when it is written.
     """
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
         more = size_bytes(batch)
-        if waiting and size + more > most_bytes:
+        if waiting and (size + more > most_bytes or min(size, more) > _LARGE_BYTES):
             yield _together(waiting)
             waiting, size = [], 0
         waiting.append(batch)
