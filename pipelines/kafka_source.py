@@ -25,6 +25,10 @@ _TELL_AGAIN_SECS = 86_400.0
 """Kafka forgets the offsets of a group without members after a week, unless it is told again."""
 
 
+class TopicMadeAnew(KafkaProblem):
+    """Offsets mean other messages than before: to go on would leave some out, or read some again."""
+
+
 @dataclass
 class KafkaStream:
     """A group's reading of some topics. Also a context manager."""
@@ -139,14 +143,10 @@ class KafkaStream:
         for here, (low, high) in sorted(ends.items()):
             first = self._done.get(here, low)
             if first > high:
-                _LOG.warning(
-                    "%s/%d ends at offset %d, before %d, where this group is: it was made anew, and is read from %d on",
-                    *here,
-                    high,
-                    first,
-                    low,
+                raise TopicMadeAnew(
+                    f"{here[0]}/{here[1]} ends at offset {high}, before {first}, where group {self.settings.group} is: "
+                    "the topic was made anew, or Kafka has lost messages; read it by another --kafka_group"
                 )
-                first = self._done[here] = low
             if first < high:
                 due.append(OffsetRange(*here, first, high))
         return due

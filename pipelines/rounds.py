@@ -22,7 +22,7 @@ import warehouses
 from pipelines import ingest, logs, runs_table, sources, summary
 from pipelines.errors import OptionsError
 from pipelines.job import Job
-from pipelines.kafka_source import KafkaStream
+from pipelines.kafka_source import KafkaStream, TopicMadeAnew
 from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.runner import is_local
 from pipelines.status import DONE, FAILED, INTERRUPTED
@@ -159,7 +159,7 @@ class _Rounds:
             began = time.monotonic()
             try:
                 behind = self._until_it_works(self._round)
-            except _AccountFailed as error:
+            except (_AccountFailed, TopicMadeAnew) as error:
                 logs.failed("broker ingest", f"the stream stops, since going on would lose something: {error}")
                 return FAILED
             if not behind and self._how.once:
@@ -181,7 +181,7 @@ class _Rounds:
         while not self._ending.is_set():
             try:
                 return work()
-            except (_AccountFailed, StaleRun, KeyboardInterrupt):
+            except (_AccountFailed, StaleRun, TopicMadeAnew, KeyboardInterrupt):
                 raise
             except (KafkaAway, QueryError, InputsTaken) as error:
                 self._said.say(f"waiting: {error}")

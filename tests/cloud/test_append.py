@@ -22,7 +22,6 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 
 from tests.cloud.appending import SOON, answering, copies, error, make, only_first_named, rows, unnamed
-from tests.emulators import settings
 from tests.emulators.cloud import Cloud
 from tests.emulators.rpc_faults import FaultyRpcProxy
 from warehouses.bigquery.append import Appender, AppendRefused, TryAgain
@@ -34,14 +33,6 @@ IDS = range(60)
 REQUEST_BYTES = 12_000
 """Of a request: the rows of ``IDS``, of 1 kB each, take six."""
 ONCE, TWICE = {1}, {1, 2}
-
-
-@pytest.fixture
-def proxy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyRpcProxy]:
-    """One of its own, whose counts nobody else's requests change."""
-    with FaultyRpcProxy(os.environ[settings.BIGQUERY_WRITE]) as proxy:
-        monkeypatch.setenv(settings.BIGQUERY_WRITE, proxy.host)
-        yield proxy
 
 
 @pytest.fixture

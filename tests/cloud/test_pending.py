@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 
 from tests.cloud.appending import SOON, copies, error, make, rows
-from tests.emulators import settings
 from tests.emulators.cloud import Cloud
 from tests.emulators.rpc_faults import FaultyRpcProxy
 from tests.warehouses.commits import ZTF, Struck, alerts, dying
@@ -33,14 +31,6 @@ from warehouses.bigquery.written_streams import WrittenStream
 
 Code = grpc.StatusCode
 IDS = range(60)
-
-
-@pytest.fixture
-def proxy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyRpcProxy]:
-    """One of its own, whose counts nobody else's requests change."""
-    with FaultyRpcProxy(os.environ[settings.BIGQUERY_WRITE]) as proxy:
-        monkeypatch.setenv(settings.BIGQUERY_WRITE, proxy.host)
-        yield proxy
 
 
 @pytest.fixture

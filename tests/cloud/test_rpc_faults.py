@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 from collections.abc import Iterator
@@ -17,19 +16,10 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
 from google.rpc import status_pb2
 
-from tests.emulators import settings
 from tests.emulators.cloud import Cloud
 from tests.emulators.rpc_faults import FaultyRpcProxy
 
 Code = grpc.StatusCode
-
-
-@pytest.fixture
-def proxy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyRpcProxy]:
-    """One of its own, whose counts nobody else's requests change."""
-    with FaultyRpcProxy(os.environ[settings.BIGQUERY_WRITE]) as proxy:
-        monkeypatch.setenv(settings.BIGQUERY_WRITE, proxy.host)
-        yield proxy
 
 
 @pytest.fixture

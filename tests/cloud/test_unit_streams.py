@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ import pytest
 import warehouses
 from schemas.tables import UNIT_STREAMS
 from tests.cloud.appending import SOON, answering
-from tests.emulators import settings
 from tests.emulators.cloud import Cloud
 from tests.emulators.rpc_faults import FaultyRpcProxy
 from tests.warehouses.commits import ZTF, alerts, from_input
@@ -34,14 +32,6 @@ from warehouses.units import Unit
 
 UNIT = "unit-of-a-test"
 TABLE = ZTF.alerts_table
-
-
-@pytest.fixture
-def proxy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyRpcProxy]:
-    """One of its own, whose counts nobody else's requests change."""
-    with FaultyRpcProxy(os.environ[settings.BIGQUERY_WRITE]) as proxy:
-        monkeypatch.setenv(settings.BIGQUERY_WRITE, proxy.host)
-        yield proxy
 
 
 @pytest.fixture

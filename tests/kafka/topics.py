@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 _SECS = 30
@@ -34,6 +34,21 @@ class TestTopics:
     def _admin(self) -> AdminClient:
         # Whoever asks it something must hold it until the answer has come.
         return AdminClient({"bootstrap.servers": self.servers})
+
+    def delete(self, name: str) -> None:
+        """Take a topic away, with its messages."""
+        admin = self._admin()
+        admin.delete_topics([name])[name].result(_SECS)
+
+    def make_again(self, name: str) -> None:
+        """Make a topic of one partition whose namesake is being taken away."""
+        for _ in range(100):
+            try:
+                self.make(name, 1)
+                return
+            except KafkaException:
+                time.sleep(0.1)
+        raise AssertionError(f"{name} is not taken away")
 
     def widen(self, name: str, partitions: int) -> None:
         """More partitions for a topic."""
