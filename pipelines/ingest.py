@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipelines import account, logs, runs_table, summary
 from pipelines.errors import OptionsError
 from pipelines.help import help_text
+from pipelines.interrupts import interrupts
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, RoundsOptions, parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
+from pipelines.runner import is_local, on_dataflow
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
+from pipelines.waiting import wait
 from transforms.crossmatch import Positions
 from transforms.decode import DecodeAlerts
 from transforms.metrics import totals
@@ -115,16 +117,12 @@ def _goes_on_alone(job: Job, options: PipelineOptions) -> bool:
 
     Waiting for such a stream would also mean that Ctrl-C cancels it, which loses what it has acknowledged but not written.
     """
-    return _on_dataflow(options) and (not job.bounded or bool(options.view_as(GoogleCloudOptions).template_location))
-
-
-def _on_dataflow(options: PipelineOptions) -> bool:
-    return str(options.view_as(StandardOptions).runner).lower() == "dataflowrunner"
+    return on_dataflow(options) and (not job.bounded or bool(options.view_as(GoogleCloudOptions).template_location))
 
 
 def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
     """Refuse what Dataflow's workers would not find, or find only on disks that go with them. Raises ``OptionsError``."""
-    if not _on_dataflow(options):
+    if not on_dataflow(options):
         return
     for name in ("project", "temp_location"):
         if not getattr(options.view_as(GoogleCloudOptions), name):
@@ -165,8 +163,15 @@ def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pip
     _LOG.info("the run begins", extra={"warehouse": job.warehouse.uri, "inputs": job.inputs})
     job.warehouse.prepare(job.sink.surveys)
     with job.warehouse.claim(job.run_id, job.claims), progress_line(job):
-        result = start(job, options, build)
-        wait(result, job)
+        if is_local(options):
+            # It runs while it begins.
+            result = start(job, options, build)
+            wait(result, job)
+            return result
+        with interrupts() as came:
+            with came.held():
+                result = start(job, options, build)
+            wait(result, job, came)
     return result
 
 
@@ -187,7 +192,7 @@ def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Jo
     if setup.save_main_session is None:
         # Workers import all they need. On Dataflow Beam would also send them our __main__, whatever that is.
         setup.save_main_session = False
-    if _on_dataflow(options):
+    if on_dataflow(options):
         cloud = options.view_as(GoogleCloudOptions)
         # By which a job is found that belongs to rows, and to lines of a log; labels have no capitals.
         cloud.labels = [*(cloud.labels or []), f"run_id={job.run_id.lower()}"]
@@ -195,41 +200,6 @@ def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Jo
         pipeline = beam.Pipeline(options=options)
         build(pipeline, job)
         return pipeline.run()
-
-
-def wait(result: PipelineResult, job: Job) -> None:
-    """Wait for the end of a run; end a stream when its time is over or it is interrupted. Raises what made the run fail."""
-    try:
-        if job.stop_after_secs is None:
-            result.wait_until_finish()
-        else:
-            _wait_at_most(result, job.stop_after_secs)
-    except KeyboardInterrupt:
-        if job.bounded:
-            raise
-        result.cancel()
-
-
-def _wait_at_most(result: PipelineResult, secs: float) -> None:
-    """Wait for a run's end, and cancel it after so many seconds."""
-    # On a thread: not every runner can be asked to wait for some seconds, and one that is not asked keeps its failure to itself.
-    failures: list[Exception] = []
-
-    def until_finish() -> None:
-        try:
-            result.wait_until_finish()
-        except Exception as error:
-            failures.append(error)
-
-    waiting = threading.Thread(target=until_finish, daemon=True)
-    waiting.start()
-    waiting.join(secs)
-    if waiting.is_alive():
-        result.cancel()
-        # What failed while it ended is told within a second, or not at all.
-        waiting.join(1.5)
-    if failures:
-        raise failures[0]
 
 
 def main() -> None:

@@ -44,29 +44,6 @@ def test_rows_of_others_over_the_same_inputs_are_a_problem() -> None:
     assert said == "run theirs has written rows of the same inputs at the same time; run the same command again, alone"
 
 
-class Interrupted:
-    """A run that somebody interrupts while it is waited for."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-
-    def wait_until_finish(self) -> None:
-        raise KeyboardInterrupt
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-def test_interrupting_ends_a_stream_and_breaks_off_what_would_end_by_itself(tmp_path: Path) -> None:
-    job, stream, batch = job_of(tmp_path), Interrupted(), Interrupted()
-    ingest.wait(stream, replace(job, bounded=False))
-    assert stream.cancelled
-    with pytest.raises(KeyboardInterrupt):
-        ingest.wait(batch, job)
-    assert not batch.cancelled
-    job.clean_up()
-
-
 def test_an_interrupted_rematch_says_that_what_is_there_is_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     job = job_of(tmp_path)
 
