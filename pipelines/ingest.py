@@ -13,12 +13,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import account, logs, runs_table, summary
+from pipelines import account, logs, remote, runs_table, summary
 from pipelines.errors import OptionsError
 from pipelines.help import help_text
 from pipelines.interrupts import interrupts
 from pipelines.job import Job
-from pipelines.options import BrokerOptions, RoundsOptions, parse
+from pipelines.options import RoundsOptions, parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import progress_line
 from pipelines.runner import is_local, on_dataflow
@@ -65,7 +65,7 @@ def _run(argv: Sequence[str]) -> int:
         if options.view_as(RoundsOptions).kafka:
             return rounds_of(options)
         job = Job.from_options(options)
-        _check_for_dataflow(job, options)
+        remote.check(job, options)
     except OptionsError as error:
         logs.failed("broker ingest", str(error))
         return WRONG_OPTIONS
@@ -118,29 +118,6 @@ def _goes_on_alone(job: Job, options: PipelineOptions) -> bool:
     Waiting for such a stream would also mean that Ctrl-C cancels it, which loses what it has acknowledged but not written.
     """
     return on_dataflow(options) and (not job.bounded or bool(options.view_as(GoogleCloudOptions).template_location))
-
-
-def _check_for_dataflow(job: Job, options: PipelineOptions) -> None:
-    """Refuse what Dataflow's workers would not find, or find only on disks that go with them. Raises ``OptionsError``."""
-    if not on_dataflow(options):
-        return
-    for name in ("project", "temp_location"):
-        if not getattr(options.view_as(GoogleCloudOptions), name):
-            raise OptionsError(f"--{name} is missing, which --runner DataflowRunner needs")
-    broker = options.view_as(BrokerOptions)
-    places = [("warehouse", job.warehouse.uri, "put it on gs://")]
-    places += [("input", uri, "put it on gs://") for uri in broker.input or []]
-    specs = job.crossmatch.settings.specs if job.crossmatch else ()
-    places += [("crossmatch", spec.target, "put it on gs://") for spec in specs if not spec.remote]
-    if broker.schemas:
-        places.append(("schemas", broker.schemas, "give the URL of a schema registry"))
-    for name, place, remedy in places:
-        if "://" not in place:
-            raise OptionsError(f"--{name} {place} is on this machine, which Dataflow's workers do not see; {remedy}")
-    if job.stop_after_secs is not None:
-        raise OptionsError(
-            "--stop_after_secs ends a stream on this machine; end one on Dataflow with: gcloud dataflow jobs drain"
-        )
 
 
 def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summary]:

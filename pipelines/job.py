@@ -20,7 +20,7 @@ from pipelines import sources
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
-from pipelines.runner import is_local, set_runner
+from pipelines.runner import runs_here, set_runner
 from pipelines.sinks import sink_settings
 from transforms.crossmatch import CrossMatch
 from transforms.elements import TableBatch
@@ -122,15 +122,15 @@ class Job:
 def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
     broker = options.view_as(BrokerOptions)
     _check_numbers(broker, stream)
-    local = is_local(options)
-    reads = sources.messages(broker, local) if stream else sources.files(broker)
+    here = runs_here(options)
+    reads = sources.messages(broker, here) if stream else sources.files(broker)
     set_runner(options, stream)
     started_at = datetime.now(timezone.utc)
     run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     named, want = _survey(broker.survey), Projection(history=broker.history, stamps=broker.cutouts)
     catalogs = catalog_settings(broker, run_id)
     sink = sink_settings(options, run_id, want, named=named, units=reads.units, stream=stream, rounds=rounds)
-    progress_folder = tempfile.mkdtemp(prefix="broker-progress-") if local else None
+    progress_folder = tempfile.mkdtemp(prefix="broker-progress-") if here else None
     return Job(
         run_id=run_id,
         started_at=started_at,
@@ -184,7 +184,7 @@ def _stop_file(options: PipelineOptions, run_id: str, progress_folder: str | Non
 
 
 def _given(options: PipelineOptions, catalogs: CatalogSettings | None) -> dict[str, object]:
-    given: dict[str, object] = options.get_all_options(drop_default=True)
+    given: dict[str, object] = options.get_all_options(drop_default=True, retain_unknown_options=True)
     if catalogs:
         # As a rematch can use them, from another folder too.
         given["crossmatch"] = [full_name(spec) for spec in catalogs.specs]

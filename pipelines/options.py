@@ -10,9 +10,10 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import flags
+from pipelines import flags, job_server
 from pipelines.errors import OptionsError
 from pipelines.help import WITHOUT_EFFECT
+from pipelines.runner import asks_job_server
 
 
 class BrokerOptions(PipelineOptions):
@@ -71,9 +72,14 @@ def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOption
         if word.partition("=")[0] in WITHOUT_EFFECT.get(command, ()):
             raise OptionsError(f"{word.partition('=')[0]} does nothing in {command}; leave it out")
     _, unknown = parser.parse_known_args(words)
+    options, known = PipelineOptions(words), [flag for action in parser._actions for flag in action.option_strings]
+    if unknown and asks_job_server(options):
+        job_server.check_answers(options)
+        unknown = job_server.unknown_to(options, unknown, known)
+        known += job_server.flags_of(options) if unknown else []
     if unknown:
-        raise OptionsError(_unknown(unknown[0], command, [flag for action in parser._actions for flag in action.option_strings]))
-    return PipelineOptions(words)
+        raise OptionsError(_unknown(unknown[0], command, known))
+    return options
 
 
 def _spelled(word: str) -> str:

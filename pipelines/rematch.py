@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.catalogs.defaults import CATALOG_EPOCH
 from alerts.catalogs.known import KNOWN
-from pipelines import account, ingest, logs, runs_table, summary
+from pipelines import account, ingest, logs, remote, runs_table, summary
 from pipelines.catalogs import catalog_settings, full_name
 from pipelines.errors import OptionsError
 from pipelines.from_warehouse import check_warehouse, run_planned
@@ -70,6 +70,7 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Round]]:
     job = Job.to_rematch(options)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a rematch runs on this machine, which reads the warehouse; leave it out")
+    remote.check(job, options)
     unmatched = Unmatched(job.sink.warehouse)
     if job.crossmatch is not None:
         which = ALL if rematch.again else UNANSWERED

@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from alerts.dead_letters import REPLAYED
 from alerts.json_text import to_json
 from alerts.times import now_after
-from pipelines import ingest, logs
+from pipelines import ingest, logs, remote
 from pipelines.errors import OptionsError
 from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.help import help_text
@@ -67,6 +67,7 @@ def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
     job = Job.to_replay(options)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a replay runs on this machine, which has read the letters; leave it out")
+    remote.check(job, options)
     with job.warehouse as warehouse:
         rows = warehouse.open_letters(replay.stage, replay.max_letters)
     saved = [_saved(row) for row in rows if row["payload"] is not None]

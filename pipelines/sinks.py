@@ -9,7 +9,7 @@ from alerts.avro.layout import Projection
 from alerts.surveys import SURVEYS, Survey
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
-from pipelines.runner import is_local
+from pipelines.runner import runs_here
 from transforms.table_rows import tables_of_alerts
 from transforms.write_bigquery import REQUEST_ROWS
 from transforms.write_tables import SinkSettings
@@ -96,7 +96,7 @@ def _method(options: PipelineOptions, place: Warehouse, stream: bool) -> str:
             "--write_method storage_write needs none"
         )
     # A service that is to run the job puts its own files there first, and says so.
-    if method == "file_loads" and is_local(options):
+    if method == "file_loads" and runs_here(options):
         try:
             check_bucket(str(temp_location))
         except OSError as error:
