@@ -28,6 +28,7 @@ from broker import cli, warehouse
 from pipelines.ingest import run
 from pipelines.messages import messages
 from pipelines.publish import Pace, publish
+from streams.write_pubsub import PubsubWriter
 from tests.cloud.streams import Topic, run_until
 from tests.emulators import cloud
 
@@ -79,7 +80,7 @@ def _stream(here: cloud.Cloud, night: Path, method: str, alerts: int, pace: Pace
     flags = ["--warehouse", place, "--survey", "ztf", "--write_method", method]
     topic = Topic(here.project)
     sent = list(messages([str(night)]))
-    publisher = threading.Thread(target=publish, args=(sent, topic.name, pace))
+    publisher = threading.Thread(target=publish, args=(sent, PubsubWriter(topic.name), pace))
     seen = _Seen(place, alerts)
     begin = time.monotonic()
     publisher.start()

@@ -1,19 +1,20 @@
-"""Messages onto a Pub/Sub topic at a given pace, no more of them on their way than memory holds. Without Beam."""
+"""Messages to a topic or a folder at a given pace, no more of them on their way than memory holds. Without Beam."""
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from google.cloud import pubsub_v1  # type: ignore[attr-defined]
+from streams.errors import StreamAway
+from streams.messages import Message
+from streams.writers import Deliveries, Writer
 
 CADENCES = {"lsst": (10_000, 39.0)}
 """Bursts of a survey: so many messages every so many seconds. LSST: one visit (Rubin DMTN-093)."""
-_MAX_IN_FLIGHT_BYTES = 64 * 2**20
+_GIVEN_UP_SECS = 90.0
+"""Longer than any writer tries."""
 _SHOW_EVERY_SECS = 1.0
 
 
@@ -51,62 +52,43 @@ def pace(rate: str | None, cadence: str | None) -> Pace | None:
     return None
 
 
-def publish(data: Iterable[bytes], topic: str, at: Pace | None = None, show: bool = False) -> tuple[int, int]:
-    """Publish messages in parallel; gives how many were published and how many bytes. Raises the first failure's error."""
-    settings = pubsub_v1.types.BatchSettings(max_messages=100, max_bytes=4 * 2**20, max_latency=0.05)
-    control = pubsub_v1.types.PublishFlowControl(
-        byte_limit=_MAX_IN_FLIGHT_BYTES,
-        message_limit=10_000,
-        limit_exceeded_behavior=pubsub_v1.types.LimitExceededBehavior.BLOCK,
-    )
-    client = pubsub_v1.PublisherClient(settings, pubsub_v1.types.PublisherOptions(flow_control=control))
-    progress = _Progress(show)
+def publish(data: Iterable[bytes], writer: Writer, at: Pace | None = None, show: bool = False) -> tuple[int, int]:
+    """Publish messages in parallel; gives how many were published and how many bytes. Raises the first failure's problem."""
+    progress = _Progress(writer.deliveries, show and sys.stderr.isatty())
     begin = time.monotonic()
-    for number, message in enumerate(data):
+    for number, value in enumerate(data):
         if at is not None:
             time.sleep(max(0.0, begin + at.due_secs(number) - time.monotonic()))
-        future: Future[str] = client.publish(topic, message)
-        progress.sent(future, len(message))
-    return progress.finish()
+        if writer.deliveries.failed or not writer.room(_GIVEN_UP_SECS):
+            break
+        writer.send(Message(value))
+        progress.tell()
+    flushed = writer.flush(_GIVEN_UP_SECS)
+    progress.end()
+    for failure in flushed.undelivered:
+        raise failure.why
+    if flushed.on_their_way:
+        raise StreamAway(f"{flushed.on_their_way:,} messages have not arrived after {_GIVEN_UP_SECS:g} s")
+    return writer.deliveries.messages, writer.deliveries.size_bytes
 
 
+@dataclass
 class _Progress:
-    """Counts what has arrived, and says so once a second."""
+    """Says once a second what has arrived."""
 
-    def __init__(self, show: bool) -> None:
-        self._show = show and sys.stderr.isatty()
-        self._lock = threading.Condition()
-        self._open: set[Future[str]] = set()
-        self._messages = self._bytes = 0
-        self._error: BaseException | None = None
-        self._begin = self._shown_at = time.monotonic()
+    deliveries: Deliveries
+    show: bool
+    began: float = field(default_factory=time.monotonic)
+    shown_at: float = field(default_factory=time.monotonic)
 
-    def sent(self, future: Future[str], size: int) -> None:
-        if self._error is not None:
-            raise self._error
-        with self._lock:
-            self._open.add(future)
-        future.add_done_callback(lambda done: self._arrived(done, size))
+    def tell(self) -> None:
+        now = time.monotonic()
+        if self.show and now - self.shown_at > _SHOW_EVERY_SECS:
+            self.shown_at = now
+            messages, size_bytes = self.deliveries.messages, self.deliveries.size_bytes
+            sys.stderr.write(f"\r{messages:,} messages, {size_bytes / 1e6:,.0f} MB, {messages / (now - self.began):,.0f}/s   ")
+            sys.stderr.flush()
 
-    def _arrived(self, future: Future[str], size: int) -> None:
-        with self._lock:
-            self._open.discard(future)
-            self._lock.notify_all()
-            self._error = self._error or future.exception()
-            self._messages += 1
-            self._bytes += size
-            if self._show and time.monotonic() - self._shown_at > _SHOW_EVERY_SECS:
-                self._shown_at = time.monotonic()
-                rate = self._messages / (self._shown_at - self._begin)
-                sys.stderr.write(f"\r{self._messages:,} messages, {self._bytes / 1e6:,.0f} MB, {rate:,.0f}/s   ")
-                sys.stderr.flush()
-
-    def finish(self) -> tuple[int, int]:
-        # Not by the futures' results: those are there before this has been told of them, and the last would not be counted.
-        with self._lock:
-            self._lock.wait_for(lambda: not self._open)
-        if self._show:
+    def end(self) -> None:
+        if self.show:
             sys.stderr.write("\r" + " " * 60 + "\r")
-        if self._error is not None:
-            raise self._error
-        return self._messages, self._bytes

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from alerts.extras import needs
+from streams.errors import StreamAway, StreamProblem
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError
+    from confluent_kafka import Consumer, KafkaError, Producer
 
 MAX_MESSAGE_BYTES = 8 * 2**20
 """A message has at most so many: ten times the largest alert."""
@@ -30,11 +31,11 @@ _WAITED_FOR = ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "NOT
 _WAITED_FOR_TOO = ("COORDINATOR_LOAD_IN_PROGRESS", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REQUEST_TIMED_OUT")
 
 
-class KafkaProblem(Exception):
+class KafkaProblem(StreamProblem):
     """What is wrong with Kafka, or with what was said of it, in one sentence."""
 
 
-class KafkaAway(KafkaProblem):
+class KafkaAway(KafkaProblem, StreamAway):
     """Nobody answers, or not yet: it may pass."""
 
 
@@ -49,76 +50,97 @@ class KafkaSettings:
 
     def consumer(self) -> Consumer:
         """A new consumer, which has not joined its group: it only reads what it is told to. Raises ``KafkaProblem``."""
-        needs("confluent_kafka")
-        from confluent_kafka import Consumer, KafkaException  # noqa: PLC0415 - of an extra, and a tenth of a second
-
-        said = _Said()
-        settings: dict[str, Any] = {
-            **read_config(self.config_file),
-            "bootstrap.servers": self.servers,
-            "group.id": self.group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            # What retention has taken is told, not skipped.
-            "auto.offset.reset": "error",
-            # The client waits a second between fetches when its queue is full, unless told.
-            "fetch.queue.backoff.ms": 20,
-            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
-            # Who comes back is found within a second, and not within ten.
-            "reconnect.backoff.max.ms": 1_000,
-            "error_cb": said.note,
-            "log_level": 2,
-        }
-        try:
-            consumer = Consumer(settings)
-        except (KafkaException, TypeError, ValueError) as error:
-            raise KafkaProblem(f"Kafka's client refuses its settings{_of_file(self.config_file)}: {reason(error)}") from error
-        said.of(consumer)
+        consumer: Consumer = _client(
+            "Consumer",
+            {
+                "group.id": self.group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                # What retention has taken is told, not skipped.
+                "auto.offset.reset": "error",
+                # The client waits a second between fetches when its queue is full, unless told.
+                "fetch.queue.backoff.ms": 20,
+                "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            },
+            self.servers,
+            self.config_file,
+        )
         return consumer
+
+
+def new_producer(servers: str, config_file: str | None, settings: Mapping[str, Any]) -> Producer:
+    """A new producer, whose own retries make no copies. Raises ``KafkaProblem``."""
+    producer: Producer = _client(
+        "Producer", {"acks": "all", "enable.idempotence": True, "compression.type": "zstd", **settings}, servers, config_file
+    )
+    return producer
+
+
+def _client(kind: str, settings: Mapping[str, Any], servers: str, config_file: str | None) -> Any:
+    needs("confluent_kafka")
+    # Here, not at the top: of an extra, and a tenth of a second.
+    import confluent_kafka  # noqa: PLC0415
+
+    said = _Said()
+    everything = {
+        **read_config(config_file),
+        **settings,
+        "bootstrap.servers": servers,
+        # Who comes back is found within a second, and not within ten.
+        "reconnect.backoff.max.ms": 1_000,
+        "error_cb": said.note,
+        "log_level": 2,
+    }
+    try:
+        client = getattr(confluent_kafka, kind)(everything)
+    except (confluent_kafka.KafkaException, TypeError, ValueError) as error:
+        raise KafkaProblem(f"Kafka's client refuses its settings{_of_file(config_file)}: {reason(error)}") from error
+    said.of(client)
+    return client
 
 
 @dataclass
 class _Said:
-    """What the client says of its connections; kept by consumer, since only that way it says that nobody answers."""
+    """What the client says of its connections; kept by client, since only that way it says that nobody answers."""
 
     errors: list[str] = field(default_factory=list)
 
     def note(self, error: KafkaError) -> None:
         self.errors[:] = [error.str()]
 
-    def of(self, consumer: Consumer) -> None:
+    def of(self, client: Consumer | Producer) -> None:
         with _LOCK:
-            _SAID[id(consumer)] = self
+            _SAID[id(client)] = self
 
 
 _SAID: dict[int, _Said] = {}
 _LOCK = threading.Lock()
 
 
-def last_said(consumer: Consumer) -> str:
+def last_said(client: Consumer | Producer) -> str:
     """The last thing a client has said of its connections; empty where nothing is wrong."""
     with _LOCK:
-        said = _SAID.get(id(consumer))
+        said = _SAID.get(id(client))
     return said.errors[-1] if said and said.errors else ""
 
 
-def close(consumer: Consumer) -> None:
-    """Let go of a consumer."""
+def close(client: Consumer | Producer) -> None:
+    """Let go of a client; of a producer, with what it has not sent."""
     with _LOCK:
-        _SAID.pop(id(consumer), None)
-    consumer.close()
+        _SAID.pop(id(client), None)
+    client.close()
 
 
-def metadata(consumer: Consumer, servers: str, secs: float = _ANSWER_SECS) -> Any:
+def metadata(client: Consumer | Producer, servers: str, secs: float = _ANSWER_SECS) -> Any:
     """The cluster's id, topics and partitions, as Kafka tells them now. Raises ``KafkaAway`` where nobody answers in time."""
     from confluent_kafka import KafkaException  # noqa: PLC0415
 
     try:
-        return consumer.list_topics(timeout=secs)
+        return client.list_topics(timeout=secs)
     except KafkaException as error:
         # The general error only says that nothing came; the callback has said why.
-        consumer.poll(0)
-        why = last_said(consumer) or reason(error)
+        client.poll(0)
+        why = last_said(client) or reason(error)
         raise KafkaAway(f"Kafka at {servers} does not answer within {secs:g} s: {why}") from error
 
 
@@ -144,7 +166,7 @@ def read_config(path: str | None) -> Mapping[str, str]:
         with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise KafkaProblem(f"--kafka_config {path} cannot be read: {error}") from error
+        raise KafkaProblem(f"Kafka's settings in {path} cannot be read: {error}") from error
     found = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()
@@ -153,10 +175,10 @@ def read_config(path: str | None) -> Mapping[str, str]:
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise KafkaProblem(f"--kafka_config {path}, line {number}: it is not of the form key=value")
+            raise KafkaProblem(f"Kafka's settings in {path}, line {number}: it is not of the form key=value")
         if key in _OWN:
             flag = f"; {_OWN[key]} says it" if _OWN[key] else ""
-            raise KafkaProblem(f"--kafka_config {path}, line {number}: {key} is not for this file{flag}")
+            raise KafkaProblem(f"Kafka's settings in {path}, line {number}: {key} is not for this file{flag}")
         found[key] = value.strip()
     return found
 

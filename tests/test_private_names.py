@@ -14,7 +14,19 @@ from packaging.requirements import Requirement
 from zlib_ng import gzip_ng, zlib_ng
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("broker", "audit", "pipelines", "transforms", "warehouses", "alerts", "schemas", "simulation", "benchmarks", "deploy")
+ROOMS = (
+    "broker",
+    "audit",
+    "pipelines",
+    "transforms",
+    "warehouses",
+    "streams",
+    "alerts",
+    "schemas",
+    "simulation",
+    "benchmarks",
+    "deploy",
+)
 USED = {
     "alerts/avro/unpack.py": {"_GzipReader": "zlib-ng"},
     "transforms/load_files.py": {"_maybe_apply_user_trigger": "apache-beam", "_write_files": "apache-beam"},

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("broker", "audit", "pipelines", "transforms", "warehouses", "alerts", "schemas", "simulation", "benchmarks", "deploy")
+ROOMS = (
+    "broker",
+    "audit",
+    "pipelines",
+    "transforms",
+    "warehouses",
+    "streams",
+    "alerts",
+    "schemas",
+    "simulation",
+    "benchmarks",
+    "deploy",
+)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from pipelines import publish as publishing
-from pipelines.publish import PublishError, _Progress, pace
+from pipelines.publish import PublishError, pace, publish
+from streams.errors import StreamAway, StreamProblem
+from streams.messages import Message
+from streams.write_folder import FolderWriter
+from streams.writers import Flushed
 
 
-def test_a_message_is_counted_before_the_end_however_late_its_arrival_is_told() -> None:
-    """A future wakes those who wait for it before it tells those who asked to be told."""
-    arrival: Future[str] = Future()
-    late = threading.Event()
-    arrival.add_done_callback(lambda _: late.wait(60))
-    progress = _Progress(show=False)
-    progress.sent(arrival, 5)
-    with ThreadPoolExecutor(2) as threads:
-        threads.submit(arrival.set_result, "id")
-        assert arrival.result(timeout=60) == "id"
-        told = threads.submit(progress.finish)
-        threading.Timer(0.2, late.set).start()
-        assert told.result(timeout=60) == (1, 5)
+def test_what_has_arrived_is_counted(tmp_path: Path) -> None:
+    writer = FolderWriter(str(tmp_path / "a"))
+    writer.check()
+    assert publish([b"x", b"yy", b"zzz"], writer) == (3, 6)
+    assert sorted(file.read_bytes() for file in (tmp_path / "a").iterdir()) == [b"x", b"yy", b"zzz"]
 
 
-def test_the_first_failure_is_raised_at_the_end() -> None:
-    progress = _Progress(show=False)
-    futures: list[Future[str]] = [Future() for _ in range(3)]
-    for one in futures:
-        progress.sent(one, 1)
-    futures[0].set_result("id")
-    futures[1].set_exception(ValueError("no such topic"))
-    futures[2].set_exception(ValueError("another"))
-    with pytest.raises(ValueError, match="no such topic"):
-        progress.finish()
+class Late(FolderWriter):
+    """What is sent arrives a moment later, on another thread, or never."""
+
+    refused: bytes = b""
+    never: bytes = b"never"
+
+    def send(self, message: Message) -> None:
+        self.deliveries.begun(message)
+        if message.value != self.never:
+            why = StreamProblem(f"refused {message.value!r}") if message.value == self.refused else None
+            threading.Timer(0.05, self.deliveries.ended, (message, why)).start()
+
+    def flush(self, secs: float) -> Flushed:
+        self.deliveries.wait_for(lambda: not self.deliveries.on_their_way, secs)
+        return self.deliveries.flushed()
+
+
+def test_a_message_is_counted_before_the_end_however_late_it_arrives(tmp_path: Path) -> None:
+    assert publish([b"abcde"], Late(str(tmp_path))) == (1, 5)
+
+
+def test_the_first_failure_is_raised_and_nothing_more_is_sent(tmp_path: Path) -> None:
+    writer = Late(str(tmp_path))
+    writer.refused = b"2"
+    sent = []
+
+    def values():
+        for number in range(1_000):
+            sent.append(number)
+            yield str(number).encode()
+
+    with pytest.raises(StreamProblem, match="refused b'2'"):
+        publish(values(), writer, pace("50/s", None))
+    assert len(sent) < 1_000
+
+
+def test_what_does_not_arrive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "_GIVEN_UP_SECS", 0.2)
+    with pytest.raises(StreamAway, match=r"1 messages have not arrived after 0\.2 s"):
+        publish([b"a", b"never"], Late(str(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -63,22 +89,10 @@ def test_a_pace_is_even_or_in_bursts() -> None:
     assert [bursts.due_secs(number) for number in (0, 9_999, 10_000, 20_000)] == [0, 0, 39, 78]
 
 
-def test_progress_counts_what_has_arrived_and_tells_of_the_first_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_progress_says_what_has_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr(publishing, "_SHOW_EVERY_SECS", -1.0)
-    progress = publishing._Progress(show=True)
-    for size in (10, 20):
-        future: Future[str] = Future()
-        progress.sent(future, size)
-        future.set_result("id")
-    assert progress.finish() == (2, 30)
+    assert publish([b"0" * 10, b"0" * 20], FolderWriter(str(tmp_path)), show=True) == (2, 30)
     assert "2 messages" in capsys.readouterr().err
-    failed: Future[str] = Future()
-    progress.sent(failed, 1)
-    failed.set_exception(ConnectionError("gone"))
-    with pytest.raises(ConnectionError, match="gone"):
-        progress.sent(Future(), 1)
-    with pytest.raises(ConnectionError, match="gone"):
-        progress.finish()

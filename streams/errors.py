@@ -1,0 +1,19 @@
+"""What may be wrong with a place that messages come from."""
+
+from __future__ import annotations
+
+
+class StreamProblem(Exception):
+    """What is wrong with a stream, or with what was said of it, in one sentence."""
+
+
+class StreamAway(StreamProblem):
+    """Nobody answers, or not yet: it may pass."""
+
+
+class StreamStops(StreamProblem):
+    """To go on would leave something out, or read it again."""
+
+
+class MessageRefused(StreamProblem):
+    """Of one message: it will never be taken there; others may."""

@@ -1,0 +1,21 @@
+"""A message, whatever carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: a value, and what stands beside it."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    """In their order; a name may come twice."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its parts."""
+        beside = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.value or b"") + len(self.key or b"") + beside

@@ -1,0 +1,113 @@
+"""Messages to a topic of Kafka, acknowledged by all its copies; the client's own retries make no message twice."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import KafkaError, KafkaException
+
+from streams.errors import MessageRefused, StreamProblem
+from streams.kafka_client import MAX_MESSAGE_BYTES, KafkaAway, KafkaProblem, close, last_said, may_pass, metadata, new_producer
+from streams.messages import Message
+from streams.writers import Deliveries, Flushed
+
+_POLL_SECS = 0.1
+_TRIED_SECS = 30
+_TOO_LARGE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE", "INVALID_RECORD")
+_PASSES = ("_MSG_TIMED_OUT", "_PURGE_QUEUE", "_PURGE_INFLIGHT", "_FATAL")
+"""A client that gives up for good can be made anew."""
+
+
+class KafkaWriter:
+    """Sends to one topic. ``config_file`` may hold secrets: nothing of it is told."""
+
+    def __init__(self, servers: str, topic: str, config_file: str | None = None) -> None:
+        self.deliveries = Deliveries()
+        self._servers, self._topic = servers, topic
+        self._producer = new_producer(
+            servers,
+            config_file,
+            {
+                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "message.timeout.ms": 1_000 * _TRIED_SECS,
+                # A topic that is not there is known within seconds, not within half a minute.
+                "topic.metadata.propagation.max.ms": 3_000,
+                "linger.ms": 20,
+                "batch.size": 2**20,
+            },
+        )
+
+    def check(self) -> None:
+        """Refuse a topic that there is not, and a Kafka that does not answer. Raises ``KafkaProblem``."""
+        topics = metadata(self._producer, self._servers).topics
+        if self._topic not in topics:
+            near = difflib.get_close_matches(self._topic, topics, n=1)
+            raise KafkaProblem(
+                f"Kafka at {self._servers} has no topic {self._topic}; "
+                + (f"did you mean {near[0]}?" if near else "make it first")
+            )
+
+    def room(self, secs: float) -> bool:
+        """Wait until there is room for a message, so long at most; whether there is."""
+        return self._wait(lambda: self.deliveries.has_room, secs)
+
+    def _wait(self, sign: Callable[[], bool], secs: float) -> bool:
+        end = time.monotonic() + secs
+        while not sign():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            # Who has arrived is told while somebody asks.
+            self._producer.poll(min(_POLL_SECS, left))
+        return True
+
+    def send(self, message: Message) -> None:
+        """Begin to send a message. What becomes of it, ``flush`` tells."""
+        self.deliveries.begun(message)
+        headers: list[tuple[str, str | bytes | None]] = list(message.headers)
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, message.value, message.key, headers=headers, on_delivery=functools.partial(self._told, message)
+                )
+                break
+            except BufferError:
+                self._producer.poll(_POLL_SECS)
+            except KafkaException as error:
+                self._told(message, error.args[0])
+                break
+        self._producer.poll(0)
+
+    def _told(self, message: Message, error: KafkaError | None, _kafkas_own: object = None) -> None:
+        self.deliveries.ended(message, None if error is None else self._problem(error, message))
+
+    def _problem(self, error: KafkaError, message: Message) -> StreamProblem:
+        if error.name() in _TOO_LARGE:
+            return MessageRefused(f"Kafka refuses a message of {message.size_bytes:,} bytes for {self._topic}: {error.str()}")
+        why = f"{self._topic} at {self._servers}: {error.str()}"
+        if error.name() in _PASSES or may_pass(error):
+            said = last_said(self._producer)
+            return KafkaAway(f"Kafka does not take messages for {why}" + (f" ({said})" if said else ""))
+        return KafkaProblem(f"Kafka refuses messages for {why}")
+
+    def flush(self, secs: float) -> Flushed:
+        """Wait until all that was sent has arrived, or has not, so long at most."""
+        self._wait(lambda: not self.deliveries.on_their_way, secs)
+        return self.deliveries.flushed()
+
+    def close(self) -> None:
+        """Let go of the connection; what is still on its way is given up."""
+        self._producer.purge()
+        self._producer.poll(0)
+        close(self._producer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
