@@ -20,7 +20,7 @@ from pipelines.interrupts import interrupts
 from pipelines.job import Job
 from pipelines.options import RoundsOptions, parse
 from pipelines.ordinary import ordinary_pipeline
-from pipelines.progress import progress_line
+from pipelines.progress import elsewhere, progress_line
 from pipelines.runner import is_local, on_dataflow
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from pipelines.waiting import wait
@@ -148,7 +148,7 @@ def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pip
         with interrupts() as came:
             with came.held():
                 result = start(job, options, build)
-            wait(result, job, came)
+            wait(result, job, came, elsewhere(job))
     return result
 
 

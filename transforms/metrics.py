@@ -179,7 +179,10 @@ def _of(metric: Metric, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def totals(result: PipelineResult) -> Totals:
-    """The broker's metrics of a run."""
+    """The broker's metrics of a run, as they are now."""
+    if hasattr(result, "_metrics"):
+        # Of a job of a job server Beam keeps what it was told first, however early that was.
+        result._metrics = None
     found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
     counters: dict[str, int] = {}
     for distribution in found["counters"]:

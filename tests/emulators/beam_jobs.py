@@ -57,6 +57,11 @@ class JobServer(local_job_service.LocalJobServicer):
         for job in self._jobs.values():
             job.set_state(state)
 
+    def counted(self, result: Any) -> None:
+        """Let all jobs have these ``monitoring_infos()``."""
+        for job in self._jobs.values():
+            job.result = result
+
     def Prepare(self, request: Any, context: Any = None, timeout: Any = None) -> Any:
         """Keep the options."""
         self.given.append({name.split(":")[2]: value for name, value in dict(request.pipeline_options).items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -10,13 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from apache_beam.metrics import monitoring_infos
 from apache_beam.options.pipeline_options import PortableOptions
 from apache_beam.portability.api import beam_job_api_pb2
 
 import warehouses
-from pipelines import ingest
+from pipelines import ingest, progress
 from pipelines.interrupts import interrupts
 from pipelines.job import Job
 from pipelines.options import parse
@@ -177,3 +180,38 @@ def test_a_job_of_a_job_server_accounts_by_its_committed_counters(
     with warehouses.at(str(tmp_path / "w")) as warehouse:
         runs = warehouse.query("SELECT status, records_read, alerts_written, dead_letters FROM runs").to_pylist()
     assert runs == [{"status": "done", "records_read": 62, "alerts_written": 60, "dead_letters": 2}]
+
+
+class Counted:
+    """What a job has counted so far."""
+
+    def __init__(self, alerts: int) -> None:
+        self.alerts = alerts
+
+    def monitoring_infos(self) -> list[Any]:
+        return [monitoring_infos.int64_user_counter("broker", "alerts_decoded ztf", self.alerts)]
+
+
+def test_how_far_a_job_elsewhere_has_come_is_told(
+    night: Path, waiting: JobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.progress._LOG_EVERY_SECS", 0.0)
+    options = parse(flags(waiting, night, tmp_path / "w"))
+    job = Job.from_options(options)
+    result, said = ingest.start(job, options), io.StringIO()
+    # Of what works on this machine, whoever runs it, the workers tell.
+    progress.elsewhere(job, said)(result)
+    job.clean_up()
+    look = progress.elsewhere(replace(job, progress_folder=None), said)
+    look(result)
+    for alerts in (7, 1500):
+        waiting.counted(Counted(alerts))
+        look(result)
+    lines = [re.sub(r"[\d,]+(/s| s$)", r"_\1", line) for line in said.getvalue().splitlines()]
+    assert lines == [
+        "the job is RUNNING, _ s",
+        "the job is RUNNING, 7 alerts of 1 input, _/s, _ s",
+        "the job is RUNNING, 1,500 alerts of 1 input, _/s, _ s",
+    ]
+    waiting.end_all(beam_job_api_pb2.JobState.DONE)
+    wait(result, job)

@@ -92,7 +92,9 @@ def test_no_message_of_a_round_passes_an_exchange(workers: int, dealt: dict[str,
     assert [name for name, _, encoded in found if BATCHES in encoded] == []
 
 
-def test_what_passes_exchanges_is_a_hundredth_of_the_packets(night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_passes_exchanges_is_a_hundredth_of_the_packets(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     append = GroupingBuffer.append
 

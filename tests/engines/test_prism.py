@@ -1,0 +1,125 @@
+"""Whole runs on Prism, Beam's runner in Go: the same account, the same audit, the same committed counters as on our own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from apache_beam.runners.portability.prism_runner import PrismRunner
+
+import warehouses
+from broker import cli
+from pipelines import ingest
+from pipelines.job import Job
+from pipelines.options import parse
+from schemas.tables import OFFSETS
+from tests.emulators import prism
+from tests.nights import ask, run, simulated
+from transforms.elements import TableBatch
+from transforms.metrics import Totals, totals
+from warehouses.offsets import done, offset_rows
+
+# Beam does not close its end of the pipe from a Prism that it ends.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[tuple[str, ...]]:
+    """The flags of Prism, which all runs of this process share."""
+    if why := prism.missing():
+        pytest.skip(why)
+    yield ("--runner", "PrismRunner", "--prism_location", str(prism.binary()))
+    PrismRunner.shared_handle.acquire(lambda: None).stop()
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("night"), "--alerts", "300", "--duplicates", "3", "--damaged", "4")
+
+
+def test_a_night_is_all_there_and_cross_matched(
+    engine: tuple[str, ...], night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = ("--crossmatch", f"file:{night}/catalog.parquet")
+    assert run(tmp_path / "w", night, flags=(*engine, *catalog)) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"records read +307 .*\n  alerts written +303\n", told)
+    assert cli.main(["audit", "--input", str(night), "--warehouse", str(tmp_path / "w")]) == 0
+    assert run(tmp_path / "here", night, flags=catalog) == 0
+    matched = "SELECT status, count(*), count(DISTINCT alert_id) FROM crossmatches GROUP BY 1 ORDER BY 1"
+    assert ask(tmp_path / "w", matched) == ask(tmp_path / "here", matched)
+
+
+def result_of(night: Path, warehouse: Path, *flags: str) -> Totals:
+    options = parse(["--input", str(night), "--warehouse", str(warehouse), *flags])
+    job = Job.from_options(options)
+    try:
+        return totals(ingest.run_to_its_end(job, options))
+    finally:
+        job.clean_up()
+
+
+def test_its_committed_counters_are_those_of_our_own_runner(engine: tuple[str, ...], night: Path, tmp_path: Path) -> None:
+    there, here = result_of(night, tmp_path / "there", *engine), result_of(night, tmp_path / "here")
+    assert there.counters == here.counters
+    assert there.counters["records_read"] == 307
+    assert there.distributions["nights ztf"] == here.distributions["nights ztf"]
+
+
+def test_a_rounds_rows_and_how_far_it_has_read_are_there_together(engine: tuple[str, ...], night: Path, tmp_path: Path) -> None:
+    options = parse(["--input", str(night), "--warehouse", str(tmp_path / "w"), *engine])
+    for end in (100, 200):
+        job = Job.from_options(options)
+        unit = job.sink.units[0]
+        rows = offset_rows("cluster", "group", [("ztf", 0, 0, end)], unit.key, job.run_id)
+        job = job.reading(job.read, 1, (unit,)).noting(TableBatch(OFFSETS.name, unit.key, rows))
+        status, counts = ingest.run_counted(job, options)
+        job.clean_up()
+        assert (status, counts.alerts) == (0, 303)
+        with warehouses.at(str(tmp_path / "w")) as warehouse:
+            assert done(warehouse, "cluster", "group") == {("ztf", 0): end}
+
+
+STRUCK = """
+import os, signal, sys
+from broker import cli
+from pipelines import waiting
+signal.signal(signal.SIGINT, signal.default_int_handler)
+until = waiting._Waiting.until
+def strike(*given):
+    os.kill(os.getpid(), int(sys.argv[1]))
+    return until(*given)
+waiting._Waiting.until = strike
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_leaves_no_prism_behind(
+    engine: tuple[str, ...], night: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    mine = tmp_path / "prism"
+    mine.symlink_to(engine[-1])
+    words = ("ingest", "--input", night, "--warehouse", tmp_path / "w", *engine[:-1], mine)
+    program = [sys.executable, "-c", STRUCK, str(int(number)), *map(str, words)]
+    struck = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    assert (struck.returncode, "interrupted; " in struck.stderr) == (130, True), struck.stderr
+    end = time.monotonic() + 30
+    while any(str(mine).encode() in command for command in commands()):
+        assert time.monotonic() < end, "Prism lives on"
+        time.sleep(0.1)
+    assert run(tmp_path / "w", night, flags=engine) == 0
+
+
+def commands() -> Iterator[bytes]:
+    """The command lines of all processes."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield file.read_bytes()
