@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PortableOptions
 
 from pipelines import ingest
 from pipelines.errors import OptionsError
 from pipelines.options import parse
 from pipelines.runner import runs_here
 from tests.emulators.beam_jobs import JobServer, job_server
+from tests.pages import ROOT
 
 SUBSCRIPTION = "projects/some-project/subscriptions/alerts"
 
@@ -152,3 +156,11 @@ def test_where_no_job_server_can_be_asked_what_is_like_no_flag_passes(flags: tup
 def test_where_there_is_no_job_server_every_unknown_flag_is_refused(runner: tuple[str, ...]) -> None:
     with pytest.raises(OptionsError, match="'--checkpointing_interval' is no option of broker ingest or of Beam"):
         parse([*runner, "--checkpointing_interval", "60000"])
+
+
+def test_the_pages_command_for_flink_is_understood() -> None:
+    page = (ROOT / "docs" / "engines.md").read_text()
+    (command,) = re.findall(r"^broker ingest (--runner FlinkRunner(?:.*\\\n)*.*)", page, re.MULTILINE)
+    options = parse(shlex.split(command.replace("\\\n", " ")))
+    assert options.view_as(FlinkRunnerOptions).parallelism == 2
+    assert options.view_as(PortableOptions).environment_type == "EXTERNAL"
