@@ -21,6 +21,16 @@ REPEATED columns are never NULL. In JSON, integers above 2^53 are strings, NaN i
 The partition column `night` stands in the name of the folder, not in the file.
 """
 
+_MORE = {
+    "runs": (
+        "`runs_by_hour` and `runs_by_night` show the runs that began in one `hour` (UTC) or `night` (from 16:00 UTC on, when it",
+        "is day in California and in Chile, under the date of that moment) as one row: how many `runs`, how many `failed`, the",
+        "sums of their counts, `run_secs` in all, `longest_secs` of one, `first_started_at`, `last_ended_at`. A stream in rounds",
+        "has a run each round.",
+    )
+}
+"""What there is to say of a table besides."""
+
 
 def _rows(columns: Iterable[Column], prefix: str = "") -> list[str]:
     lines = ["| column | type | |", "|---|---|---|"]
@@ -60,7 +70,7 @@ def markdown() -> str:
     ]
     for name, table in others:
         description = table.description.replace("survey's alerts", "an alert, one row for each row of the alerts table")
-        parts += ["", f"## {name}", "", description, "", *_rows(table.columns)]
+        parts += ["", f"## {name}", "", description, *_MORE.get(name, ()), "", *_rows(table.columns)]
     return "\n".join(parts)
 
 

@@ -17,6 +17,15 @@ MOST_OBJECTS = 500
 """More objects than this are not named one by one."""
 _PLAIN_NUMBER = re.compile("[0-9]{0,18}")
 _SAFE_CAST = {"duckdb": "TRY_CAST", "bigquery": "SAFE_CAST"}
+_HOUR = {"duckdb": "date_trunc('hour', started_at)", "bigquery": "TIMESTAMP_TRUNC(started_at, HOUR)"}
+_NIGHT = {
+    "duckdb": "CAST(started_at AT TIME ZONE 'UTC' - INTERVAL 16 HOUR AS DATE)",
+    "bigquery": "DATE(TIMESTAMP_SUB(started_at, INTERVAL 16 HOUR))",
+}
+_RUN_SECS = {
+    "duckdb": "(epoch_ms(ended_at) - epoch_ms(started_at)) / 1000",
+    "bigquery": "TIMESTAMP_DIFF(ended_at, started_at, MILLISECOND) / 1000",
+}
 
 
 def unique_alerts_sql(table: str, dialect: Dialect) -> str:
@@ -62,6 +71,26 @@ def open_letters_sql(table: str, dialect: Dialect) -> str:
     letter = json_text_sql("attributes", "letter", dialect)
     newest = f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {letter} ORDER BY failed_at DESC) = 1"
     return f"SELECT * FROM ({newest}) WHERE stage <> 'replayed'"
+
+
+def runs_by_sql(table: str, unit: Literal["hour", "night"], dialect: Dialect) -> str:
+    """A query with the runs of each hour or night, as they began, in one row: ``runs_by_hour``, ``runs_by_night``.
+
+    A night begins at 16:00 UTC, when it is day in California and in Chile, and has the date of that moment.
+    """
+    key = {"hour": _HOUR, "night": _NIGHT}[unit][dialect]
+    sums = [f"SUM({name}) AS {name}" for name in ("records_read", "alerts_written", "copies", "conflicts", "dead_letters")]
+    columns = [
+        f"{key} AS {unit}",
+        "COUNT(*) AS runs",
+        "SUM(CASE WHEN status = 'done' THEN 0 ELSE 1 END) AS failed",
+        *sums,
+        f"SUM({_RUN_SECS[dialect]}) AS run_secs",
+        f"MAX({_RUN_SECS[dialect]}) AS longest_secs",
+        "MIN(started_at) AS first_started_at",
+        "MAX(ended_at) AS last_ended_at",
+    ]
+    return f"SELECT {', '.join(columns)} FROM {table} GROUP BY 1"
 
 
 def nights_sql(nights: Collection[date]) -> str:

@@ -100,6 +100,8 @@ def test_the_same_night_twice_shows_each_alert_once(
     assert count(cloud, dataset, "ztf_alerts_unique") == 40
     assert count(cloud, dataset, "dead_letters_open") == 6
     assert count(cloud, dataset, "runs", "records_read = 51 AND alerts_written = 45 AND dead_letters = 6") == 2
+    for view in ("runs_by_hour", "runs_by_night"):
+        assert count(cloud, dataset, view, "failed = 0 AND records_read = 51 * runs AND longest_secs <= run_secs") in (1, 2)
     # And asked by the command a person would use.
     place = f"bigquery://{cloud.project}/{dataset}"
     assert cli.main(["query", "--warehouse", place, "SELECT alert_id FROM ztf_alerts_unique", "--format", "csv"]) == 0

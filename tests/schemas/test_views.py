@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from schemas.views import newest_last, nights_sql, objects_sql, open_letters_sql, unique_alerts_sql
+from schemas.views import newest_last, nights_sql, objects_sql, open_letters_sql, runs_by_sql, unique_alerts_sql
 
 EARLY, LATE = "2026-03-10 04:00:00+00", "2026-03-10 05:00:00+00"
 DIGESTS = [b"\x00", b"\x01", b"\x7f", b"\x80", b"\xff"]
@@ -159,3 +159,39 @@ def test_rows_in_memory_are_ordered_as_by_sql() -> None:
     for alert_id, *about in rows:
         greatest[alert_id] = max(greatest.get(alert_id, about), about, key=lambda each: newest_last(*each) or ())
     assert dict(found) == {alert_id: about[2] for alert_id, about in greatest.items()}
+
+
+RUNS = [
+    # started_at, ended_at, status, records, alerts, letters
+    ("2026-11-29 02:59:59.5+00", "2026-11-29 03:00:10+00", "done", 10, 9, 1),
+    ("2026-11-29 03:00:00+00", "2026-11-29 03:00:02+00", "failed", 5, 5, 0),
+    ("2026-11-29 03:30:00+00", "2026-11-29 03:30:04+00", "done", 7, 7, 0),
+    ("2026-11-29 15:59:59+00", "2026-11-29 16:00:00+00", "done", 1, 1, 0),
+    ("2026-11-29 16:00:00+00", "2026-11-29 16:00:01+00", "done", 2, 2, 0),
+]
+
+
+def by(database: duckdb.DuckDBPyConnection, unit: str, columns: str) -> list[tuple[Any, ...]]:
+    """Of the runs above, by hour or night, seen from a place far from UTC."""
+    database.execute("SET TimeZone = 'Asia/Tokyo'")
+    database.execute(
+        "CREATE TABLE runs (started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, status VARCHAR, records_read BIGINT, "
+        "alerts_written BIGINT, dead_letters BIGINT, copies BIGINT DEFAULT 0, conflicts BIGINT DEFAULT 0)"
+    )
+    database.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, 0, 0)", RUNS)
+    return database.sql(f"SELECT {columns} FROM ({runs_by_sql('runs', unit, 'duckdb')}) ORDER BY 1").fetchall()
+
+
+def test_runs_are_told_by_the_hour_in_which_they_began(database):
+    found = by(database, "hour", "epoch(hour)::BIGINT // 3600 % 24, runs, failed, records_read, run_secs, longest_secs")
+    assert found == [
+        (2, 1, 0, 10, 10.5, 10.5),
+        (3, 2, 1, 12, 6.0, 4.0),
+        (15, 1, 0, 1, 1.0, 1.0),
+        (16, 1, 0, 2, 1.0, 1.0),
+    ]
+
+
+def test_a_night_of_runs_begins_when_it_is_day_in_california_and_in_chile(database):
+    found = by(database, "night", "night, runs, alerts_written, dead_letters")
+    assert found == [(date(2026, 11, 28), 4, 22, 1), (date(2026, 11, 29), 1, 2, 0)]

@@ -98,6 +98,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_table_is_there_from_the_first_run(clean: Path) -> None:
     names = [f"{survey}_{kind}" for survey in SURVEYS for kind in ("alerts", "alerts_unique", "cutouts")]
     names += ["crossmatches", "crossmatches_unique", "dead_letters", "dead_letters_open", "offsets", "runs"]
+    names += ["runs_by_hour", "runs_by_night"]
     with warehouses.open(str(clean)) as opened:
         assert sorted(opened.tables) == sorted(names)
         counts = {name: opened.query(f"SELECT COUNT(*) AS n FROM {name}").to_pylist()[0]["n"] for name in names}
@@ -108,6 +109,8 @@ def test_every_table_is_there_from_the_first_run(clean: Path) -> None:
         "ztf_alerts_unique": 5,
         "ztf_cutouts": 5,
         "runs": 1,
+        "runs_by_hour": 1,
+        "runs_by_night": 1,
     }
 
 

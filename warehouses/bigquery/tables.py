@@ -10,7 +10,7 @@ from google.cloud import bigquery
 from alerts.surveys import SURVEYS
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, OFFSETS, ROUND_PLANS, RUNS, UNIT_STREAMS
-from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
+from schemas.views import newest_matches_sql, open_letters_sql, runs_by_sql, unique_alerts_sql
 
 
 def tables_of(surveys: Iterable[str]) -> list[Table]:
@@ -36,6 +36,8 @@ def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> No
     }
     views["crossmatches_unique"] = newest_matches_sql(_quoted(client, dataset, CROSSMATCHES.name))
     views["dead_letters_open"] = open_letters_sql(_quoted(client, dataset, DEAD_LETTERS.name), "bigquery")
+    for unit in ("hour", "night"):
+        views[f"runs_by_{unit}"] = runs_by_sql(_quoted(client, dataset, RUNS.name), unit, "bigquery")
     for name, sql in views.items():
         if name not in existing:
             _create_view(client, dataset, name, sql)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from alerts.surveys import SURVEYS
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, OFFSETS, RUNS
-from schemas.views import newest_matches_sql, open_letters_sql, unique_alerts_sql
+from schemas.views import newest_matches_sql, open_letters_sql, runs_by_sql, unique_alerts_sql
 from warehouses.files import files_below, is_remote, listed_files
 from warehouses.folder import readers
 from warehouses.folder.manifest import Manifest, first_of_each
@@ -49,6 +49,8 @@ def derived() -> dict[str, tuple[str, str]]:
         **{name: (table, unique_alerts_sql(table, "duckdb")) for name, table in alerts.items()},
         "crossmatches_unique": ("crossmatches", newest_matches_sql("crossmatches")),
         "dead_letters_open": ("dead_letters", open_letters_sql("dead_letters", "duckdb")),
+        "runs_by_hour": ("runs", runs_by_sql("runs", "hour", "duckdb")),
+        "runs_by_night": ("runs", runs_by_sql("runs", "night", "duckdb")),
     }
 
 
