@@ -34,7 +34,8 @@ _PARSED = {
     "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "broker.catalog_server"),
     "compact": ("many small files of a warehouse's nights to few sorted ones", "broker.compact"),
     "completion": ("completion of these commands for your shell", "broker.completion"),
-    "publish": ("packets onto a Pub/Sub topic at a given pace", "broker.publish"),
+    "publish": ("packets to Pub/Sub, Kafka or a folder at a given pace", "broker.publish"),
+    "relay": ("messages of Kafka, as they come, to Pub/Sub", "broker.relay"),
 }
 
 COMMANDS = (*_WHOLE, *_PARSED)

@@ -63,7 +63,7 @@ class LostRange:
 def read_ranges(
     settings: KafkaSettings, ranges: Sequence[OffsetRange], quiet_secs: float = 300.0
 ) -> Iterator[list[KafkaMessage | LostRange]]:
-    """All messages of some ranges, in lists as they come.
+    """All messages of some ranges, in lists as they come; an empty one where nothing came for a moment.
 
     A range is at its end when the consumer has gone past it: offsets may be without a message. Raises ``KafkaAway`` where
     nothing comes for ``quiet_secs`` though more is due, and ``KafkaProblem``.
@@ -83,8 +83,7 @@ def read_ranges(
                 _take(message, due, found, gone)
             if gone:
                 found += _go_on_behind(consumer, due, at, gone)
-            if found:
-                yield found
+            yield found
             now = _positions(consumer, due, at)
             if found or now != at:
                 moved_at = time.monotonic()

@@ -7,8 +7,10 @@ copies are known; ``kafka_topic`` and ``kafka_timestamp_ms`` are for filters of 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
+from streams.attributes import from_attributes
 from streams.kafka_messages import KafkaMessage, LostRange
 from streams.kafka_ranges import OffsetRange
 from streams.messages import Message
@@ -43,6 +45,16 @@ def restored(message: Message) -> tuple[str, KafkaMessage | LostRange] | None:
     _taken(headers, TOPIC)
     at = _time(_taken(headers, TIMESTAMP_MS))
     return cluster_id, KafkaMessage(topic, int(partition), int(first), message.value, at, message.key, tuple(headers))
+
+
+def received(data: bytes, attributes: Mapping[str, str]) -> tuple[str, KafkaMessage | LostRange] | None:
+    """What ``restored`` gives, of a message of Pub/Sub; None also where somebody else has made the attributes."""
+    if SOURCE not in attributes:
+        return None
+    try:
+        return restored(from_attributes(data, attributes))
+    except ValueError:
+        return None
 
 
 def file_name(message: Message) -> str | None:

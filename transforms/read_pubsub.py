@@ -16,7 +16,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.dead_letters import sent_attributes
-from transforms import metrics
+from streams.relayed import received
+from transforms import metrics, read_kafka
 from transforms.elements import PacketBatch, UnitLetter
 from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS, count_packets
 from warehouses.units import STREAM
@@ -83,11 +84,18 @@ class _Open(beam.DoFn):
 
 
 def open_message(message: PubsubMessage, wire_schemas: WireSchemas) -> Iterator[Any]:
-    """The packets of a message (``Packet`` or ``DeadLetter``): source is its id, ``published_at`` its publish time."""
-    return open_packets(
-        message.data or b"",
+    """The packets of a message (``Packet`` or ``DeadLetter``): source is its id, ``published_at`` its publish time.
+
+    A message that ``broker relay`` has sent on is the message of Kafka that it was, with its key, headers, time and source.
+    """
+    data, attributes = message.data or b"", message.attributes or {}
+    if found := received(data, attributes):
+        yield from read_kafka.open_message(found[1], found[0], wire_schemas)
+        return
+    yield from open_packets(
+        data,
         message.message_id or "",
         wire_schemas,
         published_at=message.publish_time,
-        attributes={**sent_attributes(message.attributes or {}), "published_at": message.publish_time.isoformat()},
+        attributes={**sent_attributes(attributes), "published_at": message.publish_time.isoformat()},
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from google.api_core.exceptions import InvalidArgument
 from google.cloud import pubsub_v1
@@ -13,20 +11,14 @@ from streams.attributes import from_attributes
 from streams.errors import MessageRefused, StreamAway, StreamProblem
 from streams.messages import Message
 from streams.write_pubsub import PubsubWriter
+from tests.cloud.pulled import pulled
 from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud
 
 
 def read(subscription: str, count: int) -> list[Message]:
-    found: list[Message] = []
-    deadline = time.monotonic() + 60
-    with pubsub_v1.SubscriberClient() as client:
-        while len(found) < count and time.monotonic() < deadline:
-            got = client.pull(subscription=subscription, max_messages=100, timeout=10).received_messages
-            found += [from_attributes(some.message.data, some.message.attributes) for some in got]
-            if got:
-                client.acknowledge(subscription=subscription, ack_ids=[some.ack_id for some in got])
-    return found
+    found = pulled(subscription, lambda found: len(found) >= count)
+    return [from_attributes(message.data, message.attributes) for message in found]
 
 
 def test_value_key_and_headers_arrive_and_what_is_refused_keeps_nothing_back(

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.emulators import kafka_server
-from tests.emulators.fixtures import cloud
+from tests.emulators.fixtures import cloud, pubsub
 from tests.kafka.topics import TestTopics
 from tests.nights import simulated
 
-__all__ = ["cloud"]
+__all__ = ["cloud", "pubsub"]
 
 
 @pytest.fixture(scope="session")

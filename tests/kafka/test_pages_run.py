@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from broker import cli
+from tests.cloud.streams import Topic
+from tests.emulators.cloud import Cloud
 from tests.kafka.topics import TestTopics
 from tests.pages import blocks, commands, pages
 
@@ -16,6 +18,7 @@ LINES = [(page, line) for page in pages() for block in blocks(page, "sh") for li
 
 @pytest.mark.parametrize(("page", "line"), LINES)
 def test_a_command_does_what_the_page_says(
+    request: pytest.FixtureRequest,
     kafka: TestTopics,
     packets: list[bytes],
     page: str,
@@ -29,9 +32,12 @@ def test_a_command_does_what_the_page_says(
     kafka.send(kafka.make(topic), packets[:8])
     words = shlex.split(line.replace("HOST:9092", kafka.servers), comments=True)
     assert words[0] == "broker", (page, line)
+    if words[1] == "relay":
+        cloud: Cloud = request.getfixturevalue("pubsub")
+        words[words.index("--publish") + 1] = f"pubsub:{Topic(cloud.project).name}"
     # It would read until it is told to end.
     assert cli.main([*words[1:], "--once"]) == 0
-    assert "8 alerts" in capsys.readouterr().out
+    assert ("relayed 8 messages" if words[1] == "relay" else "8 alerts") in capsys.readouterr().out
 
 
 def test_the_pages_show_it() -> None:
