@@ -38,7 +38,12 @@ def add_run_without_source(parser: argparse.ArgumentParser) -> None:
 
 def add_rounds(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker ingest`` for a stream that this machine reads in rounds."""
-    group = parser.add_argument_group("Kafka, read in rounds, each a run that ends")
+    group = parser.add_argument_group("a stream that is read in rounds, each a run that ends: Kafka, or a folder that fills")
+    group.add_argument(
+        "--watch",
+        metavar="FOLDER|GLOB",
+        help="read what is in a folder (or what a glob matches), and what comes there, when it is complete",
+    )
     group.add_argument("--kafka", metavar="HOST:PORT[,..]", help="Kafka's servers; makes the run a stream, in rounds")
     group.add_argument(
         "--kafka_topic",

@@ -13,12 +13,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import account, logs, remote, runs_table, summary
+from pipelines import account, logs, remote, runs_table, sources, summary
 from pipelines.errors import OptionsError
 from pipelines.help import help_text
 from pipelines.interrupts import interrupts
 from pipelines.job import Job
-from pipelines.options import RoundsOptions, parse
+from pipelines.options import parse
 from pipelines.ordinary import ordinary_pipeline
 from pipelines.progress import elsewhere, progress_line
 from pipelines.runner import is_local, on_dataflow
@@ -40,8 +40,8 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     read = pipeline | "Read" >> job.read
     decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder, job.want)
     rows = {"alerts": decoded.alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
-    if job.beside is not None:
-        rows["beside"] = pipeline | "Beside" >> beam.Create([job.beside], reshuffle=False)
+    if job.beside:
+        rows["beside"] = pipeline | "Beside" >> beam.Create(job.beside, reshuffle=False)
     written = rows | "Write" >> WriteTables(job.write, job.run_id, job.want)
     if job.crossmatch:
         positions = decoded.alerts | "Positions" >> Positions()
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
-        if options.view_as(RoundsOptions).kafka:
+        if sources.in_rounds(options):
             return rounds_of(options)
         job = Job.from_options(options)
         remote.check(job, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -59,13 +60,13 @@ class Job:
     progress_folder: str | None
     options: dict[str, object]
     """The options that were given, without credentials, for the ``runs`` table."""
-    beside: TableBatch | None = None
+    beside: tuple[TableBatch, ...] = ()
     """Rows that say what was read, where that is to be known."""
 
     @classmethod
     def from_options(cls, options: PipelineOptions) -> Job:
         """Check the options and find the inputs. Raises ``OptionsError``."""
-        stream = sources.is_stream(options.view_as(BrokerOptions))
+        stream = sources.is_stream(options)
         return _job(options, stream)
 
     @classmethod
@@ -81,17 +82,22 @@ class Job:
         return _job(options, stream=False)
 
     @classmethod
-    def of_round(cls, options: PipelineOptions) -> Job:
-        """A run that ends, one of a stream's many; what it reads is to be set. Raises ``OptionsError``."""
-        return replace(_job(options, stream=False, rounds=True), stop_after_secs=None)
+    def of_round(cls, options: PipelineOptions, comes_again: bool) -> Job:
+        """A run that ends, one of a stream's many; what it reads is to be set. Raises ``OptionsError``.
+
+        ``comes_again``: what a killed one has read comes again in others, so that its rows are there at least once.
+        """
+        job = replace(_job(options, stream=False, rounds=True), stop_after_secs=None)
+        return replace(job, sink=replace(job.sink, at_least_once=True)) if comes_again else job
 
     def reading(self, source: Source, inputs: int, units: tuple[Unit, ...]) -> Job:
         """The same run with something else to read: so many inputs, whose rows it replaces by these units."""
         return replace(self, read=source, inputs=inputs, sink=replace(self.sink, units=units))
 
-    def noting(self, rows: TableBatch) -> Job:
-        """The same run with rows of another table beside, which are there if and only if its own are."""
-        return replace(self, beside=rows, sink=replace(self.sink, tables=(*self.sink.tables, rows.table)))
+    def noting(self, rows: Sequence[TableBatch]) -> Job:
+        """The same run with rows of other tables beside, which are there if and only if its own are."""
+        tables = dict.fromkeys((*self.sink.tables, *(some.table for some in rows)))
+        return replace(self, beside=tuple(rows), sink=replace(self.sink, tables=tuple(tables)))
 
     @property
     def write(self) -> Sink:
@@ -121,9 +127,9 @@ class Job:
 
 def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
     broker = options.view_as(BrokerOptions)
-    _check_numbers(broker, stream)
+    _check_numbers(broker, stream or rounds)
     here = runs_here(options)
-    reads = sources.messages(broker, here) if stream else sources.files(broker)
+    reads = sources.messages(broker) if stream else sources.files(broker)
     set_runner(options, stream)
     started_at = datetime.now(timezone.utc)
     run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"

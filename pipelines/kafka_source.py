@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import logging
 import re
 import time
@@ -11,21 +12,31 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
+from typing import ClassVar
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipelines.errors import OptionsError
-from pipelines.options import RoundsOptions
+from pipelines.options import BrokerOptions, RoundsOptions
+from pipelines.round_source import Round
+from pipelines.sources import checked_schemas
 from schemas.tables import OFFSETS
+from streams.errors import StreamStops
 from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
 from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
+from transforms.elements import TableBatch
+from transforms.read_kafka import ReadKafka, unit_of
 from warehouses import offsets
 from warehouses.warehouse import Warehouse
 
 _LOG = logging.getLogger(__name__)
 _TELL_AGAIN_SECS = 86_400.0
 """Kafka forgets the offsets of a group without members after a week, unless it is told again."""
+_FIRST_MEAN_BYTES = 100_000.0
+"""Of a message, before any was read."""
 
 
-class TopicMadeAnew(KafkaProblem):
+class TopicMadeAnew(KafkaProblem, StreamStops):
     """Offsets mean other messages than before: to go on would leave some out, or read some again."""
 
 
@@ -39,12 +50,20 @@ class KafkaStream:
     """``group``, ``earliest``, ``latest``, or a time in ms since 1970: where a group begins that the warehouse does not know."""
     topics: KafkaTopics
     cluster_id: str
+    schemas: str | None = None
+    """See ``ReadKafka``."""
+    workers: int = 1
+    """See ``ReadKafka``."""
     _done: dict[Place, int] = field(default_factory=dict)
+    _planned: Plan | None = None
+    """A round that is not done."""
+    _mean_bytes: float = _FIRST_MEAN_BYTES
     _told_at: float = 0.0
 
     @classmethod
-    def from_options(cls, rounds: RoundsOptions) -> KafkaStream:
+    def from_options(cls, options: PipelineOptions) -> KafkaStream:
         """Check the options against Kafka. Raises ``OptionsError`` and ``KafkaProblem``, within ten seconds or so."""
+        rounds = options.view_as(RoundsOptions)
         for name in ("kafka_topic", "kafka_group"):
             if not getattr(rounds, name):
                 raise OptionsError(f"--{name} is missing, which --kafka needs")
@@ -52,6 +71,7 @@ class KafkaStream:
             re.compile(rounds.kafka_topic)
         except re.error as error:
             raise OptionsError(f"--kafka_topic {rounds.kafka_topic} is no regular expression: {error}") from error
+        schemas = checked_schemas(options.view_as(BrokerOptions).schemas)
         settings = KafkaSettings(rounds.kafka, rounds.kafka_group, rounds.kafka_config)
         start = _start(rounds.kafka_from)
         topics = KafkaTopics(settings, rounds.kafka_topic)
@@ -64,12 +84,27 @@ class KafkaStream:
         except (OptionsError, KafkaProblem):
             topics.close()
             raise
-        return cls(settings, rounds.kafka_topic, start, topics, cluster_id)
+        workers = options.view_as(DirectOptions).direct_num_workers or 1
+        return cls(settings, rounds.kafka_topic, start, topics, cluster_id, schemas, workers)
+
+    counted: ClassVar[str] = "messages"
+    comes_again: ClassVar[bool] = False
+    waits: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """Who reads; nobody else may into the same warehouse."""
         return f"kafka://{self.cluster_id}/{self.settings.group}"
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """The group's name."""
+        return frozenset({self.name})
+
+    @property
+    def flag(self) -> str:
+        """By what two streams of a group differ."""
+        return f"--kafka_group {self.settings.group}"
 
     def __enter__(self) -> KafkaStream:
         return self
@@ -80,6 +115,7 @@ class KafkaStream:
     def begin(self, place: Warehouse) -> None:
         """Find out where to go on, note it where the warehouse does not know the group, and say it."""
         self._done = dict(offsets.done(place, self.cluster_id, self.settings.group))
+        self._planned = self._kept(place)
         if self._done:
             self._say(f"goes on where {place.uri} has it, in {len(self._done) - 1} partitions")
             return
@@ -113,23 +149,36 @@ class KafkaStream:
         known = self.topics.committed(places) if self.start == "group" else {}
         return {here: known.get(here, low) for here, (low, _) in ends.items()}, len(known)
 
-    def plan(self, place: Warehouse, most: int) -> tuple[Plan | None, int]:
-        """What the next round reads, some ``most`` messages, and how many there are besides.
+    def next(self, place: Warehouse, most_bytes: float) -> Round | None:
+        """The ranges of offsets from what is done to what there is, or those of a round that died."""
+        plan, behind = self._plan(place, max(1, round(most_bytes / self._mean_bytes)))
+        if plan is None:
+            self._tell_again()
+            return None
+        unit = unit_of(plan)
+        ranges = [(here.topic, here.partition, here.first_offset, here.end_offset) for here in plan.ranges]
 
-        A round that was planned and is not done comes first, with the same ranges.
-        """
-        kept = self._kept(place)
+        def beside(run_id: str) -> list[TableBatch]:
+            rows = offsets.offset_rows(plan.cluster_id, plan.group, ranges, unit.key, run_id)
+            return [TableBatch(OFFSETS.name, unit.key, rows)]
+
+        read = ReadKafka(self.settings, plan, self.schemas, self.workers)
+        done = functools.partial(self._is_done, plan)
+        return Round(read, (unit,), len(plan.ranges), plan.messages, behind, beside, done=done)
+
+    def _plan(self, place: Warehouse, most: int) -> tuple[Plan | None, int]:
         ends = self.topics.ends(self.topics.places())
         due = self._due(ends)
-        if kept is not None:
-            return kept, max(0, sum(map(len, due)) - kept.messages)
-        taken = share(due, most)
-        if not taken:
-            self._tell_again()
-            return None, 0
-        plan = Plan(self.cluster_id, self.settings.group, taken)
-        place.keep_plan(self.name, plan.to_json())
-        return plan, sum(map(len, due)) - plan.messages
+        behind = sum(map(len, due))
+        if self._planned is None:
+            taken = share(due, most)
+            if not taken:
+                return None, 0
+            plan = Plan(self.cluster_id, self.settings.group, taken)
+            place.keep_plan(self.name, plan.to_json())
+            self._planned = plan
+        plan = self._planned
+        return plan, max(0, behind - plan.messages)
 
     def _kept(self, place: Warehouse) -> Plan | None:
         text = place.kept_plan(self.name)
@@ -151,8 +200,11 @@ class KafkaStream:
                 due.append(OffsetRange(*here, first, high))
         return due
 
-    def done(self, plan: Plan) -> None:
-        """Rows of a plan are there: the group in Kafka follows, for others to see."""
+    def _is_done(self, plan: Plan, size_bytes: int) -> None:
+        """The group in Kafka follows, for others to see."""
+        if size_bytes:
+            self._mean_bytes = size_bytes / max(1, plan.messages)
+        self._planned = None
         self._done.update({here.place: here.end_offset for here in plan.ranges})
         self._tell({here.place: here.end_offset for here in plan.ranges})
 

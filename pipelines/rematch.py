@@ -46,21 +46,21 @@ def run(argv: Sequence[str]) -> int:
 def _from_argv(argv: Sequence[str]) -> int:
     def planned() -> tuple[Job, Callable[[], int]]:
         options = parse(argv, "broker rematch")
-        job, rounds = plan(options)
-        return job, lambda: _run(job, rounds, options)
+        job, questions = plan(options)
+        return job, lambda: _run(job, questions, options)
 
     return run_planned("broker rematch", planned)
 
 
 @dataclass(frozen=True)
-class Round:
+class Questions:
     """Catalogs to ask together, and the alerts to ask each about."""
 
     crossmatch: CrossMatch
     wanted: list[Wanted]
 
 
-def plan(options: PipelineOptions) -> tuple[Job, list[Round]]:
+def plan(options: PipelineOptions) -> tuple[Job, list[Questions]]:
     """The job, and what it asks. Raises ``OptionsError``."""
     rematch, broker = options.view_as(RematchOptions), options.view_as(BrokerOptions)
     first, last = nights(rematch.night)
@@ -75,13 +75,13 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Round]]:
     if job.crossmatch is not None:
         which = ALL if rematch.again else UNANSWERED
         wanted = unmatched.wanted(job.crossmatch.settings.specs, first, last, which, job.survey)
-        return job, [Round(job.crossmatch, wanted)]
+        return job, [Questions(job.crossmatch, wanted)]
     failed = [_as_asked(unmatched, name, radius) for name, radius in unmatched.failed_catalogs(first, last, job.survey)]
     made = []
-    for asked in _in_rounds(failed):
+    for asked in _together(failed):
         crossmatch = _crossmatch(job, broker, asked)
         wanted = unmatched.wanted(crossmatch.settings.specs, first, last, FAILED_ONES, job.survey)
-        made.append(Round(crossmatch, wanted))
+        made.append(Questions(crossmatch, wanted))
     return job, made
 
 
@@ -96,17 +96,17 @@ class _Asked:
     """As ``--crossmatch_epoch`` takes it."""
 
 
-def _in_rounds(failed: Sequence[_Asked]) -> list[list[_Asked]]:
+def _together(failed: Sequence[_Asked]) -> list[list[_Asked]]:
     """Those that can be asked together: at one epoch, and each catalog with one radius."""
-    rounds: list[list[_Asked]] = []
+    questions: list[list[_Asked]] = []
     for row in failed:
-        for others in rounds:
+        for others in questions:
             if others[0].epoch == row.epoch and all(other.catalog != row.catalog for other in others):
                 others.append(row)
                 break
         else:
-            rounds.append([row])
-    return rounds
+            questions.append([row])
+    return questions
 
 
 def _as_asked(unmatched: Unmatched, name: str, radius_arcsec: float) -> _Asked:
@@ -135,9 +135,9 @@ def _crossmatch(job: Job, broker: BrokerOptions, asked: Sequence[_Asked]) -> Cro
     return CrossMatch(replace(settings, stop_file=f"{job.progress_folder}/stop-calls"))
 
 
-def _run(job: Job, rounds: list[Round], options: PipelineOptions) -> int:
+def _run(job: Job, questions: list[Questions], options: PipelineOptions) -> int:
     said = False
-    for number, some in enumerate(rounds):
+    for number, some in enumerate(questions):
         # Each is counted by itself, and opens its own catalogs.
         run_id = f"{job.run_id}-{number + 1}" if number else job.run_id
         last = Unmatched(job.sink.warehouse).last_asked_at(some.wanted)

@@ -1,7 +1,7 @@
 """A stream in rounds: again and again the ordinary batch pipeline, over what has come since.
 
-A round reads ranges of offsets and writes their rows and, with them, how far it has read. So one that dies leaves nothing, and is
-done again; the warehouse, not Kafka, says where to go on.
+A round writes its rows and, with them, how far it has read. So one that dies leaves nothing, and is done again; the warehouse,
+not who sends, says where to go on.
 """
 
 from __future__ import annotations
@@ -16,24 +16,22 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 import warehouses
-from pipelines import ingest, logs, runs_table, sources, summary
+from pipelines import ingest, logs, remote, runs_table, sources, summary
 from pipelines.errors import OptionsError
 from pipelines.job import Job
-from pipelines.kafka_source import KafkaStream, TopicMadeAnew
+from pipelines.kafka_source import KafkaStream
 from pipelines.options import BrokerOptions, RoundsOptions
-from pipelines.runner import is_local
+from pipelines.pubsub_source import PubsubStream
+from pipelines.round_source import Round, RoundSource
+from pipelines.runner import runs_here
 from pipelines.status import DONE, FAILED, INTERRUPTED
-from schemas.tables import OFFSETS
-from streams.kafka_client import KafkaAway, KafkaProblem
-from streams.kafka_ranges import Plan
-from transforms.elements import TableBatch
+from pipelines.watch_source import WatchedFiles
+from streams.errors import StreamAway, StreamProblem, StreamStops
 from transforms.metrics import BYTES_READ, totals
-from transforms.read_kafka import ReadKafka, unit_of
 from warehouses import InputsTaken, QueryError, StaleRun
-from warehouses.offsets import offset_rows
 from warehouses.reachable import told
 
 _LOG = logging.getLogger(__name__)
@@ -43,32 +41,32 @@ _WAIT_SECS = (1.0, 30.0)
 _FAILED_ACCOUNTS = 3
 """Rounds whose account does not balance, one after another, before the stream stops: it would lose or double something.
 And of whatever fails, where the stream is to end by itself."""
-_FIRST_MEAN_BYTES = 100_000.0
 
 
 def run(options: PipelineOptions) -> int:
     """Read until somebody ends it; gives the exit status. Raises ``OptionsError`` before anything starts."""
     broker, rounds = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
-    sources.check_nothing_named(broker, "--kafka is what is read")
-    if not is_local(options):
+    if not runs_here(options):
         runner = options.view_as(StandardOptions).runner
         raise OptionsError(f"--runner {runner} runs elsewhere, but a stream in rounds runs on this machine; leave it out")
-    job = Job.of_round(options)
+    of_kind = _SOURCES[sources.named(options)]
+    job = Job.of_round(options, of_kind.comes_again)
     job.clean_up()
-    every_secs = _every_secs(rounds, job)
+    remote.check(job, options)
+    every_secs = _every_secs(rounds, job, of_kind.comes_again)
     try:
-        stream = KafkaStream.from_options(rounds)
-    except KafkaProblem as error:
+        stream = of_kind.from_options(options)
+    except StreamProblem as error:
         raise OptionsError(str(error)) from error
     with logs.of_run(job.run_id), stream:
         try:
-            with job.warehouse.claim(job.run_id, {stream.name}), _ending(broker.stop_after_secs) as ending:
+            with job.warehouse.claim(job.run_id, stream.claims), _ending(broker.stop_after_secs) as ending:
                 return _Rounds(options, job.sink.surveys, stream, every_secs, ending).run()
         except StaleRun as error:
             logs.failed("broker ingest", str(error))
             return FAILED
         except InputsTaken as error:
-            raise OptionsError(f"--kafka_group {rounds.kafka_group}: {error}") from error
+            raise OptionsError(f"{stream.flag}: {error}") from error
         except OptionsError:
             raise
         except Exception as error:
@@ -79,12 +77,22 @@ def run(options: PipelineOptions) -> int:
             return INTERRUPTED
 
 
-def _every_secs(rounds: RoundsOptions, job: Job) -> float:
+_SOURCES: dict[str, type[KafkaStream | PubsubStream | WatchedFiles]] = {
+    "kafka": KafkaStream,
+    "watch": WatchedFiles,
+    "subscription": PubsubStream,
+    "topic": PubsubStream,
+}
+"""By the flag that names what is read."""
+
+
+def _every_secs(rounds: RoundsOptions, job: Job, comes_again: bool) -> float:
+    """How often a round begins: a warehouse takes it whole only so often, one whose rows may show as they come at any time."""
     least = job.warehouse.round_secs[job.sink.method]
     secs: float = max(5.0, least) if rounds.every_secs is None else rounds.every_secs
     if secs <= 0:
         raise OptionsError(f"--every_secs is {secs:g}; give a number of seconds above 0")
-    if secs < least:
+    if secs < least and not comes_again:
         raise OptionsError(
             f"--every_secs is {secs:g}, but {job.sink.method} into {job.warehouse.uri} takes a round every {least:g} s at most"
         )
@@ -140,14 +148,13 @@ class _Rounds:
         self,
         options: PipelineOptions,
         surveys: tuple[str, ...],
-        stream: KafkaStream,
+        stream: RoundSource,
         every_secs: float,
         ending: threading.Event,
     ) -> None:
         self._surveys = surveys
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
-        self._mean_bytes = _FIRST_MEAN_BYTES
         self._number, self._failed_accounts = 0, 0
         self._said = _Said()
 
@@ -159,10 +166,10 @@ class _Rounds:
             began = time.monotonic()
             try:
                 behind = self._until_it_works(self._round)
-            except (_AccountFailed, TopicMadeAnew) as error:
+            except (_AccountFailed, StreamStops) as error:
                 logs.failed("broker ingest", f"the stream stops, since going on would lose something: {error}")
                 return FAILED
-            if not behind and self._how.once:
+            if not behind and self._how.once and not self._stream.waits:
                 return DONE
             if not behind:
                 self._ending.wait(max(0.0, self._every_secs - (time.monotonic() - began)))
@@ -181,9 +188,9 @@ class _Rounds:
         while not self._ending.is_set():
             try:
                 return work()
-            except (_AccountFailed, StaleRun, TopicMadeAnew, KeyboardInterrupt):
+            except (_AccountFailed, StaleRun, StreamStops, KeyboardInterrupt):
                 raise
-            except (KafkaAway, QueryError, InputsTaken) as error:
+            except (StreamAway, QueryError, InputsTaken) as error:
                 self._said.say(f"waiting: {error}")
             except Exception as error:
                 failures += 1
@@ -198,32 +205,29 @@ class _Rounds:
 
     def _round(self) -> bool:
         """One round, if there is anything to read; gives whether there is more already."""
-        most = max(1, round(self._how.round_mb * 1e6 / self._mean_bytes))
         with warehouses.at(self._broker.warehouse) as place:
-            plan, behind = self._stream.plan(place, most)
-        if plan is None:
+            found = self._stream.next(place, self._how.round_mb * 1e6)
+        if found is None:
             return False
         began = time.monotonic()
-        counts, size_bytes = self._ingest(plan)
-        self._stream.done(plan)
+        counts, size_bytes = self._ingest(found)
+        found.done(size_bytes)
         self._number += 1
-        if size_bytes:
-            self._mean_bytes = size_bytes / max(1, counts.records_read)
         secs = time.monotonic() - began
         print(
-            f"round {self._number}: {plan.messages:,} messages, {counts.alerts:,} alerts, {counts.letters:,} dead letters, "
-            f"{secs:.1f} s, {behind:,} behind",
+            f"round {self._number}: {found.size:,} {self._stream.counted}, {counts.alerts:,} alerts, {counts.letters:,} dead "
+            f"letters, {secs:.1f} s, {found.behind:,} behind",
             flush=True,
         )
-        return behind > 0
+        return found.behind > 0
 
-    def _ingest(self, plan: Plan) -> tuple[summary.Summary, int]:
-        """Rows of a plan's messages, and that they were read; gives the account and the bytes."""
-        job = self._job_of(plan)
+    def _ingest(self, found: Round) -> tuple[summary.Summary, int]:
+        """Rows of what a round reads, and that it was read; gives the account and the bytes."""
+        job = self._job_of(found)
         try:
             result = ingest.run_to_its_end(job, self._options)
-            found = totals(result)
-            counts = summary.count(job, found)
+            read = totals(result)
+            counts = summary.count(job, read)
             problem = counts.problem(job.max_dead_letters)
             runs_table.write_run(job, counts, failed=problem is not None)
             if problem:
@@ -233,15 +237,10 @@ class _Rounds:
                 raise RuntimeError(problem)
             self._failed_accounts = 0
             ingest.tidy(job)
-            return counts, found.total(BYTES_READ)
+            return counts, read.total(BYTES_READ)
         finally:
             job.clean_up()
 
-    def _job_of(self, plan: Plan) -> Job:
-        job = Job.of_round(self._options)
-        workers = self._options.view_as(DirectOptions).direct_num_workers or 1
-        source = ReadKafka(self._stream.settings, plan, self._broker.schemas, workers)
-        unit = unit_of(plan)
-        ranges = [(here.topic, here.partition, here.first_offset, here.end_offset) for here in plan.ranges]
-        rows = offset_rows(plan.cluster_id, plan.group, ranges, unit.key, job.run_id)
-        return job.reading(source, len(plan.ranges), (unit,)).noting(TableBatch(OFFSETS.name, unit.key, rows))
+    def _job_of(self, found: Round) -> Job:
+        job = Job.of_round(self._options, self._stream.comes_again).reading(found.read, found.inputs, found.units)
+        return job.noting(found.beside(job.run_id)) if found.beside else job

@@ -74,7 +74,8 @@ def _external(portable: PortableOptions) -> str:
 def set_runner(options: PipelineOptions, stream: bool) -> None:
     """Choose the in-process runner for a local run.
 
-    Beam's DirectRunner would first try to download Prism; any other runner is left as it was given.
+    Beam's DirectRunner would first try to download Prism; any other runner is left as it was given. Here a stream is many runs
+    that end: one that does not end is for other runners, and for tests of what these get.
     """
     local, standard = is_local(options), options.view_as(StandardOptions)
     standard.streaming = stream
@@ -84,11 +85,11 @@ def set_runner(options: PipelineOptions, stream: bool) -> None:
             # Beam waits for a job's end by a call of the job server that may last as long as any other; nobody knows how long.
             portable.job_server_timeout = _JOB_SECS
         return
-    # FnApiRunner reads nothing from Pub/Sub and reports that it is done.
-    standard.runner = "BundleBasedDirectRunner" if stream else "FnApiRunner"
     if stream:
         # Beam's load of files in a stream uses a trigger that it calls unsafe.
         options.view_as(TypeOptions).allow_unsafe_triggers = True
+        return
+    standard.runner = "FnApiRunner"
     direct = options.view_as(DirectOptions)
     if direct.direct_num_workers != 1 and direct.direct_running_mode in (None, "in_memory"):
         direct.direct_running_mode = "multi_processing"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas.table import Column
-from schemas.tables import CROSSMATCHES, DEAD_LETTERS, ENVELOPE, OFFSETS, ROUND_PLANS, RUNS, UNIT_STREAMS, cutouts_table
+from schemas.tables import BIGQUERY_TABLES, ENVELOPE, SHARED_TABLES, cutouts_table
 
 _HEAD = """\
 # The tables
@@ -61,12 +61,7 @@ def markdown() -> str:
     ]
     others = [
         ("{survey}_cutouts", cutouts_table("survey")),
-        ("crossmatches", CROSSMATCHES),
-        ("dead_letters", DEAD_LETTERS),
-        ("runs", RUNS),
-        ("offsets", OFFSETS),
-        ("round_plans", ROUND_PLANS),
-        ("unit_streams", UNIT_STREAMS),
+        *((table.name, table) for table in (*SHARED_TABLES, *BIGQUERY_TABLES)),
     ]
     for name, table in others:
         description = table.description.replace("survey's alerts", "an alert, one row for each row of the alerts table")

@@ -229,14 +229,36 @@ OFFSETS = Table(
     cluster_by=("kafka_group", "topic"),
 )
 
+WATCHED_FILES = Table(
+    "watched_files",
+    (
+        Column("watch", "STRING", "REQUIRED", "The folder or glob that is watched."),
+        Column("uri", "STRING", "REQUIRED", "A file of it."),
+        Column("size_bytes", "INT64", "REQUIRED", "Its size when it was read."),
+        Column("modified_at", "TIMESTAMP", "NULLABLE", "UTC; when it was changed last, before it was read."),
+        _RUN_ID,
+        Column("committed_at", "TIMESTAMP", "REQUIRED", "UTC time just before the commit, by which its rows came too."),
+    ),
+    "What was read of folders that are watched, a row per file and reading, committed together with the rows of its alerts.",
+    partition_by="committed_at",
+    cluster_by=("watch", "uri"),
+)
+
 ROUND_PLANS = Table(
     "round_plans",
     (
-        Column("stream", "STRING", "REQUIRED", "Who reads: kafka://CLUSTER_ID/GROUP."),
-        Column("plan", "STRING", "REQUIRED", "The ranges of offsets of its newest round, as JSON."),
+        Column("stream", "STRING", "REQUIRED", "Who reads: kafka://CLUSTER_ID/GROUP, or watch:FOLDER."),
+        Column("plan", "STRING", "REQUIRED", "The ranges of offsets, or the files, of its newest round, as JSON."),
         Column("planned_at", "TIMESTAMP", "REQUIRED", "UTC; the newest counts."),
     ),
-    "In BigQuery, what a stream reads in its newest round: one that dies is done again with the same ranges.",
+    "In BigQuery, what a stream reads in its newest round: one that dies is done again with the same.",
     partition_by="planned_at",
     cluster_by=("stream",),
 )
+
+READ_TABLES = (OFFSETS, WATCHED_FILES)
+"""What streams have read, committed with the rows of it and after them."""
+SHARED_TABLES = (CROSSMATCHES, DEAD_LETTERS, RUNS, *READ_TABLES)
+"""Those that every warehouse has, besides the surveys' own."""
+BIGQUERY_TABLES = (ROUND_PLANS, UNIT_STREAMS)
+"""Those that only a dataset has: a folder keeps as much in files."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from datetime import datetime, timezone
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -10,6 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from warehouses import files as stored
 from warehouses.files import StoredFile
+from warehouses.watched import Version
 
 _GLOB = "*?["
 
@@ -49,6 +52,27 @@ def find_inputs(uri: str) -> list[StoredFile]:
     if not found and "://" in uri and not any(char in uri for char in _GLOB):
         found = files_below(uri)
     return found
+
+
+def find_versions(uri: str) -> dict[str, Version]:
+    """The same files by their names, with their sizes and when they were changed; none where there is no such file."""
+    uri = absolute(uri)
+    if "://" not in uri:
+        found = {}
+        for file in find_inputs(uri):
+            # It may be gone since it was listed.
+            with contextlib.suppress(FileNotFoundError):
+                about = os.stat(file.uri)
+                found[file.uri] = Version(about.st_size, datetime.fromtimestamp(about.st_mtime, timezone.utc))
+        return found
+    pattern = uri if any(char in uri for char in _GLOB) else f"{uri.rstrip('/')}/**"
+    return {
+        file.path: Version(
+            file.size_in_bytes,
+            datetime.fromtimestamp(file.last_updated_in_seconds, timezone.utc) if file.last_updated_in_seconds else None,
+        )
+        for file in FileSystems.match([pattern])[0].metadata_list
+    }
 
 
 def _matching(pattern: str) -> list[StoredFile]:

@@ -13,10 +13,13 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from alerts.avro.inputs import in_batches
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.dead_letters import sent_attributes
+from alerts.errors import DeadLetter
 from streams.relayed import received
+from streams.spool import SpooledMessage, read_spool
 from transforms import metrics, read_kafka
 from transforms.elements import PacketBatch, UnitLetter
 from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS, count_packets
@@ -46,6 +49,46 @@ class ReadMessages(beam.PTransform):
             timestamp_attribute=self.timestamp_attribute,
         )
         return messages | "Open" >> beam.ParDo(_Open(self.schemas)).with_outputs(DEAD_LETTERS, main="packets")
+
+
+@dataclass
+class ReadSpooled(beam.PTransform):
+    """Messages that somebody holds, in files of this machine, to the outputs of ``ReadPackets``."""
+
+    paths: tuple[str, ...]
+    unit: str
+    schemas: str | None = None
+
+    def expand(self, begin: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
+        """From the pipeline's beginning to the outputs ``packets`` and ``dead_letters``."""
+        files = begin | "Files" >> beam.Create(self.paths, reshuffle=len(self.paths) > 1)
+        return files | "Read" >> beam.ParDo(_ReadFile(self.unit, self.schemas)).with_outputs(DEAD_LETTERS, main="packets")
+
+
+class _ReadFile(beam.DoFn):
+    def __init__(self, unit: str, schemas: str | None) -> None:
+        self._unit, self._wire_schemas = unit, WireSchemas(schemas)
+
+    def process(self, path: str) -> Iterator[PacketBatch | TaggedOutput]:
+        letters: list[DeadLetter] = []
+        for packets in in_batches(self._packets(path, letters), BATCH_PACKETS, BATCH_BYTES):
+            count_packets(packets)
+            yield PacketBatch(self._unit, packets)
+            yield from self._told(letters)
+        yield from self._told(letters)
+
+    def _packets(self, path: str, letters: list[DeadLetter]) -> Iterator[Packet]:
+        for message in read_spool(path):
+            for item in open_message(message, self._wire_schemas):
+                if isinstance(item, Packet):
+                    yield item
+                else:
+                    letters.append(item)
+
+    def _told(self, letters: list[DeadLetter]) -> Iterator[TaggedOutput]:
+        metrics.RECORDS_READ.inc(len(letters))
+        yield from (TaggedOutput(DEAD_LETTERS, UnitLetter(self._unit, letter)) for letter in letters)
+        letters.clear()
 
 
 class _Open(beam.DoFn):
@@ -83,7 +126,7 @@ class _Open(beam.DoFn):
         return batch
 
 
-def open_message(message: PubsubMessage, wire_schemas: WireSchemas) -> Iterator[Any]:
+def open_message(message: PubsubMessage | SpooledMessage, wire_schemas: WireSchemas) -> Iterator[Any]:
     """The packets of a message (``Packet`` or ``DeadLetter``): source is its id, ``published_at`` its publish time.
 
     A message that ``broker relay`` has sent on is the message of Kafka that it was, with its key, headers, time and source.

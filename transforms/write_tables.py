@@ -40,6 +40,8 @@ class SinkSettings:
     every_secs: float | None = None
     """How often a stream puts files in place."""
     rows_per_request: int = REQUEST_ROWS
+    at_least_once: bool = False
+    """Whether rows may be seen as they come, though the run ends: what it reads comes again where it dies, in another run."""
     fenced: bool = False
     """Whether the run must still have its claim when rows are put in place: not where it goes on when its command has ended."""
 
@@ -76,7 +78,9 @@ def _bigquery(settings: SinkSettings) -> Sink:
 
 
 def _storage_write(settings: SinkSettings) -> Sink:
-    return AppendBigQuery(settings.warehouse, settings.run_id, at_the_end=settings.every_secs is None)
+    return AppendBigQuery(
+        settings.warehouse, settings.run_id, at_the_end=settings.every_secs is None and not settings.at_least_once
+    )
 
 
 _SINKS: dict[str, Callable[[SinkSettings], Sink]] = {

@@ -13,12 +13,12 @@ from sqlglot import exp
 
 from alerts.surveys import SURVEYS
 from schemas import Table
-from schemas.tables import OFFSETS, ROUND_PLANS, RUNS, UNIT_STREAMS
+from schemas.tables import BIGQUERY_TABLES, READ_TABLES, RUNS
 from tests.emulators.cloud import Cloud
 from warehouses.bigquery.tables import tables_of
 
 DIVIDED: dict[str, Table] = {
-    table.name: table for table in tables_of(SURVEYS) if table not in (OFFSETS, ROUND_PLANS, RUNS, UNIT_STREAMS)
+    table.name: table for table in tables_of(SURVEYS) if table not in (*READ_TABLES, RUNS, *BIGQUERY_TABLES)
 }
 """The tables that are divided by night, or by the day of a failure."""
 VIEWS = {**{f"{name}_alerts_unique": f"{name}_alerts" for name in SURVEYS}, "crossmatches_unique": "crossmatches"}

@@ -43,6 +43,10 @@ class Topic:
             future.result(timeout=60)
         return len(futures)
 
+    def subscriptions_there(self) -> list[str]:
+        """The subscriptions that the topic has now."""
+        return list(self._publisher.list_topic_subscriptions(topic=self.name))
+
     @contextlib.contextmanager
     def beating(self, every_secs: float = 1.5) -> Iterator[None]:
         """A heartbeat as long as the context lasts."""
@@ -61,14 +65,14 @@ class Topic:
             thread.join()
 
 
-def everything_on(subscription: str, expected: int) -> Counter[bytes]:
-    """What a reader gets of a subscription, with acknowledgment, until so many messages have come."""
+def everything_on(subscription: str, expected: int, secs: float = 120) -> Counter[bytes]:
+    """What a reader gets of a subscription, with acknowledgment, until so many messages have come, or for some seconds."""
     found: Counter[bytes] = Counter()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + secs
     with pubsub_v1.SubscriberClient() as client:
         while found.total() < expected and time.monotonic() < deadline:
             try:
-                got = client.pull(subscription=subscription, max_messages=20, timeout=5, retry=None).received_messages
+                got = client.pull(subscription=subscription, max_messages=20, timeout=min(5, secs), retry=None).received_messages
             except DeadlineExceeded:
                 continue
             found.update(one.message.data for one in got)
@@ -88,7 +92,8 @@ def run_until(
     jobs, results = [], []
     with contextlib.ExitStack() as claims:
         for flags, subscription in zip(runs, topic.subscriptions, strict=True):
-            options = parse(["--subscription", subscription, *flags])
+            # What Dataflow gets, by the one runner here that reads Pub/Sub without an end.
+            options = parse(["--subscription", subscription, "--runner", "BundleBasedDirectRunner", *flags])
             job = Job.from_options(options)
             job.warehouse.prepare(job.sink.surveys)
             claims.enter_context(job.warehouse.claim(job.run_id, job.claims))

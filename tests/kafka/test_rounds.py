@@ -227,7 +227,7 @@ def test_a_topic_that_was_made_anew_stops_the_stream_before_anything_is_left_out
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--kafka_topic", "alerts", "--input", "x.avro"), "--input is given, but --kafka is what is read"),
+        (("--kafka_topic", "alerts", "--input", "x.avro"), "--input and --kafka are given; a run reads from one of them"),
         (("--kafka_topic", "no-such-topic-at-all"), "Kafka has no such topic"),
         (("--kafka_topic", "("), "is no regular expression"),
         (("--kafka_from", "monday"), "--kafka_from monday is none of"),

@@ -97,7 +97,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_table_is_there_from_the_first_run(clean: Path) -> None:
     names = [f"{survey}_{kind}" for survey in SURVEYS for kind in ("alerts", "alerts_unique", "cutouts")]
-    names += ["crossmatches", "crossmatches_unique", "dead_letters", "dead_letters_open", "offsets", "runs"]
+    names += ["crossmatches", "crossmatches_unique", "dead_letters", "dead_letters_open", "offsets", "runs", "watched_files"]
     names += ["runs_by_hour", "runs_by_night"]
     with warehouses.open(str(clean)) as opened:
         assert sorted(opened.tables) == sorted(names)

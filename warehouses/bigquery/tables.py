@@ -9,14 +9,14 @@ from google.cloud import bigquery
 
 from alerts.surveys import SURVEYS
 from schemas import Table
-from schemas.tables import CROSSMATCHES, DEAD_LETTERS, OFFSETS, ROUND_PLANS, RUNS, UNIT_STREAMS
+from schemas.tables import BIGQUERY_TABLES, CROSSMATCHES, DEAD_LETTERS, RUNS, SHARED_TABLES
 from schemas.views import newest_matches_sql, open_letters_sql, runs_by_sql, unique_alerts_sql
 
 
 def tables_of(surveys: Iterable[str]) -> list[Table]:
     """The tables that alerts of these surveys need."""
     own = [table for name in surveys for table in (SURVEYS[name].alerts_table, SURVEYS[name].cutouts_table)]
-    return [*own, CROSSMATCHES, DEAD_LETTERS, OFFSETS, ROUND_PLANS, RUNS, UNIT_STREAMS]
+    return [*own, *SHARED_TABLES, *BIGQUERY_TABLES]
 
 
 def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> None:

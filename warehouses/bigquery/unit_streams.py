@@ -17,12 +17,15 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 
-from schemas.tables import OFFSETS, UNIT_STREAMS
+from schemas.tables import READ_TABLES, UNIT_STREAMS
 from warehouses.bigquery.append import Appender, RetryTimes
 from warehouses.bigquery.notes import noted_of, rows_gone
 from warehouses.bigquery.pending import commit, committed_at
 from warehouses.bigquery.written_streams import Choice, Noted, WrittenStream, alike, choose, noted_by_run
 from warehouses.units import STREAM
+
+_LAST = {table.name for table in READ_TABLES}
+"""What says that a round is done comes when it is."""
 
 
 class UnitStreams:
@@ -51,8 +54,7 @@ class UnitStreams:
         by_table: dict[str, list[str]] = defaultdict(list)
         for choice in [*chosen, *(choice for choice in own if choice.unit == STREAM)]:
             by_table[choice.table] += [] if choice.noted.committed else choice.noted.streams
-        # What says that a round is done comes when it is.
-        for table, waiting in sorted(by_table.items(), key=lambda item: (item[0] == OFFSETS.name, item[0])):
+        for table, waiting in sorted(by_table.items(), key=lambda item: (item[0] in _LAST, item[0])):
             commit(self._write, self._path(table), waiting, self._patience)
         self._note(run_id, chosen, committed=True)
         return sum(choice.noted.row_count for choice in chosen if choice.noted.run_id == run_id)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from alerts.surveys import SURVEYS
 from schemas import Table
-from schemas.tables import CROSSMATCHES, DEAD_LETTERS, OFFSETS, RUNS
+from schemas.tables import SHARED_TABLES
 from schemas.views import newest_matches_sql, open_letters_sql, runs_by_sql, unique_alerts_sql
 from warehouses.files import files_below, is_remote, listed_files
 from warehouses.folder import readers
@@ -39,7 +39,7 @@ def vocabulary() -> Iterator[Table]:
     """The tables that every warehouse has."""
     for survey in SURVEYS.values():
         yield from (survey.alerts_table, survey.cutouts_table)
-    yield from (CROSSMATCHES, DEAD_LETTERS, RUNS, OFFSETS)
+    yield from SHARED_TABLES
 
 
 def derived() -> dict[str, tuple[str, str]]:
