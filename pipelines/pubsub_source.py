@@ -43,7 +43,12 @@ class PubsubStream:
     resources: contextlib.ExitStack
     schemas: str | None = None
     workers: int = 1
-    _round: Round | None = field(default=None)
+    _planned: list[Any] = field(default_factory=list)
+    """Messages of a round that is not done, .."""
+    _paths: tuple[str, ...] = ()
+    """.. where they are, .."""
+    _behind: int = 0
+    """.. and how many were held besides."""
 
     counted: ClassVar[str] = "messages"
     comes_again: ClassVar[bool] = True
@@ -103,27 +108,34 @@ class PubsubStream:
     def next(self, place: Warehouse, most_bytes: float) -> Round | None:
         """What has come since, or what a round that failed had: its messages are held still."""
         del place
-        if self._round is None:
-            messages, behind = self.held.take(most_bytes)
-            if messages:
-                self._round = self._round_of(messages, behind)
-        return self._round
-
-    def _round_of(self, messages: Sequence[Any], behind: int) -> Round:
-        """Held messages, as files of this machine."""
-        digest = hashlib.sha256("\n".join(sorted(message.message_id for message in messages)).encode())
+        if not self._planned:
+            self._planned, self._behind = self.held.take(most_bytes)
+        if not self._planned:
+            return None
+        if not self._paths:
+            # Where the disk was full, too, they must be there before anything is read.
+            self._paths = self._spooled(self._planned)
+        digest = hashlib.sha256("\n".join(sorted(message.message_id for message in self._planned)).encode())
         unit = Unit((f"{self.name}/{digest.hexdigest()[:32]}",))
+        read = ReadSpooled(self._paths, unit.key, self.schemas)
+        return Round(read, (unit,), 0, len(self._planned), self._behind, done=self._is_done)
+
+    def _spooled(self, messages: Sequence[Any]) -> tuple[str, ...]:
+        """Held messages, as files of this machine, one for each worker."""
         dealt = [messages[number :: self.workers] for number in range(self.workers)]
-        paths = [os.path.join(self.folder, str(number)) for number, share in enumerate(dealt) if share]
-        for path, share in zip(paths, dealt, strict=False):
-            write_spool(
-                path, (SpooledMessage(each.message_id, each.data, each.publish_time, dict(each.attributes)) for each in share)
-            )
+        found = []
+        for number, share in enumerate(dealt):
+            if share:
+                found.append(os.path.join(self.folder, str(number)))
+                write_spool(
+                    found[-1],
+                    (SpooledMessage(each.message_id, each.data, each.publish_time, dict(each.attributes)) for each in share),
+                )
+        return tuple(found)
 
-        def done(size_bytes: int) -> None:
-            self._round = None
-            self.held.done(messages)
-            for path in paths:
-                os.unlink(path)
-
-        return Round(ReadSpooled(tuple(paths), unit.key, self.schemas), (unit,), 0, len(messages), behind, done=done)
+    def _is_done(self, size_bytes: int) -> None:
+        del size_bytes
+        self.held.done(self._planned)
+        paths, self._planned, self._paths = self._paths, [], ()
+        for path in paths:
+            os.unlink(path)

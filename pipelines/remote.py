@@ -17,7 +17,7 @@ from apache_beam.runners.runner import create_runner
 from pipelines import job_server
 from pipelines.errors import OptionsError
 from pipelines.job import Job
-from pipelines.options import BrokerOptions
+from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.runner import is_local, name, on_dataflow, runs_here
 
 
@@ -32,19 +32,24 @@ def check(job: Job, options: PipelineOptions) -> None:
     if runs_here(options):
         return
     whose = "Dataflow's workers" if on_dataflow(options) else f"the workers of {options.view_as(StandardOptions).runner}"
-    for flag, place, remedy in _places(job, options.view_as(BrokerOptions)):
+    for flag, place, remedy in _places(job, options):
         if "://" not in place:
             raise OptionsError(f"--{flag} {place} is on this machine, which {whose} do not see; {remedy}")
 
 
-def _places(job: Job, broker: BrokerOptions) -> Iterator[tuple[str, str, str]]:
+def _places(job: Job, options: PipelineOptions) -> Iterator[tuple[str, str, str]]:
     """Flag, place and remedy of what workers read and write."""
+    broker, rounds = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
     yield "warehouse", job.warehouse.uri, "put it on gs://"
     for uri in broker.input or []:
         yield "input", uri, "put it on gs://"
     for spec in job.crossmatch.settings.specs if job.crossmatch else ():
         if not spec.remote:
             yield "crossmatch", spec.target, "put it on gs://"
+    if rounds.watch:
+        yield "watch", rounds.watch, "put it on gs://"
+    if rounds.kafka_config:
+        yield "kafka_config", rounds.kafka_config, "leave --runner out"
     if broker.schemas:
         yield "schemas", broker.schemas, "give the URL of a schema registry"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 import warehouses
 from pipelines import ingest, logs, remote, runs_table, sources, summary
@@ -26,7 +26,6 @@ from pipelines.kafka_source import KafkaStream
 from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.pubsub_source import PubsubStream
 from pipelines.round_source import Round, RoundSource
-from pipelines.runner import runs_here
 from pipelines.status import DONE, FAILED, INTERRUPTED
 from pipelines.watch_source import WatchedFiles
 from streams.errors import StreamAway, StreamProblem, StreamStops
@@ -46,9 +45,6 @@ And of whatever fails, where the stream is to end by itself."""
 def run(options: PipelineOptions) -> int:
     """Read until somebody ends it; gives the exit status. Raises ``OptionsError`` before anything starts."""
     broker, rounds = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
-    if not runs_here(options):
-        runner = options.view_as(StandardOptions).runner
-        raise OptionsError(f"--runner {runner} runs elsewhere, but a stream in rounds runs on this machine; leave it out")
     of_kind = _SOURCES[sources.named(options)]
     job = Job.of_round(options, of_kind.comes_again)
     job.clean_up()

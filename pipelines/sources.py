@@ -11,7 +11,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from alerts.avro.wire_schemas import check_registry
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions, RoundsOptions
-from pipelines.runner import runs_here
+from pipelines.runner import is_local
+from pipelines.runner import name as runner_name
 from transforms.ends import Source
 from transforms.files import find_inputs
 from transforms.read import BATCH_PACKETS, ReadPackets, plan_units
@@ -60,7 +61,8 @@ def named(options: PipelineOptions) -> str:
 def in_rounds(options: PipelineOptions) -> bool:
     """Whether what is read is a stream that this machine reads in rounds. Raises ``OptionsError``."""
     name = named(options)
-    return name in _IN_ROUNDS or (name in _MESSAGES and runs_here(options))
+    # Messages are held by this process: workers of this machine find them in a file.
+    return name in _IN_ROUNDS or (name in _MESSAGES and (is_local(options) or runner_name(options) == "prismrunner"))
 
 
 def is_stream(options: PipelineOptions) -> bool:

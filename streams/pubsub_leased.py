@@ -42,6 +42,7 @@ _REMEMBERED = 200_000
 """Ids of messages that are done: one of them that comes again, since an acknowledgment was lost, is acknowledged again."""
 _ACKNOWLEDGE_SECS = 60.0
 _DAY_SECS = 86_400
+_GIVEN_BACK_AT_ONCE = 1_000
 
 
 class HeldMessages:
@@ -58,7 +59,7 @@ class HeldMessages:
         )
         self._lock = threading.Lock()
         self._held: OrderedDict[str, Message] = OrderedDict()
-        self._taken: set[str] = set()
+        self._taken: dict[str, Message] = {}
         self._done: OrderedDict[str, None] = OrderedDict()
         self._pull: Any = None
         self._changed_at = time.monotonic()
@@ -105,7 +106,7 @@ class HeldMessages:
                 name, message = self._held.popitem(last=False)
                 size_bytes += message.size
                 taken.append(message)
-                self._taken.add(name)
+                self._taken[name] = message
             return taken, len(self._held)
 
     def quiet_secs(self) -> float:
@@ -139,7 +140,7 @@ class HeldMessages:
                 failed.append(error)
         with self._lock:
             for message in some:
-                self._taken.discard(message.message_id)
+                self._taken.pop(message.message_id, None)
                 self._done[message.message_id] = None
             while len(self._done) > _REMEMBERED:
                 self._done.popitem(last=False)
@@ -148,14 +149,20 @@ class HeldMessages:
 
     def close(self) -> None:
         """Let others have what is held and not done, at once."""
-        with self._lock:
-            held, self._held = self._held, OrderedDict()
-        for message in held.values():
-            message.nack()
         if self._pull is not None:
+            # First: what is given back while it goes on comes back to us.
             self._pull.cancel()
             with contextlib.suppress(Exception):  # it has ended, whatever it says
                 self._pull.result(timeout=_ANSWER_SECS)
+        with self._lock:
+            left = [message.ack_id for message in (*self._held.values(), *self._taken.values())]
+        # What cannot be given back comes again when its lease is over.
+        with contextlib.suppress(GoogleAPICallError, RetryError):
+            for begin in range(0, len(left), _GIVEN_BACK_AT_ONCE):
+                some = left[begin : begin + _GIVEN_BACK_AT_ONCE]
+                self._client.modify_ack_deadline(
+                    subscription=self.subscription, ack_ids=some, ack_deadline_seconds=0, timeout=_ANSWER_SECS
+                )
         self._client.close()
 
 

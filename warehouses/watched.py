@@ -26,7 +26,10 @@ class Version(NamedTuple):
 def watched_rows(watch: str, files: Iterable[tuple[str, Version]], run_id: str) -> pa.RecordBatch:
     """Rows of ``watched_files``."""
     now = datetime.now(timezone.utc)
-    rows = [{"watch": watch, "uri": uri, **version._asdict(), "run_id": run_id, "committed_at": now} for uri, version in files]
+    rows = [
+        {"watch": watch, "uri": uri, "size_bytes": size, "modified_at": modified_at, "run_id": run_id, "committed_at": now}
+        for uri, (size, modified_at) in files
+    ]
     return pa.RecordBatch.from_pylist(rows, schema=WATCHED_FILES.arrow_schema)
 
 

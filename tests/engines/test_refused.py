@@ -85,7 +85,7 @@ def test_an_engine_that_cannot_do_it_is_refused(
     assert not (tmp_path / "w").exists()
 
 
-@pytest.mark.parametrize("runner", ["FlinkRunner", "PrismRunner", "PortableRunner", "SparkRunner"])
+@pytest.mark.parametrize("runner", ["FlinkRunner", "PortableRunner", "SparkRunner"])
 def test_a_runner_that_does_not_read_pubsub_is_refused(
     runner: str, server: JobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -233,7 +233,7 @@ def test_a_topic_that_was_made_anew_stops_the_stream_before_anything_is_left_out
         (("--kafka_from", "monday"), "--kafka_from monday is none of"),
         (("--kafka_from", "2026-11-29T03:00:00"), "does not say its time zone"),
         (("--every_secs", "0"), "--every_secs is 0"),
-        (("--runner", "FlinkRunner"), "--runner FlinkRunner runs elsewhere"),
+        (("--runner", "DataflowRunner", "--project", "p", "--temp_location", "gs://b/t"), "which Dataflow's workers do not see"),
         (("--kafka_group", ""), "--kafka_group is missing"),
         (("--kafka", "127.0.0.1:1"), "Kafka at 127.0.0.1:1 does not answer"),
         (("--warehouse", "bigquery://project/dataset", "--every_secs", "5"), "takes a round every 30 s at most"),

@@ -14,8 +14,9 @@ _TOLD_BY = (
     *("stage", "source", "payload", "message"),
     *("alert_id", "catalog"),
     *("cluster_id", "kafka_group", "topic", "kafka_partition", "first_offset", "end_offset"),
+    *("watch", "uri", "size_bytes", "modified_at"),
 )
-"""What a row is of, in tables whose rows are of no packet: dead letters, matches, offsets."""
+"""What a row is of, in tables whose rows are of no packet: dead letters, matches, offsets, watched files."""
 
 
 def rows_digest(rows: pa.RecordBatch) -> int:
