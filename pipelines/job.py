@@ -82,7 +82,7 @@ class Job:
         return _job(options, stream=False)
 
     @classmethod
-    def of_round(cls, options: PipelineOptions, comes_again: bool) -> Job:
+    def of_round(cls, options: PipelineOptions, comes_again: bool = False) -> Job:
         """A run that ends, one of a stream's many; what it reads is to be set. Raises ``OptionsError``.
 
         ``comes_again``: what a killed one has read comes again in others, so that its rows are there at least once.

@@ -79,7 +79,7 @@ def test_a_rounds_rows_and_how_far_it_has_read_are_there_together(engine: tuple[
         job = Job.from_options(options)
         unit = job.sink.units[0]
         rows = offset_rows("cluster", "group", [("ztf", 0, 0, end)], unit.key, job.run_id)
-        job = job.reading(job.read, 1, (unit,)).noting(TableBatch(OFFSETS.name, unit.key, rows))
+        job = job.reading(job.read, 1, (unit,)).noting([TableBatch(OFFSETS.name, unit.key, rows)])
         status, counts = ingest.run_counted(job, options)
         job.clean_up()
         assert (status, counts.alerts) == (0, 303)
