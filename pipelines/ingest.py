@@ -152,10 +152,10 @@ def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pip
     return result
 
 
-def tidy(job: Job) -> None:
+def tidy(job: Job, in_rounds: bool = False) -> None:
     """Keep nights from becoming many small files. The run is done: what fails here fails again, or not, after the next."""
     try:
-        done = job.warehouse.tidy(job.run_id)
+        done = job.warehouse.tidy(job.run_id, in_rounds)
     except (OSError, ValueError, QueryError, InputsTaken, StaleRun) as error:
         _LOG.warning("the warehouse's small files stay as they are: %s", error, extra={"stage": "write"})
         return

@@ -232,7 +232,7 @@ class _Rounds:
                     raise _AccountFailed(problem)
                 raise RuntimeError(problem)
             self._failed_accounts = 0
-            ingest.tidy(job)
+            ingest.tidy(job, in_rounds=True)
             return counts, read.total(BYTES_READ)
         finally:
             job.clean_up()

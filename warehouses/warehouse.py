@@ -315,8 +315,11 @@ class Warehouse(abc.ABC):
         """
 
     @abc.abstractmethod
-    def tidy(self, run_id: str) -> Compacted | None:
-        """What a run does at its end, so that its nights do not become many small files; None where there is nothing to do."""
+    def tidy(self, run_id: str, in_rounds: bool = False) -> Compacted | None:
+        """What a run does at its end, so that its nights do not become many small files; None where there is nothing to do.
+
+        ``in_rounds``: it is one of a stream's many, each of which brings few rows.
+        """
 
     @property
     @abc.abstractmethod

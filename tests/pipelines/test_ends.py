@@ -62,7 +62,7 @@ def test_a_run_whose_small_files_cannot_be_put_together_is_done_all_the_same(
 ) -> None:
     job = job_of(tmp_path)
 
-    def taken(_: object, run_id: str) -> None:
+    def taken(_: object, run_id: str, in_rounds: bool) -> None:
         raise InputsTaken("another run compacts this night")
 
     monkeypatch.setattr(type(job.warehouse), "tidy", taken)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import warehouses
 from broker import cli
-from tests.warehouses.commits import alerts, at_every_step, from_input, put
+from schemas.tables import CROSSMATCHES, OFFSETS, RUNS
+from tests.warehouses.commits import alerts, at_every_step, from_input, put, write
 from warehouses import StaleRun
-from warehouses.folder import compact, readers
+from warehouses.folder import claims, compact, readers
+from warehouses.folder.commit import commit
+from warehouses.folder.parquet_files import UnitWriter
+from warehouses.offsets import done, offset_rows
+from warehouses.units import Unit, WrittenFile
 
 ALL = "SELECT * FROM {} ORDER BY ALL"
 STAMPS = "SELECT a.source, c.* FROM ztf_alerts a JOIN ztf_cutouts c USING (night, alert_id, packet_digest) ORDER BY ALL"
@@ -173,3 +181,74 @@ def test_a_folder_from_before_is_compacted_as_far_as_it_says_what_it_is_of(tmp_p
     # What is in a file of nobody knows what is replaced by nothing.
     unknown = pq.ParquetFile(next(place.glob("ztf_alerts/*/unknown*"))).read()["source"].to_pylist()
     assert ("3.tar#x" in sources) == ("3.tar#x" in unknown)
+
+
+def a_round(place: Path, number: int, per_round: int, night: datetime) -> None:
+    """A round's alerts with their stamps, matches and offsets, its row in ``runs``, and what it does at its end."""
+    began = night + timedelta(seconds=5 * number)
+    run_id, uri = f"{began:%Y%m%dT%H%M%SZ}-{number:08x}", f"kafka://cluster/group/{number:06}"
+    unit, rows = Unit((uri,)), alerts(count=200).slice(per_round * number % 200, per_round)
+    with claims.claim(str(place), run_id, (uri,)):
+        files = write(str(place), run_id, unit.key, from_input(rows, f"kafka://cluster/topic/0/{number}"))
+        beside = [offset_rows("cluster", "group", [("topic", 0, number, number + 1)], unit.key, run_id), matches_of(rows)]
+        writer = UnitWriter(str(place), run_id, unit.key)
+        for table, some in zip((OFFSETS, CROSSMATCHES), beside, strict=True):
+            files += writer.write(table, some)
+        commit(str(place), run_id, [unit], [*files, *writer.close()], fenced=True)
+    warehouse = warehouses.at(str(place))
+    warehouse.add(RUNS, run_row(run_id, began, per_round), run_id)
+    warehouse.tidy(run_id, in_rounds=True)
+
+
+def matches_of(rows: pa.RecordBatch) -> pa.RecordBatch:
+    asked = {"catalog": "file:stars", "radius_arcsec": 1.0, "asked_at": datetime.now(UTC), "status": "no_match", "matches": []}
+    own = rows.select([name for name in CROSSMATCHES.arrow_schema.names if name in rows.schema.names]).to_pylist()
+    return pa.RecordBatch.from_pylist([{**row, **asked, "survey": "ztf"} for row in own], schema=CROSSMATCHES.arrow_schema)
+
+
+def run_row(run_id: str, began: datetime, alerts_written: int) -> pa.RecordBatch:
+    counts = dict.fromkeys(("inputs_skipped", "copies", "conflicts", "dead_letters"), 0)
+    row = {"run_id": run_id, "version": "1", "options": "{}", "status": "done", "counts": "{}", **counts}
+    row |= {"started_at": began, "ended_at": began, "records_read": alerts_written, "alerts_written": alerts_written}
+    return pa.RecordBatch.from_pylist([row], schema=RUNS.arrow_schema)
+
+
+def test_a_night_that_came_in_many_rounds_is_few_files_in_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some megabytes stand here for the gigabytes of a night, and files are full sooner by as much."""
+    monkeypatch.setattr(compact, "FILE_BYTES", 2**20)
+    written: list[int] = []
+    write_rows = compact.write_rows
+
+    def weighed(*given: Any, **options: Any) -> WrittenFile:
+        file = write_rows(*given, **options)
+        written.append(file.size_bytes)
+        return file
+
+    monkeypatch.setattr(compact, "write_rows", weighed)
+    most: Counter[str] = Counter()
+    rounds = 120
+    for number in range(rounds):
+        a_round(tmp_path / "w", number, 1, datetime(2026, 9, 17, 3, tzinfo=UTC))
+        live = readers.begun(str(tmp_path / "w")).live
+        most |= Counter(live.column("table").to_pylist())
+    size_bytes = sum(live.column("bytes").to_pylist())
+    full = -(-size_bytes // (compact.FILE_BYTES // 2))
+    assert set(most) == {"ztf_alerts", "ztf_cutouts", "crossmatches", "offsets", "runs"}
+    assert max(most.values()) <= compact.MANY_ROUNDS - 1 + full <= 30
+    assert max(most["crossmatches"], most["offsets"], most["runs"]) < compact.MANY_ROUNDS
+    assert sum(written) < 8 * size_bytes, "a night's rows are written again and again"
+    # What every commit writes does not grow with the rounds of nights that are over.
+    assert all(len(runs or ()) == 0 for runs in live.filter(pc.greater(live.column("rows"), 1)).column("runs").to_pylist())
+    with warehouses.open(str(tmp_path / "w")) as opened:
+        for table in ("ztf_alerts", "ztf_cutouts", "crossmatches", "offsets", "runs"):
+            assert opened.query(f"SELECT COUNT(*) AS n FROM {table}").to_pylist() == [{"n": rounds}], table
+        assert done(opened, "cluster", "group") == {("topic", 0): rounds}
+
+
+def test_of_a_file_that_is_put_together_it_is_known_which_runs_may_still_ask(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    now, old = datetime.now(UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    new_one, old_one, held = (f"{moment:%Y%m%dT%H%M%SZ}-{name}" for moment, name in ((now, "new"), (old, "old"), (old, "held")))
+    with claims.claim(place, held, ()):
+        assert compact._still_asked_for(place, [held, new_one, old_one, "by hand"]) == [held, new_one, "by hand"]
+    assert compact._still_asked_for(place, None) is None

@@ -297,7 +297,7 @@ class BigQueryWarehouse(Warehouse):
         """See ``Warehouse``."""
         raise QueryError(f"{self.uri} is kept in order by BigQuery; only a folder or gs://BUCKET/FOLDER has a manifest")
 
-    def tidy(self, run_id: str) -> Compacted | None:
+    def tidy(self, run_id: str, in_rounds: bool = False) -> Compacted | None:
         """See ``Warehouse``."""
         return None
 

@@ -47,6 +47,12 @@ def claim(folder: str, run_id: str, inputs: Collection[str]) -> Iterator[None]:
         remove(folder, run_id)
 
 
+def holders(folder: str) -> set[str]:
+    """See ``warehouses.folder.claims``."""
+    names = (file.uri.rpartition("/")[2] for file in files_below(f"{folder}/{TEMPORARY}"))
+    return {name.removesuffix(_CLAIM) for name in names if name.endswith(_CLAIM)}
+
+
 def _uri(folder: str, run_id: str) -> str:
     return f"{folder}/{TEMPORARY}/{run_id}{_CLAIM}"
 

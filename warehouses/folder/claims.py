@@ -45,6 +45,13 @@ def check_claim(folder: str, run_id: str) -> None:
         )
 
 
+def holders(folder: str) -> set[str]:
+    """The runs that have a claim, those of dead ones that nobody has cleared away yet among them."""
+    if is_remote(folder):
+        return bucket_claims.holders(folder)
+    return {lock.stem for lock in Path(folder, TEMPORARY).glob("*.lock")}
+
+
 @contextlib.contextmanager
 def _claim(folder: str, run_id: str, inputs: Collection[str]) -> Iterator[None]:
     place = Path(folder, TEMPORARY)

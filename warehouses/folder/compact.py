@@ -7,10 +7,11 @@ whatever dies before leaves all as it was.
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alerts.surveys import SURVEYS
-from schemas.tables import CROSSMATCHES, DEAD_LETTERS
+from schemas.tables import CROSSMATCHES, READ_TABLES, RUNS, SHARED_TABLES
 from warehouses.files import delete, is_remote, open_file
 from warehouses.folder import claims, index, readers, unit_inputs
 from warehouses.folder.in_place import put_in_place
@@ -29,34 +30,46 @@ from warehouses.folder.parquet_files import PART_ROWS, TEMPORARY, read_rows, wri
 from warehouses.units import STREAM, Unit, WrittenFile, unit_key
 
 MANY_FILES = 32
-"""A night with so many files of a table is compacted by itself."""
-FILE_BYTES = 256 * 2**20
-"""The most that goes into one file and the one beside it with stamps: both are sorted in memory."""
+"""A night with so many files of a table, that are not full, is compacted by itself at the end of a run, .."""
+MANY_ROUNDS = 8
+""".. and with so many at the end of a stream's round, of which a night has thousands."""
+FILE_BYTES = 320 * 2**20
+"""The most that goes into one file and the one beside it with stamps: both are sorted in memory. Half of it is a full one."""
+_RECENT_SECS = 3600.0
+"""A run that began so long ago has been accounted for, or has its claim still."""
 _GROUP_ROWS = 2048
 _OURS = {
-    CROSSMATCHES.name,
-    DEAD_LETTERS.name,
+    *(table.name for table in SHARED_TABLES),
     *(table.name for survey in SURVEYS.values() for table in (survey.alerts_table, survey.cutouts_table)),
 }
+_WITHOUT_SOURCE = {CROSSMATCHES.name, RUNS.name, *(table.name for table in READ_TABLES)}
+_ORDERED_BY = ("survey", "alert_id", "failed_at", "source", "started_at", "committed_at", "topic", "kafka_partition", "uri")
+"""The rows of what has no place."""
 _CELL_BITS = 34
 """Of ``healpix29``: what is left is a cell of order 12, some 51 arcsec wide."""
 
 
 def compact(
-    warehouse: str, nights: tuple[date, date] | None = None, at_least: int = 2, run_id: str | None = None
+    warehouse: str,
+    nights: tuple[date, date] | None = None,
+    at_least: int = 2,
+    run_id: str | None = None,
+    *,
+    whole_units: bool = False,
 ) -> tuple[int, int]:
     """Compact what has ``at_least`` so many small files of one table and night; gives how many files there were and are.
 
-    ``run_id``: only of nights in which this run has written, so that a run costs what it brings and not what was there.
+    ``run_id``: only of nights in which this run has written, and of those files without the full ones, so that a run costs what
+    it brings and not what was there. ``whole_units``: nobody writes one of their inputs again by itself.
 
-    Files of replays, and of units whose inputs nobody knows, stay as they are; cross-matches are put together unit by unit, since
-    their rows do not tell of which input they are. Raises ``OSError``.
+    Files of replays, and of units whose inputs nobody knows, stay as they are; cross-matches are put together unit by unit where
+    these are not whole, since their rows do not tell of which input they are. Raises ``OSError``.
     """
     # Held, so that none of its files goes while it is read.
     before, let_go = readers.newest(warehouse)
     try:
         touched = before.nights_of_run(run_id) if run_id is not None else None
-        if groups := list(_groups(warehouse, before, nights, at_least, touched)):
+        if groups := list(_groups(warehouse, before, nights, at_least, touched, whole_units=whole_units)):
             own_id = f"compact-{uuid.uuid4().hex[:12]}"
             with claims.claim(warehouse, own_id, ()):
                 for group in groups:
@@ -117,13 +130,32 @@ class _Group:
             unit_inputs.write_inputs(warehouse, run_id, self.unit, self.key)
         note = put_in_place(warehouse, run_id, written)
         units = {self.key: self.unit} if self.unit is not None else _known(warehouse, current, self.key)
-        added = rows_of(warehouse, written, units, current.runs_of(old))
+        added = rows_of(warehouse, written, units, _still_asked_for(warehouse, current.runs_of(old)))
         following = current.next(without=old, added=added, deleted=readers.collect(warehouse, current))
         if not publish(warehouse, following, f"{warehouse}/{TEMPORARY}/{run_id}/{uuid.uuid4().hex}.manifest"):
             return False
         readers.collect(warehouse, following)
         delete([note, *_forgotten(warehouse, current, following)])
         return True
+
+
+def _still_asked_for(warehouse: str, runs: list[str] | None) -> list[str] | None:
+    """Of the runs whose rows are in some files, those that may still ask for their own: a stream has thousands a night.
+
+    Whatever has ended is accounted for.
+    """
+    if runs is None:
+        return None
+    held, begun = claims.holders(warehouse), datetime.now(UTC) - timedelta(seconds=_RECENT_SECS)
+    return [run for run in runs if run in held or not _began_before(run, begun)]
+
+
+def _began_before(run_id: str, moment: datetime) -> bool:
+    """Whether a run, whose id begins with the time when it began, did so before a moment; False where that is not told."""
+    try:
+        return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) < moment
+    except ValueError:
+        return False
 
 
 def _forgotten(warehouse: str, current: Manifest, following: Manifest) -> list[str]:
@@ -144,7 +176,7 @@ def _order(rows: pa.Table) -> pa.Array:
     """By place, then object and time; what has no place comes last."""
     names = rows.schema.names
     if "healpix29" not in names:
-        by = [name for name in ("survey", "alert_id", "failed_at", "source") if name in names]
+        by = [name for name in _ORDERED_BY if name in names]
         return pc.sort_indices(rows.select(by), sort_keys=[(name, "ascending") for name in by])
     keys = rows.select(["object_id", "observed_at"]).append_column("cell", pc.shift_right(rows.column("healpix29"), _CELL_BITS))
     return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in ("cell", "object_id", "observed_at")])
@@ -156,9 +188,13 @@ def _groups(
     nights: tuple[date, date] | None,
     at_least: int,
     touched: set[tuple[str, date | None]] | None,
+    *,
+    whole_units: bool,
 ) -> Iterator[_Group]:
     live = current.live
-    small = pc.and_(pc.is_valid(live.column("night")), pc.less(live.column("rows"), PART_ROWS))
+    # Of what has no night, only the runs: each is a file, and a stream has one each round.
+    divided = pc.or_(pc.is_valid(live.column("night")), pc.equal(live.column("table"), RUNS.name))
+    small = pc.and_(divided, pc.less(live.column("rows"), PART_ROWS))
     small = pc.and_(small, pc.invert(live.column("is_replay")))
     # A table of somebody's own is not ours to write anew.
     small = pc.and_(small, pc.is_in(live.column("table"), pa.array(sorted(_OURS), pa.string())))
@@ -179,15 +215,37 @@ def _groups(
         if _other(path, "cutouts", "alerts") in by_path:
             continue
         file["companion"] = by_path.get(_other(path, "alerts", "cutouts"))
-        alike = (file["schema"], file["companion"] and file["companion"]["schema"], file["unit"] == STREAM)
-        file["unit_inputs"] = _inputs_of(warehouse, file)
-        if file["table"] != CROSSMATCHES.name and file["unit"] != STREAM and not file["unit_inputs"]:
+        if touched is not None and 2 * _size_bytes(file) >= FILE_BYTES:
             continue
-        own = file["unit"] if file["table"] == CROSSMATCHES.name else None
+        alike = (file["schema"], file["companion"] and file["companion"]["schema"], file["unit"] == STREAM)
+        own = file["unit"] if file["table"] == CROSSMATCHES.name and not whole_units else None
         found.setdefault((file["table"], file["night"], own, *alike), []).append(file)
     for (table, night, *_), alike_files in found.items():
-        if (table, night) in wanted:
-            yield from _bins(alike_files)
+        if (table, night) in wanted and len(alike_files) >= (2 if touched is None else at_least):
+            chosen = alike_files if touched is None else _smallest(alike_files)
+            yield from _bins(list(_with_inputs(warehouse, chosen)))
+
+
+def _smallest(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The small ones, without those that are far larger than all of them: else a night's rows are written again each time."""
+    ordered = sorted(files, key=_size_bytes)
+    sums = itertools.accumulate(map(_size_bytes, ordered))
+    worth = itertools.takewhile(lambda pair: _size_bytes(pair[0]) <= 2 * pair[1], zip(ordered[1:], sums, strict=False))
+    chosen = [ordered[0], *(file for file, _ in worth)]
+    return sorted(chosen if len(chosen) > 1 else files, key=lambda file: str(file["path"]))
+
+
+def _with_inputs(warehouse: str, files: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Files whose unit's inputs are known, or need not be."""
+    for file in files:
+        file["unit_inputs"] = set() if file["unit"] == STREAM else _inputs_of(warehouse, file)
+        if file["table"] == CROSSMATCHES.name or file["unit"] == STREAM or file["unit_inputs"]:
+            yield file
+
+
+def _size_bytes(file: dict[str, Any]) -> int:
+    """Of a file and the one beside it with stamps."""
+    return int(file["bytes"]) + int((file["companion"] or {"bytes": 0})["bytes"])
 
 
 def _other(path: str, this: str, other: str) -> str:
@@ -208,8 +266,7 @@ def _bins(files: list[dict[str, Any]]) -> Iterator[_Group]:
 
 
 def _fit(files: list[dict[str, Any]]) -> bool:
-    size_bytes = sum(file["bytes"] + (file["companion"] or {"bytes": 0})["bytes"] for file in files)
-    return sum(file["rows"] for file in files) <= PART_ROWS and size_bytes <= FILE_BYTES
+    return sum(file["rows"] for file in files) <= PART_ROWS and sum(map(_size_bytes, files)) <= FILE_BYTES
 
 
 def _group(files: list[dict[str, Any]]) -> _Group:
@@ -224,13 +281,18 @@ def _group(files: list[dict[str, Any]]) -> _Group:
     return _Group(paths, unit_key(("compacted", uuid.uuid4().hex)), Unit(tuple(sorted(inputs))))
 
 
+def _names_its_input(file: dict[str, Any]) -> bool:
+    """Whether a file's rows have a column ``source``."""
+    return file["table"] not in _WITHOUT_SOURCE and "_cutouts/" not in file["path"]
+
+
 def _inputs_of(warehouse: str, file: dict[str, Any]) -> set[str]:
     """The inputs that a file's unit stands for; none where nobody has kept them, and its rows do not prove them."""
     if file["inputs"] == 1:
         return {the_input(file)}
     if file["inputs"] > 1:
         return set(unit_inputs.read_inputs(warehouse, file["unit"]).inputs)
-    if file["table"] == CROSSMATCHES.name or "_cutouts/" in file["path"]:
+    if not _names_its_input(file):
         return set()
     # From before the manifest: the key of a unit of one input is made of it.
     with open_file(f"{warehouse}/{file['path']}") as opened:

@@ -323,11 +323,12 @@ class FolderWarehouse(Warehouse):
         """See ``Warehouse``."""
         return rebuild(self.uri).live.num_rows
 
-    def tidy(self, run_id: str) -> Compacted | None:
+    def tidy(self, run_id: str, in_rounds: bool = False) -> Compacted | None:
         """See ``Warehouse``."""
         if not self.holds_tables():
             return None
-        before, after = compact.compact(self.uri, at_least=compact.MANY_FILES, run_id=run_id)
+        many = compact.MANY_ROUNDS if in_rounds else compact.MANY_FILES
+        before, after = compact.compact(self.uri, at_least=many, run_id=run_id, whole_units=in_rounds)
         return Compacted(before, after) if before != after else None
 
     @property
