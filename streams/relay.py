@@ -205,9 +205,9 @@ class Relay:
                 again.append(failure.message)
         if not again:
             return
-        self.ending.wait(_WAIT_SECS[0])
-        if any(not isinstance(failure.why, StreamAway) for failure in undelivered):
-            self.ending.wait(_WAIT_SECS[1])
+        passes = all(isinstance(failure.why, StreamAway) for failure in undelivered)
+        if self.ending.wait(_WAIT_SECS[0] if passes else _WAIT_SECS[1]):
+            raise _Ended
         # A client may have given up for good.
         if not self._writer.deliveries.on_their_way:
             self._writer.close()

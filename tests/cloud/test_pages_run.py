@@ -28,10 +28,11 @@ ALERTS = 12
 def cloud_commands(page: str) -> list[str]:
     """The ``broker`` commands of a page that need a cloud.
 
-    Those of Dataflow are parsed by ``tests/deploy/test_pages.py``, those with Kafka are run by ``tests/kafka/test_pages_run.py``.
+    Those of engines are not run here: Dataflow's are parsed by ``tests/deploy/test_pages.py``. Those with Kafka are run by
+    ``tests/kafka/test_pages_run.py``.
     """
     found = [line for block in blocks(page, "sh") for line in commands(block) if line.startswith("broker ")]
-    return [line for line in found if CLOUD.search(line) and "DataflowRunner" not in line and "--kafka " not in line]
+    return [line for line in found if CLOUD.search(line) and "--runner " not in line and "--kafka " not in line]
 
 
 @pytest.fixture(scope="module")

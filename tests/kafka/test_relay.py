@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
+from google.cloud import pubsub_v1
 
 from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WireSchemas
@@ -120,6 +121,12 @@ def test_killed_again_and_again_nothing_is_lost_and_sigterm_ends_it_with_0(
         deadline = time.monotonic() + 30
         while kafka.committed("r", name) != [300] * 4 and time.monotonic() < deadline:
             time.sleep(0.1)
+        # Also while it waits.
+        with pubsub_v1.PublisherClient() as client:
+            client.delete_topic(topic=topic.name)
+        kafka.send(name, packets[:1])
+        assert process.stderr is not None
+        assert f"waiting: there is no topic {topic.name}" in process.stderr.readline()
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
