@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import logging
-import re
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from pipelines.round_source import Round
 from pipelines.sources import checked_schemas
 from schemas.tables import OFFSETS
 from streams.errors import StreamStops
+from streams.kafka_begin import begins_of, check_pattern, check_topic, start_of
 from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
 from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
 from transforms.elements import TableBatch
@@ -67,17 +66,14 @@ class KafkaStream:
         for name in ("kafka_topic", "kafka_group"):
             if not getattr(rounds, name):
                 raise OptionsError(f"--{name} is missing, which --kafka needs")
-        try:
-            re.compile(rounds.kafka_topic)
-        except re.error as error:
-            raise OptionsError(f"--kafka_topic {rounds.kafka_topic} is no regular expression: {error}") from error
+        check_pattern(rounds.kafka_topic)
         schemas = checked_schemas(options.view_as(BrokerOptions).schemas)
         settings = KafkaSettings(rounds.kafka, rounds.kafka_group, rounds.kafka_config)
-        start = _start(rounds.kafka_from)
+        start = start_of(rounds.kafka_from)
         topics = KafkaTopics(settings, rounds.kafka_topic)
         try:
             cluster_id = topics.cluster_id()
-            _check_topic(topics, rounds.kafka_topic)
+            check_topic(topics, rounds.kafka_topic)
             # Whether the group may be used; that its coordinator is not there yet is for later.
             with contextlib.suppress(KafkaAway):
                 topics.committed(topics.places()[:1])
@@ -120,7 +116,7 @@ class KafkaStream:
             self._say(f"goes on where {place.uri} has it, in {len(self._done) - 1} partitions")
             return
         places = self.topics.places()
-        begins, known = self._begins(places)
+        begins, known = begins_of(self.topics, places, self.start)
         # Also the end of what is there, so that a later start does not ask again; and a row for the group itself, by which what
         # appears before anything was read counts as later.
         rows = [("", -1, 0, 0), *((*here, offset, offset) for here, offset in sorted(begins.items()))]
@@ -138,16 +134,6 @@ class KafkaStream:
 
     def _say(self, text: str) -> None:
         print(f"group {self.settings.group} {text}", flush=True)
-
-    def _begins(self, places: list[Place]) -> tuple[dict[Place, int], int]:
-        """Where partitions begin, and of how many the group in Kafka knows it."""
-        ends = self.topics.ends(places)
-        if self.start == "latest":
-            return {here: high for here, (_, high) in ends.items()}, 0
-        if isinstance(self.start, int):
-            return self.topics.at_time(places, self.start), 0
-        known = self.topics.committed(places) if self.start == "group" else {}
-        return {here: known.get(here, low) for here, (low, _) in ends.items()}, len(known)
 
     def next(self, place: Warehouse, most_bytes: float) -> Round | None:
         """The ranges of offsets from what is done to what there is, or those of a round that died."""
@@ -219,33 +205,3 @@ class KafkaStream:
         except KafkaProblem as error:
             # The warehouse knows it; this is for others to see.
             _LOG.warning("the group's offsets in Kafka do not follow: %s", error)
-
-
-def _start(text: str) -> str | int:
-    if text in ("group", "earliest", "latest"):
-        return text
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise OptionsError(
-            f"--kafka_from {text} is none of group, earliest, latest, and no time like 2026-11-29T03:00:00Z"
-        ) from error
-    if when.tzinfo is None:
-        raise OptionsError(f"--kafka_from {text} does not say its time zone; end it with Z for UTC")
-    return round(when.timestamp() * 1000)
-
-
-def _check_topic(topics: KafkaTopics, pattern: str) -> None:
-    """Refuse a name that there is no topic of. A regular expression may match what comes."""
-    if topics.places():
-        return
-    if re.fullmatch(r"[\w.-]+", pattern):
-        names = topics.names()
-        near = difflib.get_close_matches(pattern, names, n=1)
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"there are {len(names)} topics" + (f", {names[0]} among them" if names else "")
-        )
-        raise OptionsError(f"--kafka_topic {pattern}: Kafka has no such topic; {hint}")
-    _LOG.warning("no topic matches %s yet; those that appear are read", pattern)

@@ -7,19 +7,17 @@ not who sends, says where to go on.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import warehouses
 from pipelines import ingest, logs, remote, runs_table, sources, summary
+from pipelines.ending import ending_event
 from pipelines.errors import OptionsError
 from pipelines.job import Job
 from pipelines.kafka_source import KafkaStream
@@ -56,7 +54,7 @@ def run(options: PipelineOptions) -> int:
         raise OptionsError(str(error)) from error
     with logs.of_run(job.run_id), stream:
         try:
-            with job.warehouse.claim(job.run_id, stream.claims), _ending(broker.stop_after_secs) as ending:
+            with job.warehouse.claim(job.run_id, stream.claims), ending_event(broker.stop_after_secs) as ending:
                 return _Rounds(options, job.sink.surveys, stream, every_secs, ending).run()
         except StaleRun as error:
             logs.failed("broker ingest", str(error))
@@ -93,32 +91,6 @@ def _every_secs(rounds: RoundsOptions, job: Job, comes_again: bool) -> float:
             f"--every_secs is {secs:g}, but {job.sink.method} into {job.warehouse.uri} takes a round every {least:g} s at most"
         )
     return secs
-
-
-@contextmanager
-def _ending(after_secs: float | None) -> Iterator[threading.Event]:
-    """An event that is set by SIGTERM, by the first Ctrl-C, and after some seconds: the round that runs is finished."""
-    ending = threading.Event()
-    timer = threading.Timer(after_secs, ending.set) if after_secs else None
-    before: dict[int, Any] = {}
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and ending.is_set():
-            raise KeyboardInterrupt
-        ending.set()
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    if timer:
-        timer.daemon = True
-        timer.start()
-    try:
-        yield ending
-    finally:
-        if timer:
-            timer.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass
