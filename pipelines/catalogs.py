@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlencode, urlsplit
 
 from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
@@ -50,6 +51,12 @@ def catalog_settings(broker: BrokerOptions, run_id: str) -> CatalogSettings | No
         deadline_secs=broker.crossmatch_deadline_secs,
         cache_arcsec=broker.crossmatch_cache_arcsec,
     )
+
+
+def of_services(settings: CatalogSettings | None, wanted: bool) -> CatalogSettings | None:
+    """Those of the catalogs that services have, or (not ``wanted``) the others; None where there are none."""
+    specs = tuple(spec for spec in settings.specs if spec.remote == wanted) if settings else ()
+    return replace(settings, specs=specs) if settings and specs else None
 
 
 def full_name(spec: CatalogSpec) -> str:

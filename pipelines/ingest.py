@@ -63,7 +63,7 @@ def _run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
         if sources.in_rounds(options):
-            return rounds_of(options)
+            return rounds_of(options, argv)
         job = Job.from_options(options)
         remote.check(job, options)
     except OptionsError as error:
@@ -82,11 +82,11 @@ def _run(argv: Sequence[str]) -> int:
             job.clean_up()
 
 
-def rounds_of(options: PipelineOptions) -> int:
+def rounds_of(options: PipelineOptions, argv: Sequence[str]) -> int:
     """A stream in rounds; gives the exit status. Raises ``OptionsError``."""
     from pipelines import rounds  # noqa: PLC0415 - it calls this module
 
-    return rounds.run(options)
+    return rounds.run(options, argv)
 
 
 def _interrupted(job: Job) -> str:

@@ -18,7 +18,7 @@ from alerts.errors import UnknownSurvey
 from alerts.secrets import redacted
 from alerts.surveys import Survey, survey
 from pipelines import sources
-from pipelines.catalogs import catalog_settings, full_name
+from pipelines.catalogs import catalog_settings, full_name, of_services
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from pipelines.runner import runs_here, set_runner
@@ -135,6 +135,9 @@ def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
     run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     named, want = _survey(broker.survey), Projection(history=broker.history, stamps=broker.cutouts)
     catalogs = catalog_settings(broker, run_id)
+    if rounds:
+        # Services are asked behind the rounds.
+        catalogs = of_services(catalogs, wanted=False)
     sink = sink_settings(options, run_id, want, named=named, units=reads.units, stream=stream, rounds=rounds)
     progress_folder = tempfile.mkdtemp(prefix="broker-progress-") if here else None
     return Job(

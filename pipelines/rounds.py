@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import warehouses
 from pipelines import ingest, logs, remote, runs_table, sources, summary
+from pipelines.catalog_process import CatalogProcess
+from pipelines.catalogs import catalog_settings, of_services
 from pipelines.ending import ending_event
 from pipelines.errors import OptionsError
 from pipelines.job import Job
@@ -40,8 +43,11 @@ _FAILED_ACCOUNTS = 3
 And of whatever fails, where the stream is to end by itself."""
 
 
-def run(options: PipelineOptions) -> int:
-    """Read until somebody ends it; gives the exit status. Raises ``OptionsError`` before anything starts."""
+def run(options: PipelineOptions, argv: Sequence[str]) -> int:
+    """Read until somebody ends it; gives the exit status. ``options`` are those of ``argv``.
+
+    Raises ``OptionsError`` before anything starts.
+    """
     broker, rounds = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
     of_kind = _SOURCES[sources.named(options)]
     job = Job.of_round(options, of_kind.comes_again)
@@ -54,8 +60,12 @@ def run(options: PipelineOptions) -> int:
         raise OptionsError(str(error)) from error
     with logs.of_run(job.run_id), stream:
         try:
-            with job.warehouse.claim(job.run_id, stream.claims), ending_event(broker.stop_after_secs) as ending:
-                return _Rounds(options, job.sink.surveys, stream, every_secs, ending).run()
+            with (
+                job.warehouse.claim(job.run_id, stream.claims),
+                ending_event(broker.stop_after_secs) as ending,
+                _catalogs(options, stream, argv) as catalogs,
+            ):
+                return _Rounds(options, job.sink.surveys, stream, every_secs, ending, catalogs=catalogs).run()
         except StaleRun as error:
             logs.failed("broker ingest", str(error))
             return FAILED
@@ -93,6 +103,12 @@ def _every_secs(rounds: RoundsOptions, job: Job, comes_again: bool) -> float:
     return secs
 
 
+def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]) -> CatalogProcess | nullcontext[None]:
+    """What asks the services, if any is to be asked. Raises ``OptionsError``."""
+    asked = of_services(catalog_settings(options.view_as(BrokerOptions), ""), wanted=True)
+    return CatalogProcess(stream.name, argv) if asked else nullcontext()
+
+
 @dataclass
 class _Said:
     """What goes wrong again and again is said once a minute."""
@@ -119,8 +135,10 @@ class _Rounds:
         stream: RoundSource,
         every_secs: float,
         ending: threading.Event,
+        *,
+        catalogs: CatalogProcess | None,
     ) -> None:
-        self._surveys = surveys
+        self._surveys, self._catalogs = surveys, catalogs
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
@@ -138,6 +156,8 @@ class _Rounds:
                 logs.failed("broker ingest", f"the stream stops, since going on would lose something: {error}")
                 return FAILED
             if not behind and self._how.once and not self._stream.waits:
+                if self._catalogs is not None:
+                    self._catalogs.finish(self._ending)
                 return DONE
             if not behind:
                 self._ending.wait(max(0.0, self._every_secs - (time.monotonic() - began)))
@@ -180,6 +200,8 @@ class _Rounds:
         began = time.monotonic()
         counts, size_bytes = self._ingest(found)
         found.done(size_bytes)
+        if self._catalogs is not None and counts.nights:
+            self._catalogs.tell(counts.run_id, counts.nights)
         self._number += 1
         secs = time.monotonic() - began
         print(

@@ -58,6 +58,8 @@ class Summary:
     """See ``RunCounts``."""
     earlier: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """See ``RunCounts``."""
+    nights: Mapping[str, tuple[date, date]] = field(default_factory=dict)
+    """By survey, the first and the last night of its alerts."""
 
     @property
     def again(self) -> int:
@@ -134,6 +136,7 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         others=counts.others,
         letters_again=counts.letters_again,
         earlier=counts.earlier,
+        nights=_nights(totals),
     )
 
 

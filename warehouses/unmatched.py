@@ -36,6 +36,8 @@ class Wanted:
     radius_arcsec: float
     which: str
     """``FAILED_ONES`` of this radius, ``UNANSWERED`` ones, or ``ALL``."""
+    most: int | None = None
+    """At most so many, whichever they are."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,11 @@ def _failed_nights(warehouse: Warehouse, condition: str, values: dict[str, Any])
 
 
 def _sql(wanted: Wanted, dialect: Dialect) -> tuple[str, dict[str, Any]]:
+    sql, values = _all_sql(wanted, dialect)
+    return (sql if wanted.most is None else f"{sql} LIMIT {wanted.most}"), values
+
+
+def _all_sql(wanted: Wanted, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     alerts = unique_alerts_sql(f"(SELECT * FROM {wanted.survey}_alerts WHERE night = {{night}})", dialect)
     sql = f"SELECT {_COLUMNS} FROM ({alerts}) WHERE healpix29 IS NOT NULL"
     values: dict[str, Any] = {"night": wanted.night}

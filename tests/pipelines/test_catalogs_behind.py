@@ -1,0 +1,132 @@
+"""Catalogs of services behind a stream's rounds: rounds do not wait for them, and no alert is forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import warehouses
+from pipelines.catalog_loop import Backlog
+from pipelines.ingest import run
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.server import CatalogServer
+from tests.crossmatching import ALLWISE, as_allwise
+from tests.nights import simulated
+from warehouses import QueryError
+
+ROOT = Path(__file__).parents[2]
+NIGHT = date(2026, 9, 17)
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("night"), "--alerts", "60", "--seed", "8", "--archive", "tar")
+
+
+@pytest.fixture
+def server(night: Path) -> Iterator[CatalogServer]:
+    with CatalogServer({"II/328/allwise": as_allwise(pq.read_table(night / "catalog.parquet"))}) as server:
+        yield server
+
+
+@pytest.fixture
+def folder(night: Path, tmp_path: Path) -> Path:
+    made = tmp_path / "in"
+    made.mkdir()
+    (archive,) = night.glob("*.tar")
+    shutil.copy(archive, made)
+    os.utime(made / archive.name, (time.time() - 3600,) * 2)
+    return made
+
+
+def words(server: CatalogServer, folder: Path, place: Path, *others: str) -> list[str]:
+    asked = ["--crossmatch", ALLWISE, "--crossmatch_url", server.url]
+    return ["--watch", str(folder), "--warehouse", str(place), "--every_secs", "0.2", *asked, *others]
+
+
+def states(place: Path) -> dict[str, int]:
+    try:
+        with warehouses.at(str(place)) as opened:
+            rows = opened.query("SELECT status, COUNT(*) AS n FROM crossmatches GROUP BY 1").to_pylist()
+    except QueryError:
+        return {}
+    return {row["status"]: row["n"] for row in rows}
+
+
+def test_all_are_asked_about_once_and_who_reads_to_the_end_waits_for_it(
+    server: CatalogServer, folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "w"
+    assert run(words(server, folder, place, "--once")) == 0
+    assert sum(states(place).values()) == 60
+    assert "failed" not in states(place)
+    asked = server.positions_asked
+    with warehouses.at(str(place)) as opened:
+        runs = opened.query("SELECT alerts_written, options FROM runs ORDER BY started_at").to_pylist()
+    assert [row["alerts_written"] for row in runs] == [60, 0]
+    assert ALLWISE in json.loads(runs[1]["options"])["crossmatch"][0]
+    # Nothing new: nobody is asked.
+    assert run(words(server, folder, place, "--once")) == 0
+    assert server.positions_asked == asked
+
+
+def test_rounds_go_on_while_nobody_answers_and_all_is_answered_afterwards(
+    server: CatalogServer, folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "w"
+    server.fail(Fault("closed"))
+    assert run(words(server, folder, place, "--once")) == 0
+    with warehouses.at(str(place)) as opened:
+        assert opened.query("SELECT COUNT(*) AS n FROM ztf_alerts").to_pylist() == [{"n": 60}]
+    # What could not be asked is no row: it is asked again.
+    assert states(place) == {}
+    server.heal()
+    assert run(words(server, folder, place, "--once")) == 0
+    assert sum(states(place).values()) == 60
+    assert "failed" not in states(place)
+
+
+def test_a_killed_stream_forgets_no_night(server: CatalogServer, folder: Path, tmp_path: Path) -> None:
+    """Its asking ends with it, in the middle of a call that nobody answers; who goes on asks."""
+    place = tmp_path / "w"
+    server.fail(Fault("slow", secs=30))
+    command = [sys.executable, "-W", "ignore", "-m", "broker", "ingest", *words(server, folder, place)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while "round 1" not in process.stdout.readline():
+        assert process.poll() is None
+    process.kill()
+    # Its standard error is open until all its processes have ended.
+    process.communicate(timeout=20)
+    assert states(place) == {}
+    server.heal()
+    assert run(words(server, folder, place, "--once")) == 0
+    assert sum(states(place).values()) == 60
+
+
+def test_nights_are_kept_until_they_are_through(tmp_path: Path) -> None:
+    with warehouses.at(str(tmp_path / "w")) as place:
+        place.prepare(["ztf"])
+        backlog = Backlog.kept(place, "s", ["ztf"])
+        backlog.named(json.dumps({"run_id": "r2", "nights": {"ztf": ["2026-09-16", "2026-09-17"]}}))
+        ((night, named), other) = backlog.newest_first()
+        assert night == ("ztf", NIGHT)
+        assert other[0] == ("ztf", date(2026, 9, 16))
+        # Named again while it is asked about: it is not through.
+        backlog.named(json.dumps({"run_id": "r3", "nights": {"ztf": ["2026-09-17", "2026-09-17"]}}))
+        backlog.through(night, named)
+        backlog.through(*other)
+        backlog.keep(place)
+        again = Backlog.kept(place, "s", ["ztf"])
+        assert list(again.nights) == [("ztf", NIGHT)]
+        assert again.newest_run == "r3"
