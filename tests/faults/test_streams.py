@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import random
 import struct
@@ -18,6 +19,8 @@ import pytest
 
 from broker import warehouse
 from pipelines.messages import messages
+from pipelines.publish import Pace, publish
+from streams.write_pubsub import PubsubWriter
 from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud
 from tests.faults.nights import Night
@@ -68,48 +71,61 @@ def _long(number: int) -> bytes:
     return bytes([*parts, number])
 
 
+def stream(pubsub: Cloud, topic: Topic, place: str, log: Path) -> Run:
+    words = ("--subscription", topic.subscriptions[0], "--warehouse", place, "--no_cutouts", "--no_history", "--survey", "ztf")
+    rounds = ("--every_secs", "0.5", "--round_mb", "8")
+    return Run(log, "ingest", *words, *rounds, child=("--cloud",), environment=pubsub.variables)
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [0, 10])
-def test_every_message_three_times_in_any_order(
-    pubsub: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None], kills: int
-) -> None:
-    """Into a folder, by a stream that lives, and by one that is killed at random moments."""
+def test_every_message_three_times_in_any_order(pubsub: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
     packets = [*messages([str(light.archive)]), *poison()]
-    truth = packed(packets, tmp_path / "sent.tar")
     sent = packets * TIMES
-    chance = random.Random(5)
-    chance.shuffle(sent)
-    place = str(tmp_path / "warehouse")
-    topic = Topic(pubsub.project)
+    random.Random(5).shuffle(sent)
+    place, topic = str(tmp_path / "warehouse"), Topic(pubsub.project)
     topic.publish(sent)
-
-    def begin(*others: str) -> Run:
-        words = ("--subscription", topic.subscriptions[0], "--warehouse", place, "--no_cutouts", "--no_history")
-        cloud = {"child": ("--cloud",), "environment": pubsub.variables}
-        return Run(
-            tmp_path / "log", "ingest", *words, "--survey", "ztf", "--every_secs", "0.5", "--round_mb", "8", *others, **cloud
-        )
-
-    lived = 0
-    for _ in range(kills):
-        run = begin()
-        run.wait_for(lambda run=run: "is read" in run.said)
-        time.sleep(chance.uniform(0, 3))
-        lived += run.kill()
-    last = begin()
-    assert last.wait_for(lambda: all_there(place, len(sent))), last.said
-    last.process.terminate()
-    assert last.end() == 0, last.said
-    verdict = audit("--input", truth, "--warehouse", place, "--no_cutouts")
+    run = stream(pubsub, topic, place, tmp_path / "log")
+    finished(run, place, len(sent))
+    verdict = audit("--input", packed(packets, tmp_path / "sent.tar"), "--warehouse", place, "--no_cutouts")
     again = verdict.information["rows_from_elsewhere"]
-    what = f"SIGKILL at random moments; every message {TIMES} times" if kills else f"every message {TIMES} times"
     tell(
-        f"Pub/Sub in rounds into a folder: {what}, shuffled, {len(poison())} kinds of poison",
-        lived or len(sent),
+        f"Pub/Sub in rounds into a folder: every message {TIMES} times, shuffled, {len(poison())} kinds of poison",
+        len(sent),
         verdict,
         f"{again:,} rows in the table, each alert once in the view",
     )
     verdict.must_be_whole()
+
+
+@pytest.mark.timeout(900)
+def test_a_stream_of_messages_is_killed(pubsub: Cloud, light: Night, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """At a pace that the emulator keeps: of what a dead process holds it gives another one some ten messages a second."""
+    packets = [*itertools.islice(messages([str(light.archive)]), 3_000), *poison()]
+    place, topic = str(tmp_path / "warehouse"), Topic(pubsub.project)
+    sending = threading.Thread(target=publish, args=(packets, PubsubWriter(topic.name), Pace(100, 1.0)))
+    sending.start()
+    chance, lived = random.Random(5), 0
+    for _ in range(10):
+        run = stream(pubsub, topic, place, tmp_path / "log")
+        run.wait_for(lambda run=run: "is read" in run.said)
+        time.sleep(chance.uniform(0, 3))
+        lived += run.kill()
+    sending.join()
+    finished(stream(pubsub, topic, place, tmp_path / "log"), place, len(packets))
+    verdict = audit("--input", packed(packets, tmp_path / "sent.tar"), "--warehouse", place, "--no_cutouts")
+    with warehouse.open(place) as opened:
+        rows = int(opened.query("SELECT COUNT(*) AS n FROM ztf_alerts").column("n")[0].as_py())
+        shown = int(opened.query("SELECT COUNT(*) AS n FROM ztf_alerts_unique").column("n")[0].as_py())
+    note = f"{rows - shown} rows are copies of others, in the table alone"
+    tell("Pub/Sub in rounds into a folder, 100 messages a second: SIGKILL at random moments", lived, verdict, note)
+    verdict.must_be_whole()
+
+
+def finished(run: Run, place: str, records: int) -> None:
+    """Wait until everything is there, and end the stream."""
+    assert run.wait_for(lambda: all_there(place, records)), run.said
+    run.process.terminate()
+    assert run.end() == 0, run.said
 
 
 @pytest.mark.timeout(600)
