@@ -74,7 +74,7 @@ def samples(folder: Path) -> tuple[Sample, Sample]:
 
 
 @dataclass
-class Stream:
+class StreamProcess:
     """A stream in a process of its own, what it said and when, and what it took."""
 
     process: subprocess.Popen[str]
@@ -99,12 +99,12 @@ class _Bench:
     topics: TestTopics
     folder: Path
 
-    def stream(self, topic: str, *others: str) -> tuple[Stream, threading.Thread]:
+    def stream(self, topic: str, *others: str) -> tuple[StreamProcess, threading.Thread]:
         """A stream that begins now, and what reads its lines."""
         source = ["--kafka", self.topics.servers, "--kafka_topic", topic, "--kafka_group", "bench"]
         command = [sys.executable, "-m", "broker", "ingest", *source, "--warehouse", str(self.folder / topic), *others]
         # Whoever fills Kafka beside it has the other core.
-        stream = Stream(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        stream = StreamProcess(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         reading = threading.Thread(target=stream.read)
         reading.start()
         return stream, reading
@@ -202,7 +202,7 @@ class _Bench:
         return table
 
 
-def _when(stream: Stream, count: int) -> float:
+def _when(stream: StreamProcess, count: int) -> float:
     """When so many messages were rows."""
     there = 0
     for when, number in stream.rounds:
@@ -212,7 +212,7 @@ def _when(stream: Stream, count: int) -> float:
     return float("nan")
 
 
-def wait_for(stream: Stream, count: int) -> None:
+def wait_for(stream: StreamProcess, count: int) -> None:
     """Until so many messages are rows. Raises ``RuntimeError`` where it takes ten minutes, or the stream ends."""
     end = time.monotonic() + _END_SECS
     while sum(number for _, number in stream.rounds) < count:
@@ -221,7 +221,7 @@ def wait_for(stream: Stream, count: int) -> None:
         time.sleep(0.05)
 
 
-def ages_secs(place: Path, stream: Stream) -> list[float]:
+def ages_secs(place: Path, stream: StreamProcess) -> list[float]:
     """How old each row was when its round was done."""
     with warehouses.at(str(place)) as opened:
         runs = opened.query("SELECT run_id FROM runs WHERE status = 'done' ORDER BY started_at").column("run_id").to_pylist()

@@ -220,7 +220,7 @@ def ask_night(night: Night, settings: CatalogSettings, options: PipelineOptions)
             if any(good for good, _ in found):
                 asked = {**job.options, "crossmatch": [full_name(spec) for spec in settings.specs]}
                 runs_table.write_run(replace(job, options=asked), counts, failed=False)
-                ingest.tidy(job)
+                ingest.tidy(job, in_rounds=True)
         good, bad = sum(each[0] for each in found), sum(each[1] for each in found)
         return Turn(good + bad, good, full=any(sum(each) >= _MOST_ALERTS for each in found))
     finally:
