@@ -64,6 +64,11 @@ def add_rounds(parser: argparse.ArgumentParser) -> None:
         "--kafka_config", metavar="FILE", help="more settings of Kafka's client as key=value lines: TLS, SASL; it stays secret"
     )
     group.add_argument(
+        "--kafka_schema",
+        metavar="FILE",
+        help="the Avro schema (.avsc) of messages that are bare datums, without any framing (a message's key, where it is one)",
+    )
+    group.add_argument(
         "--every_secs",
         type=float,
         metavar="SECONDS",

@@ -14,6 +14,9 @@ from typing import ClassVar
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from alerts.avro.wire_schemas import writer_schema
+from alerts.errors import AlertError
+from alerts.limits import MAX_SCHEMA_BYTES
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.round_source import Round
@@ -51,6 +54,8 @@ class KafkaStream:
     cluster_id: str
     schemas: str | None = None
     """See ``ReadKafka``."""
+    bare_schema: bytes | None = None
+    """See ``ReadKafka``."""
     workers: int = 1
     """See ``ReadKafka``."""
     _done: dict[Place, int] = field(default_factory=dict)
@@ -68,6 +73,7 @@ class KafkaStream:
                 raise OptionsError(f"--{name} is missing, which --kafka needs")
         check_pattern(rounds.kafka_topic)
         schemas = checked_schemas(options.view_as(BrokerOptions).schemas)
+        bare = _bare_schema(rounds.kafka_schema)
         settings = KafkaSettings(rounds.kafka, rounds.kafka_group, rounds.kafka_config)
         start = start_of(rounds.kafka_from)
         topics = KafkaTopics(settings, rounds.kafka_topic)
@@ -81,7 +87,7 @@ class KafkaStream:
             topics.close()
             raise
         workers = options.view_as(DirectOptions).direct_num_workers or 1
-        return cls(settings, rounds.kafka_topic, start, topics, cluster_id, schemas, workers)
+        return cls(settings, rounds.kafka_topic, start, topics, cluster_id, schemas, bare, workers)
 
     counted: ClassVar[str] = "messages"
     comes_again: ClassVar[bool] = False
@@ -148,7 +154,7 @@ class KafkaStream:
             rows = offsets.offset_rows(plan.cluster_id, plan.group, ranges, unit.key, run_id)
             return [TableBatch(OFFSETS.name, unit.key, rows)]
 
-        read = ReadKafka(self.settings, plan, self.schemas, self.workers)
+        read = ReadKafka(self.settings, plan, self.schemas, self.bare_schema, self.workers)
         done = functools.partial(self._is_done, plan)
         return Round(read, (unit,), len(plan.ranges), plan.messages, behind, beside, done=done)
 
@@ -205,3 +211,17 @@ class KafkaStream:
         except KafkaProblem as error:
             # The warehouse knows it; this is for others to see.
             _LOG.warning("the group's offsets in Kafka do not follow: %s", error)
+
+
+def _bare_schema(path: str | None) -> bytes | None:
+    """The text of the schema of messages without any framing."""
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            # One byte more than is allowed shows that there is more.
+            text = file.read(MAX_SCHEMA_BYTES + 1)
+        writer_schema(text)
+    except (OSError, AlertError) as error:
+        raise OptionsError(f"--kafka_schema {path}: {error}") from error
+    return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Mapping
 
 from streams.errors import MessageRefused
@@ -20,6 +21,10 @@ KEY, NO_VALUE, REST = "kafka_key", "kafka_no_value", "kafka_rest_"
 _OF_THE_CLIENT = ("self", "topic", "data", "ordering_key", "retry", "timeout")
 """Parameters of Google's client, which takes attributes by name beside them."""
 _KEY_AT = -1
+_MAX_READABLE = 4 * MAX_VALUE_BYTES
+"""Longer than that the rest is compressed."""
+_MAX_REST_BYTES = 16 * 2**20
+"""A rest that would become longer is none of ours."""
 
 
 def to_attributes(message: Message) -> dict[str, str]:
@@ -43,6 +48,9 @@ def to_attributes(message: Message) -> dict[str, str]:
         rest += plain
     if rest:
         text = json.dumps(rest, separators=(",", ":"))
+        if len(text) > _MAX_READABLE:
+            # Fink's keys are schemas, of 50 kB and more.
+            text = base64.b64encode(zlib.compress(text.encode(), 1)).decode("ascii")
         parts = [text[at : at + MAX_VALUE_BYTES] for at in range(0, len(text), MAX_VALUE_BYTES)]
         found.update({f"{REST}{number}": part for number, part in enumerate(parts)})
     if len(found) > MAX_ATTRIBUTES:
@@ -110,6 +118,14 @@ _PLAIN = b"as it stands"
 
 
 def _rest(text: str) -> list[tuple[int, str, bytes | None]]:
+    if not text.startswith("["):
+        unpack = zlib.decompressobj()
+        try:
+            text = unpack.decompress(base64.b64decode(text, validate=True), _MAX_REST_BYTES).decode()
+        except zlib.error as error:
+            raise ValueError(f"no rest of a message: {error}") from error
+        if not unpack.eof:
+            raise ValueError("no rest of a message: it is too long")
     found = json.loads(text)
     if not isinstance(found, list):
         raise ValueError("no list")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from alerts.avro.packets import Packet, open_packets
-from alerts.avro.wire_schemas import WireSchemas
+from alerts.avro.packets import CONTAINER_MAGIC, Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas, WriterSchema, writer_schema
 from alerts.dead_letters import sent_attributes
 from alerts.errors import DeadLetter, UnreadableInput
 from streams.kafka_client import KafkaSettings
@@ -28,11 +29,16 @@ def unit_of(plan: Plan) -> Unit:
 
 @dataclass
 class ReadKafka(beam.PTransform):
-    """The messages of a plan to the outputs of ``ReadPackets``. A message is a container or a wire message; its contents tell."""
+    """The messages of a plan to the outputs of ``ReadPackets``.
+
+    A message is a container, a wire message, or a datum whose schema is its key or given; its contents tell.
+    """
 
     settings: KafkaSettings
     plan: Plan
     schemas: str | None = None
+    bare_schema: bytes | None = None
+    """The text of the schema of messages without any framing."""
     workers: int = 1
     """How many read at the same time: a consumer takes a tenth of a second to begin, whatever it reads."""
 
@@ -47,13 +53,14 @@ class _Read(beam.DoFn):
     def __init__(self, read: ReadKafka) -> None:
         self._settings, self._cluster_id, self._unit = read.settings, read.plan.cluster_id, unit_of(read.plan).key
         self._wire_schemas = WireSchemas(read.schemas)
+        self._bare = None if read.bare_schema is None else writer_schema(read.bare_schema)
 
     def process(self, share: tuple[OffsetRange, ...]) -> Iterator[PacketBatch | TaggedOutput]:
         packets: list[Packet] = []
         size_bytes = 0
         for found in read_ranges(self._settings, share):
             for message in found:
-                for item in open_message(message, self._cluster_id, self._wire_schemas):
+                for item in open_message(message, self._cluster_id, self._wire_schemas, self._bare):
                     if isinstance(item, Packet):
                         packets.append(item)
                         size_bytes += item.stop - item.start
@@ -71,19 +78,44 @@ class _Read(beam.DoFn):
         return PacketBatch(self._unit, packets)
 
 
-def open_message(message: KafkaMessage | LostRange, cluster_id: str, wire_schemas: WireSchemas) -> Iterator[Packet | DeadLetter]:
-    """The packets of a message; of what is no longer there, and of what has no value, a letter."""
+def open_message(
+    message: KafkaMessage | LostRange, cluster_id: str, wire_schemas: WireSchemas, bare: WriterSchema | None = None
+) -> Iterator[Packet | DeadLetter]:
+    """The packets of a message; of what is no longer there, and of what has no value, a letter.
+
+    ``bare`` is the schema of messages without any framing; a message whose key is a schema is of that one.
+    """
     if isinstance(message, LostRange):
         yield _lost(message.range, cluster_id)
         return
     source = message.source(cluster_id)
-    attributes: dict[str, str | int] = dict(sent_attributes(message.attributes()))
-    if message.published_at is not None:
-        attributes["published_at"] = message.published_at.isoformat()
+    try:
+        if _key_is_schema(message):
+            bare = writer_schema(message.key or b"")
+            # A dead letter has it in its packet; a key of 50 kB each would be most of the table.
+            message = dataclasses.replace(message, key=None)
+    except UnreadableInput as error:
+        yield DeadLetter.of("read", error, source, message.value, attributes=_attributes(message))
+        return
+    attributes = _attributes(message)
     if message.value is None:
         yield DeadLetter.of("read", UnreadableInput("the message has no value"), source, attributes=attributes)
         return
-    yield from open_packets(message.value, source, wire_schemas, published_at=message.published_at, attributes=attributes)
+    yield from open_packets(message.value, source, wire_schemas, message.published_at, attributes, bare=bare)
+
+
+def _key_is_schema(message: KafkaMessage) -> bool:
+    """Whether the key is the Avro schema of the message, as Fink sends them."""
+    if message.key is None or (message.value or b"").startswith(CONTAINER_MAGIC):
+        return False
+    return message.key.lstrip()[:1] == b"{" and b'"record"' in message.key and b'"fields"' in message.key
+
+
+def _attributes(message: KafkaMessage) -> dict[str, str | int]:
+    attributes: dict[str, str | int] = dict(sent_attributes(message.attributes()))
+    if message.published_at is not None:
+        attributes["published_at"] = message.published_at.isoformat()
+    return attributes
 
 
 def _lost(here: OffsetRange, cluster_id: str) -> DeadLetter:

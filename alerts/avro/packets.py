@@ -101,8 +101,13 @@ def open_packets(
     wire_schemas: WireSchemas,
     published_at: datetime | None = None,
     attributes: Mapping[str, str | int] | None = None,
+    *,
+    bare: WriterSchema | None = None,
 ) -> Iterator[Packet | DeadLetter]:
-    """The packets in one input held in memory: an archive member, a message, a small file. Never raises for bad input."""
+    """The packets in one input held in memory: an archive member, a message, a small file. Never raises for bad input.
+
+    With ``bare`` what is no container is a datum of that schema, without any framing: its first bytes may be any.
+    """
     attributes = attributes or {}
     packet = _usual_container(data, source, published_at, attributes)
     if packet is not None:
@@ -111,6 +116,10 @@ def open_packets(
     try:
         if data.startswith(CONTAINER_MAGIC):
             yield from map(_of_branch, _container(_Window(data), source, published_at, attributes))
+        elif bare is not None:
+            _check_length(len(data))
+            # Not alone: kept as a container, it is known with its schema wherever it is met again.
+            yield _of_branch(Packet(data, 0, len(data), bare, source, False, published_at, attributes))
         elif data.startswith(WIRE_MAGIC) and not is_no_message(data):
             yield _of_branch(_wire(data, source, wire_schemas, published_at, attributes))
         else:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from alerts.avro.packets import open_packets
+from alerts.avro.wire_schemas import WireSchemas
 from pipelines.ingest import run
 from tests.kafka.topics import TestTopics
 from warehouses import at
@@ -81,6 +83,59 @@ def test_a_backlog_is_read_in_rounds_of_a_size(
     assert ", 40 behind" in out
     assert out.splitlines()[-1].endswith(" 0 behind")
     assert sources(place) == expected(kafka, topic, range(60))
+
+
+def test_bare_datums_whose_key_is_their_schema_and_those_of_a_given_one(
+    kafka: TestTopics, packets: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = [next(open_packets(packet, "s", WireSchemas())) for packet in packets[:12]]
+    schema, datums = opened[0].schema.text, [bytes(packet.datum) for packet in opened]
+    (tmp_path / "given.avsc").write_bytes(schema)
+    digests = []
+    for number, (keys, flags) in enumerate([([schema], []), (None, ["--kafka_schema", str(tmp_path / "given.avsc")])]):
+        topic, place = kafka.make(kafka.name()), str(tmp_path / f"w{number}")
+        kafka.send(topic, [*datums, datums[0][:3_000]], keys=keys)
+        assert run(words(kafka, place, topic, "--once", *flags)) == 0
+        assert "round 1: 13 messages, 12 alerts, 1 dead letters" in capsys.readouterr().out
+        with at(place) as there:
+            digests.append(sorted(there.query("SELECT packet_digest FROM ztf_alerts").column("packet_digest").to_pylist()))
+            (letter,) = there.query("SELECT stage, payload FROM dead_letters").to_pylist()
+        assert letter["stage"] == "decode"
+        # It has its schema with it.
+        (again,) = open_packets(letter["payload"], "s", WireSchemas())
+        assert bytes(again.datum) == datums[0][:3_000]
+    topic, place = kafka.make(kafka.name()), str(tmp_path / "w")
+    kafka.send(topic, packets[:12])
+    assert run(words(kafka, place, topic, "--once")) == 0
+    with at(place) as there:
+        assert digests == 2 * [sorted(there.query("SELECT packet_digest FROM ztf_alerts").column("packet_digest").to_pylist())]
+
+
+def test_a_topic_that_appears_is_read_from_its_beginning_by_a_stream_that_runs(
+    kafka: TestTopics, packets: list[bytes], tmp_path: Path
+) -> None:
+    """A thousand messages are there before the stream looks again, though it began at the latest."""
+    begin, place = kafka.name("nights"), str(tmp_path / "w")
+    old = kafka.make(f"{begin}_1")
+    kafka.send(old, packets[:20])
+    process = start(kafka, place, f"{begin}_.*", "--kafka_from", "latest", "--every_secs", "4")
+    try:
+        assert process.stdout is not None
+        assert "begins at the latest" in process.stdout.readline()
+        new = kafka.make(f"{begin}_2")
+        kafka.send(new, (packets * 17)[:1_000])
+        seen = 0
+        while seen < 1_000:
+            line = process.stdout.readline()
+            assert line
+            seen += int(line.partition(": ")[2].partition(" messages")[0].replace(",", ""))
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, err
+    assert sources(place) == expected(kafka, new, range(1_000))
 
 
 def start(kafka: TestTopics, place: str, topic: str, *others: str) -> subprocess.Popen[str]:
@@ -230,6 +285,8 @@ def test_a_topic_that_was_made_anew_stops_the_stream_before_anything_is_left_out
         (("--kafka_topic", "alerts", "--input", "x.avro"), "--input and --kafka are given; a run reads from one of them"),
         (("--kafka_topic", "no-such-topic-at-all"), "Kafka has no such topic"),
         (("--kafka_topic", "("), "is no regular expression"),
+        (("--kafka_schema", "/nowhere.avsc"), "--kafka_schema /nowhere.avsc: "),
+        (("--kafka_schema", __file__), f"--kafka_schema {__file__}: the schema is not valid Avro"),
         (("--kafka_from", "monday"), "--kafka_from monday is none of"),
         (("--kafka_from", "2026-11-29T03:00:00"), "does not say its time zone"),
         (("--every_secs", "0"), "--every_secs is 0"),
