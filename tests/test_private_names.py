@@ -36,7 +36,7 @@ USED = {
 }
 """By file, the names and whose they are."""
 PUBLIC = {"_exit", "_replace", "_add_argparse_args", "_exists", "_find", "_glob", "_info", "_isfile", "_strip_protocol"}
-"""Documented in spite of their names: of ``os``, a named tuple's, Beam's way to ask for flags, what fsspec has a file system define."""
+"""Documented in spite of their names: of ``os``, a named tuple's, Beam's way to ask for flags, what fsspec asks for."""
 
 
 def private(name: str) -> bool:
