@@ -166,7 +166,8 @@ class KafkaStream:
             taken = share(due, most)
             if not taken:
                 return None, 0
-            plan = Plan(self.cluster_id, self.settings.group, taken)
+            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            plan = Plan(self.cluster_id, self.settings.group, taken, now)
             place.keep_plan(self.name, plan.to_json())
             self._planned = plan
         plan = self._planned

@@ -116,7 +116,9 @@ class PubsubStream:
             # Where the disk was full, too, they must be there before anything is read.
             self._paths = self._spooled(self._planned)
         digest = hashlib.sha256("\n".join(sorted(message.message_id for message in self._planned)).encode())
-        unit = Unit((f"{self.name}/{digest.hexdigest()[:32]}",))
+        # In the order of time, so that a warehouse need not look through the names of years for a new one.
+        newest = max(message.publish_time for message in self._planned)
+        unit = Unit((f"{self.name}/{newest.isoformat()}-{digest.hexdigest()[:32]}",))
         read = ReadSpooled(self._paths, unit.key, self.schemas)
         return Round(read, (unit,), 0, len(self._planned), self._behind, done=self._is_done)
 

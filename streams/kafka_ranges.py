@@ -45,12 +45,18 @@ class Plan:
     cluster_id: str
     group: str
     ranges: tuple[OffsetRange, ...]
+    planned_at: str = ""
+    """When, as ISO 8601 has it."""
 
     @property
     def uri(self) -> str:
-        """Names it: the same ranges have the same name, by which rows of a round that died are replaced."""
+        """Names it: the same plan has the same name, by which rows of a round that died are replaced.
+
+        Names are in the order of time, so that a warehouse need not look through those of years for a new one.
+        """
         text = json.dumps([self.cluster_id, self.group, [tuple(asdict(each).values()) for each in self.ranges]])
-        return f"kafka://{self.cluster_id}/{self.group}/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+        return f"kafka://{self.cluster_id}/{self.group}/{f'{self.planned_at}-' if self.planned_at else ''}{digest}"
 
     @property
     def messages(self) -> int:
@@ -59,13 +65,18 @@ class Plan:
 
     def to_json(self) -> str:
         """Text by which it is kept."""
-        return json.dumps({"cluster_id": self.cluster_id, "group": self.group, "ranges": [asdict(each) for each in self.ranges]})
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """The plan of a text of ``to_json``. Raises ``ValueError``, ``KeyError`` or ``TypeError`` where it is none."""
         found = json.loads(text)
-        return cls(found["cluster_id"], found["group"], tuple(OffsetRange(**each) for each in found["ranges"]))
+        return cls(
+            found["cluster_id"],
+            found["group"],
+            tuple(OffsetRange(**each) for each in found["ranges"]),
+            found.get("planned_at", ""),
+        )
 
 
 def matching(topics: Iterable[str], pattern: str) -> list[str]:

@@ -86,6 +86,11 @@ def test_a_plan_is_known_again_by_its_ranges() -> None:
     assert Plan.from_json(plan.to_json()) == plan
     assert plan.messages == 6
     assert Plan.from_json(plan.to_json()).uri == plan.uri
+    later = [Plan("c", "g", plan.ranges, f"2026-11-29T03:00:{second:02}.000+00:00") for second in (9, 10)]
+    assert later[0].uri < later[1].uri
+    assert Plan.from_json(later[0].to_json()) == later[0]
+    # As it was kept before plans had a time.
+    assert Plan.from_json('{"cluster_id": "c", "group": "g", "ranges": []}') == Plan("c", "g", ())
     assert Plan("c", "other", plan.ranges).uri != plan.uri != Plan("c", "g", plan.ranges[:1]).uri
 
 
