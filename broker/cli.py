@@ -36,6 +36,7 @@ _PARSED = {
     "completion": ("completion of these commands for your shell", "broker.completion"),
     "publish": ("packets to Pub/Sub, Kafka or a folder at a given pace", "broker.publish"),
     "relay": ("messages of Kafka, as they come, to Pub/Sub", "broker.relay"),
+    "stream": ("what is known of the streams that fill a warehouse: lag, rates, backlog", "broker.stream"),
 }
 
 COMMANDS = (*_WHOLE, *_PARSED)

@@ -37,6 +37,10 @@ CANNOT = {
     ("docs/streaming.md", "pip install 'pitt-broker[kafka]'"): "installs",
     ("README.md", "broker ingest --kafka"): "tests/kafka/test_pages_run.py runs it",
     ("docs/streaming.md", "broker ingest --kafka"): "tests/kafka/test_pages_run.py runs it",
+    (
+        "docs/service.md",
+        "broker stream status",
+    ): "tests/cloud/test_streamed.py, tests/kafka/test_status.py run it",
     ("docs/engines.md", "GOBIN="): "tests/emulators/prism.py builds it so, tests/engines/test_prism.py runs it",
     ("docs/engines.md", "broker ingest --runner PrismRunner"): "tests/engines/test_prism.py runs it",
     ("docs/engines.md", "broker ingest --runner FlinkRunner"): "needs a cluster; tests/engines/test_refused.py reads its options",

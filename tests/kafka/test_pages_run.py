@@ -13,7 +13,13 @@ from tests.emulators.cloud import Cloud
 from tests.kafka.topics import TestTopics
 from tests.pages import blocks, commands, pages
 
-LINES = [(page, line) for page in pages() for block in blocks(page, "sh") for line in commands(block) if "--kafka " in line]
+LINES = [
+    (page, line)
+    for page in pages()
+    for block in blocks(page, "sh")
+    for line in commands(block)
+    if "--kafka " in line and "stream status" not in line  # test_status.py runs that one
+]
 
 
 @pytest.mark.parametrize(("page", "line"), LINES)
