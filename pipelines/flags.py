@@ -72,7 +72,7 @@ def add_rounds(parser: argparse.ArgumentParser) -> None:
         "--every_secs",
         type=float,
         metavar="SECONDS",
-        help="a round begins so long after the last one did, at once where there is a backlog (default 5; BigQuery 30)",
+        help="a round begins so long after the last one did, at once where there is a backlog (default 5; into BigQuery 30)",
     )
     group.add_argument("--once", action="store_true", help="a stream in rounds ends when it has read what there is")
     group.add_argument(
@@ -125,7 +125,7 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
         "--stop_after_secs",
         type=float,
         metavar="SECONDS",
-        help="end a local stream after this time (default: it runs until it is interrupted)",
+        help="a stream in rounds ends after this time, when its round is done (default: it runs until it is interrupted)",
     )
 
 
@@ -187,7 +187,7 @@ def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="a stream gathers positions for so long before it calls a service (default 5)",
+        help="a stream on Dataflow gathers positions for so long before it calls a service (default 5)",
     )
     group.add_argument(
         "--crossmatch_deadline_secs",
@@ -229,7 +229,7 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="a stream that writes files (file_loads, or a folder) puts them in place this often (default 60)",
+        help="a stream on Dataflow that writes files (file_loads, or a folder) puts them in place this often (default 60)",
     )
     group.add_argument(
         "--cutouts", action="store_true", default=True, help="write the image stamps to {survey}_cutouts (default)"
