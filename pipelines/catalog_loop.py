@@ -57,7 +57,7 @@ Night = tuple[str, date]
 
 
 @dataclass
-class Backlog:
+class OpenNights:
     """Nights that may have alerts without an answer; kept in the warehouse, so that a restart forgets none."""
 
     stream: str
@@ -70,7 +70,7 @@ class Backlog:
     """No more nights will be named."""
 
     @classmethod
-    def kept(cls, place: Warehouse, stream: str, surveys: Sequence[str]) -> Backlog:
+    def kept(cls, place: Warehouse, stream: str, surveys: Sequence[str]) -> OpenNights:
         """As it was kept, and the nights of rounds that have come since: whoever was killed could not name them."""
         found = cls(f"catalogs of {stream}")
         text = place.kept_plan(found.stream)
@@ -161,12 +161,12 @@ def run(stream: str, argv: Sequence[str], lines: TextIO) -> None:
         backlog.complete.wait(_REST_SECS)
 
 
-def _kept(uri: str, stream: str, surveys: Sequence[str], patience: _Patience) -> Backlog:
+def _kept(uri: str, stream: str, surveys: Sequence[str], patience: _Patience) -> OpenNights:
     """The backlog, as soon as the warehouse tells it."""
     while True:
         try:
             with warehouses.at(uri) as place:
-                return Backlog.kept(place, stream, surveys)
+                return OpenNights.kept(place, stream, surveys)
         except Exception as error:  # what the service's client raises
             patience.say(f"catalogs are asked later: {told(error)}")
             time.sleep(_WAIT_SECS[0])
@@ -234,7 +234,7 @@ def answered(batch: MatchBatch) -> Iterator[MatchBatch]:
         yield MatchBatch(rows)
 
 
-def _listen(lines: TextIO, backlog: Backlog) -> None:
+def _listen(lines: TextIO, backlog: OpenNights) -> None:
     for line in lines:
         backlog.named(line)
     # In the middle of whatever it is: what a killed run leaves is whole.

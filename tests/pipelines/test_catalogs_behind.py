@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouses
-from pipelines.catalog_loop import Backlog
+from pipelines.catalog_loop import OpenNights
 from pipelines.ingest import run
 from simulation.catalog_server.faults import Fault
 from simulation.catalog_server.server import CatalogServer
@@ -117,7 +117,7 @@ def test_a_killed_stream_forgets_no_night(server: CatalogServer, folder: Path, t
 def test_nights_are_kept_until_they_are_through(tmp_path: Path) -> None:
     with warehouses.at(str(tmp_path / "w")) as place:
         place.prepare(["ztf"])
-        backlog = Backlog.kept(place, "s", ["ztf"])
+        backlog = OpenNights.kept(place, "s", ["ztf"])
         backlog.named(json.dumps({"run_id": "r2", "nights": {"ztf": ["2026-09-16", "2026-09-17"]}}))
         ((night, named), other) = backlog.newest_first()
         assert night == ("ztf", NIGHT)
@@ -127,6 +127,6 @@ def test_nights_are_kept_until_they_are_through(tmp_path: Path) -> None:
         backlog.through(night, named)
         backlog.through(*other)
         backlog.keep(place)
-        again = Backlog.kept(place, "s", ["ztf"])
+        again = OpenNights.kept(place, "s", ["ztf"])
         assert list(again.nights) == [("ztf", NIGHT)]
         assert again.newest_run == "r3"
