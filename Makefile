@@ -35,7 +35,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .venv/installed: .venv/base
 	@echo "== installing what tests, notebooks and emulators need besides (a minute, the first time)"
-	$(INSTALL) '.[notebook,test,cloud,kafka]'
+	$(INSTALL) '.[notebook,test,cloud,kafka,stream]'
 	@touch $@
 
 demo: .venv/base

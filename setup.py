@@ -69,6 +69,8 @@ setup(
         "notebook": ["duckdb-sqlalchemy>=1.5.5", "matplotlib>=3.9", "sqlalchemy>=2.0", "sqlalchemy-bigquery>=1.12"],
         # Streams of Kafka (broker ingest --kafka).
         "kafka": ["confluent-kafka>=2.6"],
+        # Metrics of a stream's rounds (--metrics_port).
+        "stream": ["prometheus-client>=0.21"],
         "test": [
             "build>=1.2",
             "coverage>=7.6",

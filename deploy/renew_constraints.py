@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 HEADER = "# What CI tested (Python 3.11): pip install --constraint constraints.txt ."
-EXTRAS = ("notebook", "test", "cloud", "bench")
+EXTRAS = ("notebook", "test", "cloud", "kafka", "stream", "bench")
 """Of ``setup.py``, all of which CI and the benchmarks install."""
 
 

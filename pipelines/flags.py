@@ -78,6 +78,11 @@ def add_rounds(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--round_mb", type=float, default=500.0, metavar="MB", help="a round reads about so many MB at most (default 500)"
     )
+    group.add_argument(
+        "--metrics_port",
+        metavar="[HOST:]PORT",
+        help="where Prometheus finds what the rounds count (default: nowhere; without HOST for this machine only)",
+    )
 
 
 def add_replay(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from alerts.secrets import redact, redacted
 
 TEXT, JSON = "text", "json"
 FORMATS = (TEXT, JSON)
-_OURS = ("alerts", "audit", "broker", "pipelines", "simulation", "transforms", "warehouses")
+_OURS = ("alerts", "audit", "broker", "pipelines", "simulation", "streams", "transforms", "warehouses")
 _run_id = ""
 
 

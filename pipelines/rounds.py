@@ -26,6 +26,7 @@ from pipelines.job import Job
 from pipelines.kafka_source import KafkaStream
 from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.pubsub_source import PubsubStream
+from pipelines.round_metrics import RoundMetrics, serving
 from pipelines.round_source import Round, RoundSource
 from pipelines.status import DONE, FAILED, INTERRUPTED
 from pipelines.watch_source import WatchedFiles
@@ -64,8 +65,9 @@ def run(options: PipelineOptions, argv: Sequence[str]) -> int:
                 job.warehouse.claim(job.run_id, stream.claims),
                 ending_event(broker.stop_after_secs) as ending,
                 _catalogs(options, stream, argv) as catalogs,
+                serving(rounds.metrics_port) as metrics,
             ):
-                return _Rounds(options, job.sink.surveys, stream, every_secs, ending, catalogs=catalogs).run()
+                return _Rounds(options, job.sink.surveys, stream, every_secs, ending, catalogs=catalogs, metrics=metrics).run()
         except StaleRun as error:
             logs.failed("broker ingest", str(error))
             return FAILED
@@ -137,8 +139,9 @@ class _Rounds:
         ending: threading.Event,
         *,
         catalogs: CatalogProcess | None,
+        metrics: RoundMetrics | None,
     ) -> None:
-        self._surveys, self._catalogs = surveys, catalogs
+        self._surveys, self._catalogs, self._metrics = surveys, catalogs, metrics
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
@@ -187,6 +190,8 @@ class _Rounds:
                 # A full disk, a service that is away: nothing is lost by waiting, the round is done again.
                 self._said.say(f"the round failed and is done again: {told(error)}")
                 _LOG.debug("the round failed", exc_info=True)
+            if self._metrics is not None:
+                self._metrics.failed()
             self._ending.wait(wait)
             wait = min(2 * wait, _WAIT_SECS[1])
         return None
@@ -195,7 +200,11 @@ class _Rounds:
         """One round, if there is anything to read; gives whether there is more already."""
         with warehouses.at(self._broker.warehouse) as place:
             found = self._stream.next(place, self._how.round_mb * 1e6)
+            if self._metrics is not None and self._catalogs is not None:
+                self._metrics.look_at_catalogs(place, self._stream.name)
         if found is None:
+            if self._metrics is not None:
+                self._metrics.nothing()
             return False
         began = time.monotonic()
         counts, size_bytes = self._ingest(found)
@@ -204,12 +213,21 @@ class _Rounds:
             self._catalogs.tell(counts.run_id, counts.nights)
         self._number += 1
         secs = time.monotonic() - began
+        self._tell(found, counts, secs)
+        return found.behind > 0
+
+    def _tell(self, found: Round, counts: summary.Summary, secs: float) -> None:
+        """Say what a round has done: to a person, to who reads logs, to Prometheus."""
+        if self._metrics is not None:
+            self._metrics.done(found, counts, secs)
+        about = {"run_id": counts.run_id, "round": self._number, "behind": found.behind, "seconds": round(secs, 3)}
+        about |= {"records": counts.records_read, "alerts": counts.alerts, "dead_letters": counts.letters}
+        _LOG.info("round %d is done", self._number, extra=about)
         print(
             f"round {self._number}: {found.size:,} {self._stream.counted}, {counts.alerts:,} alerts, {counts.letters:,} dead "
             f"letters, {secs:.1f} s, {found.behind:,} behind",
             flush=True,
         )
-        return found.behind > 0
 
     def _ingest(self, found: Round) -> tuple[summary.Summary, int]:
         """Rows of what a round reads, and that it was read; gives the account and the bytes."""

@@ -41,6 +41,10 @@ CANNOT = {
         "docs/service.md",
         "broker stream status",
     ): "tests/cloud/test_streamed.py, tests/kafka/test_status.py run it",
+    **{
+        ("docs/service.md", begin): "installs a service; tests/deploy/test_service.py has the unit looked at"
+        for begin in ("python3 -m venv", "useradd", "install -D", "systemctl", "journalctl")
+    },
     ("docs/engines.md", "GOBIN="): "tests/emulators/prism.py builds it so, tests/engines/test_prism.py runs it",
     ("docs/engines.md", "broker ingest --runner PrismRunner"): "tests/engines/test_prism.py runs it",
     ("docs/engines.md", "broker ingest --runner FlinkRunner"): "needs a cluster; tests/engines/test_refused.py reads its options",
