@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,17 +15,14 @@ from pathlib import Path
 import pytest
 from apache_beam.runners.portability.prism_runner import PrismRunner
 
-import warehouses
 from broker import cli
 from pipelines import ingest
 from pipelines.job import Job
 from pipelines.options import parse
-from schemas.tables import OFFSETS
 from tests.emulators import prism
 from tests.nights import ask, run, simulated
-from transforms.elements import TableBatch
+from tests.pipelines.test_watch import old
 from transforms.metrics import Totals, totals
-from warehouses.offsets import done, offset_rows
 
 # Beam does not close its end of the pipe from a Prism that it ends.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -73,18 +71,24 @@ def test_its_committed_counters_are_those_of_our_own_runner(engine: tuple[str, .
     assert there.distributions["nights ztf"] == here.distributions["nights ztf"]
 
 
-def test_a_rounds_rows_and_how_far_it_has_read_are_there_together(engine: tuple[str, ...], night: Path, tmp_path: Path) -> None:
-    options = parse(["--input", str(night), "--warehouse", str(tmp_path / "w"), *engine])
-    for end in (100, 200):
-        job = Job.from_options(options)
-        unit = job.sink.units[0]
-        rows = offset_rows("cluster", "group", [("ztf", 0, 0, end)], unit.key, job.run_id)
-        job = job.reading(job.read, 1, (unit,)).noting([TableBatch(OFFSETS.name, unit.key, rows)])
-        status, counts = ingest.run_counted(job, options)
-        job.clean_up()
-        assert (status, counts.alerts) == (0, 303)
-        with warehouses.at(str(tmp_path / "w")) as warehouse:
-            assert done(warehouse, "cluster", "group") == {("ztf", 0): end}
+def test_a_stream_in_rounds_reads_each_file_once(
+    engine: tuple[str, ...], night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows and what was read are there together: a second stream over the same folder finds nothing new."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    archive = next(night.glob("*.tar.gz"))
+    for name in ("1.tar.gz", "2.tar.gz"):
+        old(Path(shutil.copy(archive, folder / name)))
+    words = ["--watch", str(folder), "--warehouse", str(tmp_path / "w"), "--once", *engine]
+    # Each file alone is more than that.
+    assert ingest.run([*words, "--round_mb", "0.1"]) == 0
+    said = capsys.readouterr().out
+    assert [f"round {number}: 1 files, 303 alerts, 4 dead letters" in said for number in (1, 2, 3)] == [True, True, False]
+    assert ingest.run(words) == 0
+    assert "round 1" not in capsys.readouterr().out
+    assert ask(tmp_path / "w", "SELECT COUNT(*), COUNT(DISTINCT source) FROM ztf_alerts") == [(606, 606)]
+    assert ask(tmp_path / "w", "SELECT status, records_read FROM runs") == [("done", 307)] * 2
 
 
 STRUCK = """

@@ -170,6 +170,21 @@ def test_killed_and_ended(packets: list[Path], tmp_path: Path) -> None:
     assert len(sources(place)) == len(packets)
 
 
+@pytest.mark.parametrize("how", ["SIGTERM", "--stop_after_secs"])
+def test_a_stream_to_which_nothing_comes_ends_with_0_when_it_is_told_to(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would look again in an hour."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    more = ("--stop_after_secs", "1") if how == "--stop_after_secs" else ()
+    telling = threading.Timer(1.5, lambda: None if more else os.kill(os.getpid(), signal.SIGTERM))
+    telling.start()
+    assert run(["--watch", str(folder), "--warehouse", str(tmp_path / "w"), "--every_secs", "3600", *more]) == 0
+    telling.join()
+    assert "is watched; 0 of its files" in capsys.readouterr().out
+
+
 def _sources_if_any(place: Path) -> Counter[str]:
     try:
         return sources(place)
