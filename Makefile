@@ -3,6 +3,7 @@
 # make test   the tests that need neither network nor cloud
 # make coverage   which lines and branches the tests run (COVERAGE_FAIL_UNDER=90 of lines)
 # make test-faults   whole runs struck by faults, then audited (some 20 minutes)
+# make soak   a stream for long: 50,000 messages with 30 kills, then seven nights in fast time (some 12 minutes; takes root)
 # make fuzz   ten minutes of packets, archives and answers damaged at random, other ones each time (FUZZ_SECS=60 for one minute)
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
@@ -22,7 +23,7 @@ FAULTS_PAGE ?=
 COVERAGE_FAIL_UNDER ?= 90
 COVERED := alerts warehouses transforms pipelines audit
 
-.PHONY: demo cloud-demo notebook test coverage test-faults test-pythons fuzz check dist constraints audit-dependencies bench format clean
+.PHONY: demo cloud-demo notebook test coverage test-faults test-pythons fuzz soak check dist constraints audit-dependencies bench format clean
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
@@ -69,6 +70,9 @@ test-faults: .venv/installed
 test-pythons: .venv/installed
 	@echo "== fast tests on Python $(PYTHONS) (some minutes to install, the first time)"
 	$(BIN)/python -m deploy.other_pythons $(PYTHONS)
+
+soak: .venv/installed
+	$(BIN)/python -m tests.soak
 
 fuzz: .venv/installed
 	@echo "== inputs damaged at random, $(FUZZ_SECS) s"

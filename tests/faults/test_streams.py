@@ -132,7 +132,7 @@ def test_streams_of_messages_are_killed(pubsub: Cloud, light: Night, tmp_path: P
 
 def finished(run: Run, place: str, records: int) -> None:
     """Wait until everything is there, and end the stream."""
-    assert run.wait_for(lambda: all_there(place, records)), run.said
+    assert run.wait_for(lambda: "is read" in run.said and all_there(place, records)), run.said
     run.process.terminate()
     assert run.end() == 0, run.said
 
