@@ -7,6 +7,7 @@ import functools
 import logging
 import time
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
@@ -34,6 +35,8 @@ from warehouses.warehouse import Warehouse
 _LOG = logging.getLogger(__name__)
 _TELL_AGAIN_SECS = 86_400.0
 """Kafka forgets the offsets of a group without members after a week, unless it is told again."""
+_GONE_SECS = 60.0
+"""So long a topic is missed before its messages count as lost."""
 _FIRST_MEAN_BYTES = 100_000.0
 """Of a message, before any was read."""
 
@@ -60,7 +63,11 @@ class KafkaStream:
     """See ``ReadKafka``."""
     _done: dict[Place, int] = field(default_factory=dict)
     _planned: Plan | None = None
-    """A round that is not done."""
+    """A round that is not done, .."""
+    _gone: frozenset[Place] = frozenset()
+    """.. and what of it Kafka has taken away for good; .."""
+    _gone_since: float | None = None
+    """.. since when something of it is missing."""
     _mean_bytes: float = _FIRST_MEAN_BYTES
     _told_at: float = 0.0
 
@@ -154,12 +161,14 @@ class KafkaStream:
             rows = offsets.offset_rows(plan.cluster_id, plan.group, ranges, unit.key, run_id)
             return [TableBatch(OFFSETS.name, unit.key, rows)]
 
-        read = ReadKafka(self.settings, plan, self.schemas, self.bare_schema, self.workers)
+        gone = frozenset(here.place for here in plan.ranges) & self._gone
+        read = ReadKafka(self.settings, plan, self.schemas, self.bare_schema, gone, self.workers)
         done = functools.partial(self._is_done, plan)
         return Round(read, (unit,), len(plan.ranges), plan.messages, behind, beside, done=done)
 
     def _plan(self, place: Warehouse, most: int) -> tuple[Plan | None, int]:
         ends = self.topics.ends(self.topics.places())
+        self._look_for_gone(ends)
         due = self._due(ends)
         behind = sum(map(len, due))
         if self._planned is None:
@@ -171,7 +180,19 @@ class KafkaStream:
             place.keep_plan(self.name, plan.to_json())
             self._planned = plan
         plan = self._planned
-        return plan, max(0, behind - plan.messages)
+        return plan, max(0, behind - sum(len(here) for here in plan.ranges if here.place in ends))
+
+    def _look_for_gone(self, ends: Collection[Place]) -> None:
+        """What of a round that is not done is no longer there. Raises ``KafkaAway`` for a while: Kafka may be just starting."""
+        gone = {here.place for here in self._planned.ranges} - set(ends) if self._planned else set()
+        if not gone:
+            self._gone, self._gone_since = frozenset(), None
+            return
+        self._gone_since = self._gone_since or time.monotonic()
+        if time.monotonic() - self._gone_since < _GONE_SECS:
+            topic, partition = min(gone)
+            raise KafkaAway(f"Kafka does not have {topic}/{partition} any more, of which a round was to be read")
+        self._gone = frozenset(gone)
 
     def _kept(self, place: Warehouse) -> Plan | None:
         text = place.kept_plan(self.name)

@@ -15,7 +15,7 @@ from alerts.dead_letters import sent_attributes
 from alerts.errors import DeadLetter, UnreadableInput
 from streams.kafka_client import KafkaSettings
 from streams.kafka_messages import KafkaMessage, LostRange, read_ranges
-from streams.kafka_ranges import OffsetRange, Plan
+from streams.kafka_ranges import OffsetRange, Place, Plan
 from transforms import metrics
 from transforms.elements import PacketBatch, UnitLetter
 from transforms.read import BATCH_BYTES, BATCH_PACKETS, DEAD_LETTERS, count_packets
@@ -39,6 +39,8 @@ class ReadKafka(beam.PTransform):
     schemas: str | None = None
     bare_schema: bytes | None = None
     """The text of the schema of messages without any framing."""
+    gone: frozenset[Place] = frozenset()
+    """Topics and partitions of the plan that are no longer there."""
     workers: int = 1
     """How many read at the same time: a consumer takes a tenth of a second to begin, whatever it reads."""
 
@@ -52,13 +54,14 @@ class ReadKafka(beam.PTransform):
 class _Read(beam.DoFn):
     def __init__(self, read: ReadKafka) -> None:
         self._settings, self._cluster_id, self._unit = read.settings, read.plan.cluster_id, unit_of(read.plan).key
+        self._gone = read.gone
         self._wire_schemas = WireSchemas(read.schemas)
         self._bare = None if read.bare_schema is None else writer_schema(read.bare_schema)
 
     def process(self, share: tuple[OffsetRange, ...]) -> Iterator[PacketBatch | TaggedOutput]:
         packets: list[Packet] = []
         size_bytes = 0
-        for found in read_ranges(self._settings, share):
+        for found in self._found(share):
             for message in found:
                 for item in open_message(message, self._cluster_id, self._wire_schemas, self._bare):
                     if isinstance(item, Packet):
@@ -72,6 +75,13 @@ class _Read(beam.DoFn):
                         packets, size_bytes = [], 0
         if packets:
             yield self._batch(packets)
+
+    def _found(self, share: tuple[OffsetRange, ...]) -> Iterator[list[KafkaMessage | LostRange]]:
+        lost: list[KafkaMessage | LostRange] = [LostRange(each) for each in share if each.place in self._gone]
+        if lost:
+            yield lost
+        if left := tuple(each for each in share if each.place not in self._gone):
+            yield from read_ranges(self._settings, left)
 
     def _batch(self, packets: list[Packet]) -> PacketBatch:
         count_packets(packets)

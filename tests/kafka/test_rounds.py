@@ -16,7 +16,10 @@ import pytest
 
 from alerts.avro.packets import open_packets
 from alerts.avro.wire_schemas import WireSchemas
+from pipelines import kafka_source
 from pipelines.ingest import run
+from pipelines.kafka_source import KafkaStream
+from pipelines.options import parse
 from tests.kafka.topics import TestTopics
 from warehouses import at
 from warehouses.offsets import done
@@ -241,6 +244,30 @@ def test_a_group_begins_where_it_is_told_and_the_warehouse_knows_better_afterwar
         assert counted == [{"n": 16 - first, "d": 16 - first}], (group, begin)
         kafka.commit("known", topic, 13)
     capsys.readouterr()
+
+
+def test_a_topic_that_is_taken_away_under_a_round_is_a_letter_and_the_stream_goes_on(
+    kafka: TestTopics, packets: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream was killed in a round, and begun again when that night's topic was gone."""
+    first, place = kafka.make(kafka.name("gone-1")), str(tmp_path / "w")
+    pattern = first.replace("gone-1", "gone-.")
+    kafka.send(first, packets[:8])
+    options = parse(words(kafka, place, pattern))
+    with KafkaStream.from_options(options) as stream, at(place) as opened:
+        opened.prepare(["ztf"])
+        stream.begin(opened)
+        # It is planned, and nothing more.
+        assert stream.next(opened, 1e9) is not None
+    second = kafka.make(first.replace("gone-1", "gone-2"))
+    kafka.send(second, packets[:8])
+    kafka.delete(first)
+    monkeypatch.setattr(kafka_source, "_GONE_SECS", 0.5)
+    assert run(words(kafka, place, pattern, "--once")) == 0
+    cluster = "kafka://pittbroker0000000000000w"
+    assert sources(place) == Counter(
+        [*(f"{cluster}/{first}/{number}/0..1" for number in range(4)), *expected(kafka, second, range(8))]
+    )
 
 
 def test_what_retention_took_is_a_letter_and_the_account_balances(
