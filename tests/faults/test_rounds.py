@@ -13,8 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from simulation.catalog_server.faults import Fault
+from simulation.catalog_server.server import CatalogServer
+from tests.crossmatching import ALLWISE, as_allwise
 from tests.emulators import kafka_server
 from tests.emulators.cloud import Cloud
 from tests.faults.nights import Night
@@ -201,3 +205,39 @@ def test_no_room_for_a_round(
         "Kafka in rounds into a folder: no room in the warehouse, then room", 1, found, "the stream waited and went on by itself"
     )
     judged(found)
+
+
+def test_catalogs_are_down_while_rounds_go_on(
+    topics: TestTopics, messages: list[bytes], light: Night, tmp_path: Path, tell: Callable[..., None]
+) -> None:
+    topic, warehouse = topics.make(topics.name()), str(tmp_path / "w")
+    stars = as_allwise(pq.read_table(light.folder / "catalog.parquet"))
+    with CatalogServer({"II/328/allwise": stars}) as server:
+        asked = ("--crossmatch", ALLWISE, "--crossmatch_url", server.url, "--every_secs", "0.5")
+        server.fail(Fault("closed"))
+        run = stream(topics, topic, warehouse, tmp_path / "log", *asked)
+        assert run.wait_for(lambda: f"group {GROUP}" in run.said), run.said
+        topics.send(topic, of(messages, 5_350), rate=500.0)
+        assert run.wait_for(lambda: read_all(warehouse, topic, 5_350)), run.said
+        assert run.wait_for(lambda: server.calls), run.said
+        struck_calls = len(server.calls)
+        run.process.terminate()
+        assert run.end() == 0, run.said
+        with at(warehouse) as opened:
+            assert opened.query("SELECT COUNT(*) AS n FROM crossmatches").to_pylist() == [{"n": 0}]
+        server.heal()
+        last = stream(topics, topic, warehouse, tmp_path / "log", *asked, "--once")
+        assert last.end() == 0, last.said
+    found = verdict(warehouse, topic, 5_350)
+    with at(warehouse) as opened:
+        alerts = opened.query("SELECT COUNT(*) AS n FROM ztf_alerts_unique").to_pylist()[0]["n"]
+        states = opened.query("SELECT status, COUNT(*) AS n FROM crossmatches_unique GROUP BY 1 ORDER BY 1").to_pylist()
+    tell(
+        "Kafka in rounds into a folder: the catalogs' service is down",
+        struck_calls,
+        found,
+        "rounds went on; afterwards every alert was answered",
+    )
+    judged(found)
+    assert [row["status"] for row in states] == ["matched", "no_match"]
+    assert sum(row["n"] for row in states) == alerts
