@@ -108,6 +108,8 @@ def test_killed_its_messages_come_again_and_sigterm_ends_it_with_0(
     process.kill()
     process.communicate()
     process = start(pubsub, *words(topic.subscriptions[0], place))
+    assert process.stdout is not None
+    assert "is read" in process.stdout.readline()
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and not (_there(place) >= good and letters(place) >= len(sent) - len(good)):
         time.sleep(0.5)

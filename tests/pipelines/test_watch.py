@@ -160,6 +160,7 @@ def test_killed_and_ended(packets: list[Path], tmp_path: Path) -> None:
     filling.join()
     process = start(folder, place)
     assert process.stdout is not None
+    assert "is watched" in process.stdout.readline()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(_sources_if_any(place)) < len(packets):
         time.sleep(0.3)
