@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import time
@@ -25,7 +24,7 @@ from pipelines.sources import checked_schemas
 from schemas.tables import OFFSETS
 from streams.errors import StreamStops
 from streams.kafka_begin import begins_of, check_pattern, check_topic, start_of
-from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
+from streams.kafka_client import KafkaProblem, KafkaSettings
 from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
 from transforms.elements import TableBatch
 from transforms.read_kafka import ReadKafka, unit_of
@@ -87,9 +86,7 @@ class KafkaStream:
         try:
             cluster_id = topics.cluster_id()
             check_topic(topics, rounds.kafka_topic)
-            # Whether the group may be used; that its coordinator is not there yet is for later.
-            with contextlib.suppress(KafkaAway):
-                topics.committed(topics.places()[:1])
+            topics.check_group()
         except (OptionsError, KafkaProblem):
             topics.close()
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 import threading
@@ -11,7 +10,7 @@ from pipelines.ending import ending_event
 from streams.addresses import Address, parse_address
 from streams.errors import StreamProblem
 from streams.kafka_begin import check_pattern, check_topic, start_of
-from streams.kafka_client import KafkaAway, KafkaSettings
+from streams.kafka_client import KafkaSettings
 from streams.kafka_ranges import KafkaTopics
 from streams.relay import Relay
 from streams.writers import open_writer
@@ -35,9 +34,7 @@ def open_relay(  # noqa: PLR0917 - as the flags are
     try:
         topics.cluster_id()
         check_topic(topics, pattern)
-        # Whether the group may be used; that its coordinator is not there yet is for later.
-        with contextlib.suppress(KafkaAway):
-            topics.committed(topics.places()[:1])
+        topics.check_group()
         with open_writer(address) as writer:
             writer.check()
         keeps = open_writer(aside) if aside else None

@@ -106,7 +106,9 @@ class _Said:
     errors: list[str] = field(default_factory=list)
 
     def note(self, error: KafkaError) -> None:
-        self.errors[:] = [error.str()]
+        # That all are down says less than why.
+        if not self.errors or error.name() != "_ALL_BROKERS_DOWN":
+            self.errors[:] = [error.str()]
 
     def of(self, client: Consumer | Producer) -> None:
         with _LOCK:

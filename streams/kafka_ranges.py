@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Place = tuple[str, int]
 """A topic and a partition."""
 _ANSWER_SECS = 30.0
+_ASKED_TIMES, _SHORT_SECS = 4, 2.0
 
 
 @dataclass(frozen=True, order=True)
@@ -140,6 +142,16 @@ class KafkaTopics:
         found = self._asked(lambda: self._consumer.committed(asked, timeout=_ANSWER_SECS))
         return {(here.topic, here.partition): here.offset for here in found if here.offset >= 0}
 
+    def check_group(self) -> None:
+        """Whether Kafka lets us use the group. That its coordinator is not there yet is for later. Raises ``KafkaProblem``."""
+        from confluent_kafka import TopicPartition  # noqa: PLC0415
+
+        # Whether we may ask is what is asked: of any topic.
+        for _ in range(_ASKED_TIMES):
+            with contextlib.suppress(KafkaAway):
+                self._asked(lambda: self._consumer.committed([TopicPartition("no-topic", 0)], timeout=_SHORT_SECS))
+                return
+
     def at_time(self, places: Sequence[Place], unix_ms: int) -> dict[Place, int]:
         """The first offset at or after a time; the end where there is none. Raises ``KafkaProblem``."""
         from confluent_kafka import TopicPartition  # noqa: PLC0415
@@ -166,5 +178,15 @@ class KafkaTopics:
         try:
             return question()
         except KafkaException as error:
-            told = f"Kafka at {self._settings.servers} (group {self._settings.group}): {reason(error)}"
-            raise (KafkaAway if may_pass(error.args[0]) else KafkaProblem)(told) from error
+            where = f"Kafka at {self._settings.servers} (group {self._settings.group})"
+            if refused := self._refused():
+                raise KafkaProblem(f"{where}: {refused}") from error
+            raise (KafkaAway if may_pass(error.args[0]) else KafkaProblem)(f"{where}: {reason(error)}") from error
+
+    def _refused(self) -> str:
+        """What Kafka refuses, where it does: whoever asks for something only hears that no answer came."""
+        while message := self._consumer.poll(0):
+            error = message.error()
+            if error is not None and not may_pass(error):
+                return str(error.str())
+        return ""

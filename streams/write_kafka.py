@@ -29,6 +29,7 @@ class KafkaWriter:
     def __init__(self, servers: str, topic: str, config_file: str | None = None) -> None:
         self.deliveries = Deliveries()
         self._servers, self._topic = servers, topic
+        self._fatal: KafkaError | None = None
         self._producer = new_producer(
             servers,
             config_file,
@@ -63,8 +64,15 @@ class KafkaWriter:
             if left <= 0:
                 return False
             # Who has arrived is told while somebody asks.
-            self._producer.poll(min(_POLL_SECS, left))
+            self._poll(min(_POLL_SECS, left))
         return True
+
+    def _poll(self, secs: float) -> None:
+        try:
+            self._producer.poll(secs)
+        except KafkaException as error:
+            # The client has given up for good, and what it says from now on of each message is only that.
+            self._fatal = error.args[0]
 
     def send(self, message: Message) -> None:
         """Begin to send a message. What becomes of it, ``flush`` tells."""
@@ -77,20 +85,22 @@ class KafkaWriter:
                 )
                 break
             except BufferError:
-                self._producer.poll(_POLL_SECS)
+                self._poll(_POLL_SECS)
             except KafkaException as error:
                 self._told(message, error.args[0])
                 break
-        self._producer.poll(0)
+        self._poll(0)
 
     def _told(self, message: Message, error: KafkaError | None, _kafkas_own: object = None) -> None:
         self.deliveries.ended(message, None if error is None else self._problem(error, message))
 
     def _problem(self, error: KafkaError, message: Message) -> StreamProblem:
+        if self._fatal is not None and "AUTHORIZATION" in self._fatal.name():
+            error = self._fatal
         if error.name() in _TOO_LARGE:
             return MessageRefused(f"Kafka refuses a message of {message.size_bytes:,} bytes for {self._topic}: {error.str()}")
         why = f"{self._topic} at {self._servers}: {error.str()}"
-        if error.name() in _PASSES or may_pass(error):
+        if "AUTHORIZATION" not in error.name() and (error.name() in _PASSES or may_pass(error)):
             said = last_said(self._producer)
             return KafkaAway(f"Kafka does not take messages for {why}" + (f" ({said})" if said else ""))
         return KafkaProblem(f"Kafka refuses messages for {why}")
@@ -103,7 +113,7 @@ class KafkaWriter:
     def close(self) -> None:
         """Let go of the connection; what is still on its way is given up."""
         self._producer.purge()
-        self._producer.poll(0)
+        self._poll(0)
         close(self._producer)
 
     def __enter__(self) -> Self:

@@ -70,18 +70,25 @@ class KafkaServer:
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     """More of its properties, or others."""
+    users: Mapping[str, str] = field(default_factory=dict)
+    """Passwords by name: with any it listens by TLS and SASL, too, and only lets users do what they are allowed to."""
     _process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._ports = _free_ports(2)
+        self._ports = _free_ports(3)
         self.servers = f"127.0.0.1:{self._ports[0]}"
-        """``HOST:PORT``, the same after a restart."""
+        """``HOST:PORT``, the same after a restart; who comes here may do everything."""
+        self.secure_servers = f"127.0.0.1:{self._ports[2]}"
+        """``HOST:PORT`` for ``users``, by TLS with ``certificate`` and SASL (PLAIN, SCRAM-SHA-512, OAUTHBEARER)."""
+        self.certificate = self.folder / "certificate.pem"
 
     def start(self) -> None:
         """Begin it, or begin it again with all that it had."""
         properties = self.folder / "server.properties"
         if not (self.folder / "data").exists():
+            if self.users:
+                self._make_certificate()
             text = "".join(f"{key}={value}\n" for key, value in {**self._properties(), **self.settings}.items())
             properties.write_text(text, encoding="utf-8")
             self._run(["kafka.tools.StorageTool", "format", "--cluster-id", _CLUSTER_ID, "--config", str(properties)])
@@ -97,8 +104,8 @@ class KafkaServer:
         self._wait()
 
     def _properties(self) -> dict[str, str]:
-        first, other = self._ports
-        return {
+        first, other, third = self._ports
+        plain = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{other}",
@@ -117,6 +124,33 @@ class KafkaServer:
             "transaction.state.log.num.partitions": "4",
             "group.initial.rebalance.delay.ms": "0",
         }
+        if not self.users:
+            return plain
+        modules = "org.apache.kafka.common.security"
+        known = " ".join(f'user_{name}="{password}"' for name, password in self.users.items())
+        return {
+            **plain,
+            "listeners": f"{plain['listeners']},SASL_SSL://127.0.0.1:{third}",
+            "advertised.listeners": f"{plain['advertised.listeners']},SASL_SSL://127.0.0.1:{third}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.folder / "keystore.pem"),
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": f"{modules}.plain.PlainLoginModule required {known};",
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
+            "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": (
+                f'{modules}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="nobody";'
+            ),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
+
+    def _make_certificate(self) -> None:
+        key = self.folder / "key.pem"
+        words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(self.certificate)]
+        subprocess.run(words, check=True, capture_output=True, timeout=60)
+        (self.folder / "keystore.pem").write_bytes(key.read_bytes() + self.certificate.read_bytes())
 
     def _java(self, least: str, most: str) -> list[str]:
         quiet = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Xms{least}", f"-Xmx{most}"]

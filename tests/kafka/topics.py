@@ -8,7 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 _SECS = 30
 
@@ -34,6 +46,29 @@ class TestTopics:
     def _admin(self) -> AdminClient:
         # Whoever asks it something must hold it until the answer has come.
         return AdminClient({"bootstrap.servers": self.servers})
+
+    def scram(self, name: str, password: str) -> None:
+        """A user's password for SCRAM."""
+        admin = self._admin()
+        how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        told = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(name, how, password.encode())])
+        told[name].result(_SECS)
+
+    def allow(self, name: str, groups: str) -> None:
+        """Let a user read every topic, in groups whose names begin so."""
+        admin = self._admin()
+        who = f"User:{name}", "*"
+        rules = [
+            *(
+                AclBinding(ResourceType.TOPIC, "*", ResourcePatternType.LITERAL, *who, what, AclPermissionType.ALLOW)
+                for what in (AclOperation.READ, AclOperation.DESCRIBE)
+            ),
+            AclBinding(
+                ResourceType.GROUP, groups, ResourcePatternType.PREFIXED, *who, AclOperation.READ, AclPermissionType.ALLOW
+            ),
+        ]
+        for told in admin.create_acls(rules).values():
+            told.result(_SECS)
 
     def delete(self, name: str) -> None:
         """Take a topic away, with its messages."""
