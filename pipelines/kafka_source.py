@@ -24,7 +24,7 @@ from pipelines.sources import checked_schemas
 from schemas.tables import OFFSETS
 from streams.errors import StreamStops
 from streams.kafka_begin import begins_of, check_pattern, check_topic, start_of
-from streams.kafka_client import KafkaProblem, KafkaSettings
+from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
 from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
 from transforms.elements import TableBatch
 from transforms.read_kafka import ReadKafka, unit_of
