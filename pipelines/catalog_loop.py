@@ -202,6 +202,8 @@ def ask_night(night: Night, settings: CatalogSettings, options: PipelineOptions)
     """Ask about alerts of a night that have no answer; what is answered is written."""
     survey, day = night
     job = Job.of_round(options, comes_again=True)
+    # As a stream writes, however its rounds do: turns come as they like.
+    job = replace(job, sink=replace(job.sink, method=job.warehouse.write_methods[-1]))
     try:
         wanted = [Wanted(survey, day, spec.name, spec.radius_arcsec, UNANSWERED, _MOST_ALERTS) for spec in settings.specs]
         unmatched = Unmatched(job.sink.warehouse)

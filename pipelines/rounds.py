@@ -98,7 +98,7 @@ def _every_secs(rounds: RoundsOptions, job: Job, comes_again: bool) -> float:
     secs: float = max(5.0, least) if rounds.every_secs is None else rounds.every_secs
     if secs <= 0:
         raise OptionsError(f"--every_secs is {secs:g}; give a number of seconds above 0")
-    if secs < least and not comes_again:
+    if secs < least and not (comes_again and job.sink.method == "storage_write"):
         raise OptionsError(
             f"--every_secs is {secs:g}, but {job.sink.method} into {job.warehouse.uri} takes a round every {least:g} s at most"
         )

@@ -49,6 +49,7 @@ def sink_settings(
         every_secs=broker.load_every_secs if stream else None,
         rows_per_request=broker.alerts_per_write or REQUEST_ROWS,
         # A stream replaces nothing; what is made of a template has no command that could hold a claim.
+        loads_folder=_loads_folder(options) if rounds else None,
         fenced=not stream and not options.view_as(GoogleCloudOptions).template_location,
     )
 
@@ -78,7 +79,15 @@ def _round_method(options: PipelineOptions, place: Warehouse) -> str:
             f"--write_method {chosen} is not for a stream in rounds into {place.uri}, which is written by "
             f"{', '.join(place.round_secs)}: a round must be there whole or not at all"
         )
+    if chosen == "file_loads":
+        _check_loads(options)
     return chosen
+
+
+def _loads_folder(options: PipelineOptions) -> str | None:
+    """Where load files of rounds are put."""
+    temp_location = options.view_as(GoogleCloudOptions).temp_location
+    return f"{temp_location.rstrip('/')}/rounds" if temp_location else None
 
 
 def _method(options: PipelineOptions, place: Warehouse, stream: bool) -> str:
@@ -89,16 +98,22 @@ def _method(options: PipelineOptions, place: Warehouse, stream: bool) -> str:
             f"--write_method {chosen} is not for {place.uri}, which is written by {', '.join(place.write_methods)}"
         )
     method = chosen or place.write_methods[-1 if stream else 0]
+    if method == "file_loads":
+        _check_loads(options)
+    return method
+
+
+def _check_loads(options: PipelineOptions) -> None:
+    """Refuse load jobs where there is no place for their files. Raises ``OptionsError``."""
     temp_location = options.view_as(GoogleCloudOptions).temp_location
-    if method == "file_loads" and not str(temp_location).startswith("gs://"):
+    if not str(temp_location).startswith("gs://"):
         raise OptionsError(
             "--write_method file_loads needs --temp_location gs://BUCKET/FOLDER for the files to load; "
             "--write_method storage_write needs none"
         )
     # A service that is to run the job puts its own files there first, and says so.
-    if method == "file_loads" and runs_here(options):
+    if runs_here(options):
         try:
             check_bucket(str(temp_location))
         except OSError as error:
             raise OptionsError(f"--temp_location {temp_location} cannot be written to: {error}") from error
-    return method

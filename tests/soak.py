@@ -16,6 +16,7 @@ import json
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -110,6 +111,8 @@ class Ingest:
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    held_mb: list[float] = field(default_factory=list)
+    """Memory after each round."""
     reader: threading.Thread | None = None
 
     @classmethod
@@ -127,6 +130,9 @@ class Ingest:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
+            if line.startswith("round"):
+                with contextlib.suppress(OSError):  # it has just ended
+                    self.held_mb.append(self._memory_mb())
 
     def wait_for(self, text: str) -> None:
         """Until it has said something."""
@@ -151,9 +157,7 @@ class Ingest:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    @property
-    def memory_mb(self) -> float:
-        """Memory that it holds now."""
+    def _memory_mb(self) -> float:
         text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -238,13 +242,23 @@ class NightRow:
     number: int
     what: str
     rounds: int
-    cpu_ms: float
+    cpu_ms: float | None
+    """A message; None where it is of two processes."""
     memory_mb: float
+    """After a round, the median."""
     lost: int
     doubled: int
 
     def line(self) -> str:
-        cells = (self.number + 1, self.what, self.rounds, f"{self.cpu_ms:.2f}", f"{self.memory_mb:.0f}", self.lost, self.doubled)
+        cells = (
+            self.number + 1,
+            self.what,
+            self.rounds,
+            "" if self.cpu_ms is None else f"{self.cpu_ms:.2f}",
+            f"{self.memory_mb:.0f}",
+            self.lost,
+            self.doubled,
+        )
         return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -280,9 +294,9 @@ class Week:
         cpu_ms = (self.stream.cpu_secs - (began if same else 0.0)) / self.count * 1e3
         rounds = sum(line.startswith("round") for line in self.stream.lines)
         lost, doubled, _ = verdict(self.place, topic, self.count)
-        memory_mb = self.stream.memory_mb
+        memory_mb = statistics.median(self.stream.held_mb)
         self.stream.end()
-        return NightRow(number, what or "nothing", rounds, cpu_ms if same else float("nan"), memory_mb, lost, doubled)
+        return NightRow(number, what or "nothing", rounds, cpu_ms if same else None, memory_mb, lost, doubled)
 
     def _begin(self, number: int) -> None:
         cutouts = () if number in _WITH_CUTOUTS else ("--no_cutouts",)
@@ -339,7 +353,7 @@ def week(server: KafkaServer, packets: Packets, room: Path, nights: int, count: 
     between = f"{FIRST_NIGHT}..{FIRST_NIGHT + timedelta(nights)}"
     status = cli.main(["audit", "--ids", str(room / "ids.parquet"), "--night", between, "--warehouse", str(place)])
     files = files_of_nights(place)
-    cpu, memory = last.cpu_ms / first.cpu_ms, last.memory_mb / first.memory_mb
+    cpu, memory = (last.cpu_ms or 0.0) / (first.cpu_ms or 1.0), last.memory_mb / first.memory_mb
     print(f"\nThe last night over the first: CPU {cpu:.2f}, memory {memory:.2f}.")
     print(f"Files of `ztf_alerts`, at most of a night: {max(files.values())}. `broker audit` ends with {status}.\n", flush=True)
     return sum(row.lost + row.doubled for row in rows) + status

@@ -1,5 +1,7 @@
 """The BigQuery warehouse by the Storage Write API: batches as they are, in a stream at least once, for an archive exactly once.
 
+A round may also go by load jobs, noted and committed as streams are.
+
 A bundle ends only when BigQuery has acknowledged its rows: what a runner does again then is written again.
 """
 
@@ -27,9 +29,11 @@ from transforms.table_rows import LetterRows
 from transforms.together import AtTheEnd
 from warehouses.bigquery.append import RowRefused
 from warehouses.bigquery.append_requests import joined
+from warehouses.bigquery.load_files import is_load
 from warehouses.bigquery.refused import refused_row
-from warehouses.bigquery.writing import AtOnce, ByStreams, Connected, Rows, Writing, without
+from warehouses.bigquery.writing import AtOnce, ByLoads, ByStreams, Connected, Rows, Writing, without
 from warehouses.bigquery.written_streams import WrittenStream
+from warehouses.files import delete
 
 _REFUSED = "refused"
 _HOLD_BYTES = 16 * 2**20
@@ -51,6 +55,8 @@ class AppendBigQuery(beam.PTransform):
     run_id: str
     at_the_end: bool
     """Whether rows are seen when all are written, each once; else as they come, at least once."""
+    loads_folder: str | None = None
+    """Where load files are put that one job for each unit and table loads, instead of streams; only ``at_the_end``."""
 
     def expand(self, inputs: dict[str, beam.PCollection[TableBatch]]) -> beam.PCollection[Any]:
         """Rows of all tables; what it gives has come when they are written."""
@@ -58,7 +64,8 @@ class AppendBigQuery(beam.PTransform):
         rows = batches[0] if len(batches) == 1 else batches | "AllRows" >> beam.Flatten()
         project, dataset = self.warehouse.removeprefix("bigquery://").partition("?")[0].split("/")
         place = _Place(project, dataset, self.run_id)
-        append = beam.ParDo(_Append(place, self.at_the_end)).with_output_types(WrittenStream if self.at_the_end else TableBatch)
+        gives = WrittenStream if self.at_the_end else TableBatch
+        append = beam.ParDo(_Append(place, self.at_the_end, self.loads_folder)).with_output_types(gives)
         written = rows | "Append" >> append.with_outputs(_REFUSED, main="written")
         letters = (
             written[_REFUSED]
@@ -85,16 +92,19 @@ class _Place:
 def _commit(streams: Sequence[WrittenStream], place: _Place) -> int:
     connected = place.connect()
     try:
-        return connected.unit_streams.commit(place.run_id, streams)
+        done = connected.unit_streams.commit(place.run_id, streams)
     finally:
         connected.close()
+    # Files of a run that died in the middle stay: a rule of the bucket takes them away.
+    delete(stream.name for stream in streams if is_load([stream.name]))
+    return done
 
 
 class _Append(beam.DoFn):
     """Holds the batches of a bundle by table and unit, and gives on what BigQuery has, batches or streams to commit."""
 
-    def __init__(self, place: _Place, at_the_end: bool) -> None:
-        self._place, self._at_the_end = place, at_the_end
+    def __init__(self, place: _Place, at_the_end: bool, loads_folder: str | None) -> None:
+        self._place, self._at_the_end, self._loads_folder = place, at_the_end, loads_folder
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -107,7 +117,12 @@ class _Append(beam.DoFn):
         self._held_bytes = 0
         self._schemas: dict[str, pa.Schema] = {}
         self._timestamp = MIN_TIMESTAMP
-        self._writing: Writing = (ByStreams if self._at_the_end else AtOnce)(self._connected, avro_file)
+        self._writing = self._begin()
+
+    def _begin(self) -> Writing:
+        if self._loads_folder is not None:
+            return ByLoads(self._connected, avro_file, self._loads_folder)
+        return (ByStreams if self._at_the_end else AtOnce)(self._connected, avro_file)
 
     def process(self, batch: TableBatch, timestamp: Timestamp = beam.DoFn.TimestampParam) -> Iterator[Any]:
         self._timestamp = timestamp

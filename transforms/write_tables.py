@@ -42,6 +42,8 @@ class SinkSettings:
     rows_per_request: int = REQUEST_ROWS
     at_least_once: bool = False
     """Whether rows may be seen as they come, though the run ends: what it reads comes again where it dies, in another run."""
+    loads_folder: str | None = None
+    """Where a round's load files are put, which are loaded once."""
     fenced: bool = False
     """Whether the run must still have its claim when rows are put in place: not where it goes on when its command has ended."""
 
@@ -66,6 +68,8 @@ def _parquet(settings: SinkSettings) -> Sink:
 
 
 def _bigquery(settings: SinkSettings) -> Sink:
+    if settings.loads_folder is not None:
+        return AppendBigQuery(settings.warehouse, settings.run_id, at_the_end=True, loads_folder=settings.loads_folder)
     return WriteBigQuery(
         settings.warehouse,
         settings.run_id,

@@ -14,22 +14,26 @@ from tests.kafka.topics import TestTopics
 from warehouses.bigquery import unit_streams
 
 
-def places(cloud: Cloud) -> dict[str, str]:
-    return {"bucket": cloud.folder(), "bigquery": f"bigquery://{cloud.project}/{cloud.dataset()}"}
+def place_of(cloud: Cloud, kind: str) -> tuple[str, tuple[str, ...]]:
+    """A warehouse, and the flags by which it is written."""
+    if kind == "bucket":
+        return cloud.folder(), ()
+    loads = ("--write_method", "file_loads", "--temp_location", f"{cloud.bucket}/loads") if kind == "loads" else ()
+    return f"bigquery://{cloud.project}/{cloud.dataset()}", loads
 
 
-def flags(kafka: TestTopics, place: str, topic: str) -> list[str]:
-    return [word for word in words(kafka, place, topic, "--once") if word not in ("--every_secs", "0.2")]
+def flags(kafka: TestTopics, place: str, topic: str, *others: str) -> list[str]:
+    return [word for word in words(kafka, place, topic, "--once", *others) if word not in ("--every_secs", "0.2")]
 
 
-@pytest.mark.parametrize("kind", ["bucket", "bigquery"])
+@pytest.mark.parametrize("kind", ["bucket", "bigquery", "loads"])
 def test_rounds_of_every_warehouse(kafka: TestTopics, cloud: Cloud, packets: list[bytes], kind: str) -> None:
-    place, topic = places(cloud)[kind], kafka.make(kafka.name())
+    (place, how), topic = place_of(cloud, kind), kafka.make(kafka.name())
     kafka.send(topic, [*packets[:30], b"no alert"])
-    assert run(flags(kafka, place, topic)) == 0
+    assert run(flags(kafka, place, topic, *how)) == 0
     kafka.send(topic, packets[30:39])
-    assert run(flags(kafka, place, topic)) == 0
-    assert run(flags(kafka, place, topic)) == 0
+    assert run(flags(kafka, place, topic, *how)) == 0
+    assert run(flags(kafka, place, topic, *how)) == 0
     assert sources(place) == expected(kafka, topic, range(31)) + later(kafka, topic, [8, 8, 8, 7], 9)
     assert kafka.committed("g", topic) == [11, 10, 10, 9]
 
@@ -45,18 +49,20 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("dies", ["before the first commit", "before the offsets", "before the last note"])
+@pytest.mark.parametrize("kind", ["bigquery", "loads"])
 def test_a_round_that_dies_between_its_commits_is_done_again_with_its_ranges(
-    kafka: TestTopics, cloud: Cloud, packets: list[bytes], monkeypatch: pytest.MonkeyPatch, dies: str
+    kafka: TestTopics, cloud: Cloud, packets: list[bytes], monkeypatch: pytest.MonkeyPatch, kind: str, dies: str
 ) -> None:
     """What came meanwhile is of the next round: else its rows would be of two."""
-    place, topic = places(cloud)["bigquery"], kafka.make(kafka.name())
+    (place, how), topic = place_of(cloud, kind), kafka.make(kafka.name())
     kafka.send(topic, packets[:20])
-    honest, note = unit_streams.commit, unit_streams.UnitStreams._note
+    step, note = "load" if kind == "loads" else "commit", unit_streams.UnitStreams._note
+    honest = getattr(unit_streams, step)
 
-    def commit(client, table, streams, patience=None):
-        if dies == "before the first commit" or (dies == "before the offsets" and table.endswith("/offsets")):
+    def commit(client, table, *others):
+        if dies == "before the first commit" or (dies == "before the offsets" and table.endswith("offsets")):
             raise Killed
-        honest(client, table, streams, patience)
+        honest(client, table, *others)
 
     def noting(self, run_id, chosen, *, committed):
         if committed and dies == "before the last note":
@@ -64,12 +70,12 @@ def test_a_round_that_dies_between_its_commits_is_done_again_with_its_ranges(
         note(self, run_id, chosen, committed=committed)
 
     with monkeypatch.context() as patched:
-        patched.setattr(unit_streams, "commit", commit)
+        patched.setattr(unit_streams, step, commit)
         patched.setattr(unit_streams.UnitStreams, "_note", noting)
         patched.setattr(rounds, "_WAIT_SECS", (0.01, 0.01))
-        assert run(flags(kafka, place, topic)) == 1
+        assert run(flags(kafka, place, topic, *how)) == 1
     kafka.send(topic, packets[20:30])
-    assert run(flags(kafka, place, topic)) == 0
+    assert run(flags(kafka, place, topic, *how)) == 0
     assert sources(place) == expected(kafka, topic, range(20)) + later(kafka, topic, [5, 5, 5, 5], 10)
     if dies == "before the offsets":
         rows = cloud.rows(

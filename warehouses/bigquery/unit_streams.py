@@ -19,6 +19,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 
 from schemas.tables import READ_TABLES, UNIT_STREAMS
 from warehouses.bigquery.append import Appender, RetryTimes
+from warehouses.bigquery.load_files import is_load, is_loaded, load
 from warehouses.bigquery.notes import noted_of, rows_gone
 from warehouses.bigquery.pending import commit, committed_at
 from warehouses.bigquery.written_streams import Choice, Noted, WrittenStream, alike, choose, noted_by_run
@@ -51,13 +52,23 @@ class UnitStreams:
         named = [choice for choice in own if choice.unit != STREAM]
         self._note(run_id, named, committed=False)
         chosen = self._chosen(run_id, named)
-        by_table: dict[str, list[str]] = defaultdict(list)
+        by_table: dict[str, list[tuple[str, ...]]] = defaultdict(list)
         for choice in [*chosen, *(choice for choice in own if choice.unit == STREAM)]:
-            by_table[choice.table] += [] if choice.noted.committed else choice.noted.streams
+            if not choice.noted.committed:
+                by_table[choice.table].append(choice.noted.streams)
         for table, waiting in sorted(by_table.items(), key=lambda item: (item[0] in _LAST, item[0])):
-            commit(self._write, self._path(table), waiting, self._patience)
+            self._commit(table, waiting)
         self._note(run_id, chosen, committed=True)
         return sum(choice.noted.row_count for choice in chosen if choice.noted.run_id == run_id)
+
+    def _commit(self, table: str, waiting: Sequence[tuple[str, ...]]) -> None:
+        """Streams of some units, all at once; of load files one job for each unit."""
+        streams = [name for names in waiting if not is_load(names) for name in names]
+        if streams:
+            commit(self._write, self._path(table), streams, self._patience)
+        for names in waiting:
+            if is_load(names):
+                load(self._client, self._named(table), names)
 
     def _chosen(self, run_id: str, own: Sequence[Choice]) -> list[Choice]:
         noted = noted_of(self._client, self._dataset, {choice.unit for choice in own})
@@ -76,14 +87,16 @@ class UnitStreams:
         if any(noted.committed for noted in same):
             # Then nobody need be asked what is there.
             return choose(own, same, ())
-        now = [self._as_it_is(noted) for noted in same]
+        now = [self._as_it_is(own.table, noted) for noted in same]
         return choose(own, [noted for noted, _ in now], {name for noted, there in now if there for name in noted.streams})
 
-    def _as_it_is(self, noted: Noted) -> tuple[Noted, bool]:
+    def _as_it_is(self, table: str, noted: Noted) -> tuple[Noted, bool]:
         """What was noted, committed or not as BigQuery knows it; whether the streams are there."""
         if noted.committed:
             return noted, True
         try:
+            if is_load(noted.streams):
+                return replace(noted, committed=is_loaded(self._client, self._named(table), noted.streams)), True
             when = [committed_at(self._write, name, self._patience) for name in noted.streams]
         except NotFound:
             return noted, False
@@ -116,6 +129,9 @@ class UnitStreams:
             refused = self._appender.append([(self._path(UNIT_STREAMS.name), batch)])[0]
             if refused:
                 raise RuntimeError(f"BigQuery refuses a note of a unit's streams: {refused[0].message}")
+
+    def _named(self, table: str) -> str:
+        return f"{self._client.project}.{self._dataset}.{table}"
 
     def _path(self, table: str) -> str:
         return f"projects/{self._client.project}/datasets/{self._dataset}/tables/{table}"

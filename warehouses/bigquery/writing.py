@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -22,6 +23,7 @@ from warehouses.bigquery.pending import PendingStream
 from warehouses.bigquery.row_digest import added, rows_digest
 from warehouses.bigquery.unit_streams import UnitStreams
 from warehouses.bigquery.written_streams import WrittenStream, both_spans
+from warehouses.files import create_file
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,36 @@ class ByStreams(Writing):
         """See ``Writing``. The streams are not finalized: they are gone after a while."""
         for stream in self._streams.values():
             self._connected.appender.let_go(stream.stream)
+
+
+class ByLoads(Writing):
+    """By load files below a folder, for each table and unit: rows are seen when their job is done, once."""
+
+    def __init__(self, connected: Connected, as_avro: Callable[[Table, pa.RecordBatch], bytes], folder: str) -> None:
+        super().__init__(connected, as_avro)
+        self._folder = folder
+        self._files: list[WrittenStream] = []
+
+    def add(self, parts: Sequence[Rows]) -> list[list[RowRefused]]:
+        """Write rows to files, of whatever night they are; a load takes all rows or none."""
+        return self._append(parts)
+
+    def _append(self, parts: Sequence[Rows]) -> list[list[RowRefused]]:
+        for part in parts:
+            name = f"{self._folder}/{self._connected.run_id}/{part.table}-{part.unit}-{uuid.uuid4().hex}.avro"
+            with create_file(name) as file:
+                file.write(self._as_avro(table_named(part.table), part.rows))
+            digest, nights = rows_digest(part.rows), nights_of(part.rows)
+            self._files.append(WrittenStream(part.unit, part.table, name, part.rows.num_rows, digest, nights))
+        return [[] for _ in parts]
+
+    def end(self) -> list[WrittenStream]:
+        """The files of the bundle."""
+        found, self._files = self._files, []
+        return found
+
+    def give_up(self) -> None:
+        """Nothing: its files are in nobody's notes."""
 
 
 def without(rows: pa.RecordBatch, refused: Sequence[RowRefused]) -> pa.RecordBatch:
