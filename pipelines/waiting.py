@@ -16,6 +16,8 @@ from warehouses.reachable import told
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECS = 1.0
+_MOST_LOOK_SECS = 5.0
+"""A job elsewhere may take minutes to end, and its service is asked no more often than this."""
 _SAY_EVERY_SECS = 60.0
 _TRIES = 10
 """Questions for a job's state, one a second, before its service counts as gone."""
@@ -67,11 +69,13 @@ def end(result: PipelineResult) -> None:
             result.cancel()
         except Exception as error:
             raise NotEnded(f"the job could not be cancelled, and may go on; look where it runs: {_why(error)}") from error
+    wait_secs = _LOOK_SECS / 5
     while not PipelineState.is_terminal(state := _state(result)):
         if time.monotonic() - said >= _SAY_EVERY_SECS:
             said = time.monotonic()
             _LOG.warning("the job is to be cancelled and is %s; waiting for its end", state)
-        time.sleep(_LOOK_SECS / 5)
+        time.sleep(wait_secs)
+        wait_secs = min(1.5 * wait_secs, _MOST_LOOK_SECS)
 
 
 def _state(result: PipelineResult) -> str:

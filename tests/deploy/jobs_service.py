@@ -30,7 +30,8 @@ class JobsService:
     """What was asked of Flex Templates."""
     changes: list[dict[str, Any]] = field(default_factory=list)
     """What was asked of running jobs: to drain, to be cancelled."""
-    _asked: int = 0
+    asked: int = 0
+    """How often somebody wanted to know a job's state."""
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""
@@ -50,8 +51,8 @@ class JobsService:
             return {"metrics": [one for name, values in self.counters.items() for one in _metrics(name, *values)]}
         if kind == "jobs":
             return {"jobs": [_job(f"id-of-{name}", name, "JOB_STATE_RUNNING") for name in self.running]}
-        state = self.states[min(self._asked, len(self.states) - 1)]
-        self._asked += 1
+        state = self.states[min(self.asked, len(self.states) - 1)]
+        self.asked += 1
         return _job(kind, kind.removeprefix("id-of-"), state)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import runpy
+import signal
 import sys
 import tarfile
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,6 +292,35 @@ def test_a_batch_job_is_waited_for_and_accounts_by_the_services_counters(
     with bigquery.Client(project=PROJECT) as client:
         (row,) = client.query(f"SELECT status, records_read, alerts_written FROM `{PROJECT}.batch.runs`").result()
     assert tuple(row.values()) == ("failed", 7, 0)
+
+
+def test_an_interrupted_batch_job_is_cancelled_and_waited_for(
+    archive: str, service: JobsService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.states = ["JOB_STATE_RUNNING"]
+    seen: list[int] = []
+
+    def strike() -> None:
+        while not service.asked:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not service.changes:
+            time.sleep(0.01)
+        asked = service.asked
+        while service.asked < asked + 3:
+            time.sleep(0.01)
+        # It is asked again and again until it has ended.
+        seen.append(service.asked)
+        service.states = ["JOB_STATE_CANCELLED"]
+
+    striking = threading.Thread(target=strike)
+    striking.start()
+    argv = ["--input", archive, "--warehouse", f"bigquery://{PROJECT}/batch", "--survey=ztf"]
+    assert ingest.run([*flags("struck", f"--dataflow_endpoint={service.endpoint}"), *argv]) == 130
+    striking.join()
+    assert seen
+    assert [change["requestedState"] for change in service.changes] == [dataflow.JobState.JOB_STATE_CANCELLED]
+    assert "interrupted; " in capsys.readouterr().err
 
 
 def test_a_batch_job_that_fails_says_why(archive: str, service: JobsService, capsys: pytest.CaptureFixture[str]) -> None:
