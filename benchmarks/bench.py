@@ -72,6 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def streams(full: bool) -> Iterator[MarkdownTable]:
+    """Streams in rounds; without Kafka's client, or a Kafka, a table of no rows that says so."""
+    try:
+        from benchmarks.rounds import rounds  # noqa: PLC0415 - of an extra
+        from tests.emulators.kafka_server import missing  # noqa: PLC0415
+    except ImportError as error:
+        why: str | None = f"not measured: {error}"
+    else:
+        why = missing()
+    if why:
+        yield MarkdownTable("Rounds over a backlog", ["night"], notes=[why])
+        return
+    yield from rounds(20_000, 60.0, 10 if full else 3)
+
+
 def _frame(parser: argparse.ArgumentParser, file: Path | None) -> str:
     """What stands before the mark; a file without it is refused before anything is measured."""
     if file is None:
@@ -100,6 +115,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
     yield (measured := memory(nights[0], catalog, folder, full))
     yield scaling(nights[0], catalog, 2 * alerts, folder)
     yield from year(FOLDER, NIGHTS, with_commits=True)
+    yield from streams(full)
     yield start(folder)
     yield first_ingest(folder)
     yield from sinks()
