@@ -35,6 +35,7 @@ CANNOT = {
     ("docs/crossmatch.md", "from astroquery.vizier import Vizier"): "asks VizieR itself for a million stars",
     ("README.md", "pip install -r requirements.txt"): "installs; what it names is looked at below",
     ("README.md", "broker ingest --watch"): "tests/pipelines/test_watch.py runs it",
+    ("docs/streaming.md", "broker ingest --watch"): "tests/pipelines/test_watch.py runs it",
     ("docs/streaming.md", "pip install 'pitt-broker[kafka]'"): "installs",
     ("README.md", "broker ingest --kafka"): "tests/kafka/test_pages_run.py runs it",
     ("docs/streaming.md", "broker ingest --kafka"): "tests/kafka/test_pages_run.py runs it",
