@@ -1,7 +1,8 @@
-"""Ingest the ZTF nights that are on this machine.
+"""Ingest the ZTF nights that are on this machine, or a topic of Kafka.
 
 >>> from broker import alert_ingestion
 >>> alert_ingestion.stream_ingest_alerts()  # into BigQuery by streaming inserts, 10 alerts at a time
+>>> alert_ingestion.stream_ingest_alerts(kafka="HOST:9092", kafka_topic="ztf_.*", kafka_group="me")  # until Ctrl-C
 >>> alert_ingestion.batch_ingest_alerts(15, warehouse="./warehouse")  # load files, or Parquet in a folder
 
 The warehouse is ``warehouse=``, else ``$PITT_BROKER_WAREHOUSE``, else the folder ``./warehouse``: these work before anyone has
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 from broker.archive.local import chosen_archives, data_folder
 from pipelines.ingest_files import ingest_files
+from pipelines.ingest_stream import StreamCounts, ingest_stream_or_files, kafka_source
 from pipelines.summary import Summary
 
 WAREHOUSE, TEMP_LOCATION = "PITT_BROKER_WAREHOUSE", "PITT_BROKER_TEMP_LOCATION"
@@ -24,18 +26,36 @@ WAREHOUSE, TEMP_LOCATION = "PITT_BROKER_WAREHOUSE", "PITT_BROKER_TEMP_LOCATION"
 def stream_ingest_alerts(
     num_alerts: int = 10,
     *,
+    kafka: str | None = None,
+    kafka_topic: str | None = None,
+    kafka_group: str | None = None,
+    stop_after_secs: float | None = None,
     warehouse: str | None = None,
     survey: str = "auto",
     max_alerts: int | None = None,
     folder: str | os.PathLike[str] | None = None,
     options: Sequence[str] = (),
-) -> Summary:
+) -> Summary | StreamCounts:
     """Ingest the local archive, ``num_alerts`` at a time, into BigQuery by streaming inserts: rows are seen within seconds.
 
     ``max_alerts``: the first so many only. ``folder``: another archive than ``ztf_archive``'s. ``options``: further flags of
     ``broker ingest``. Gives the run's summary. Raises ``NoLocalData``, ``pipelines.errors.OptionsError``.
+
+    With ``kafka`` (``"HOST:PORT[,..]"``), ``kafka_topic`` (a name, or a regular expression) and ``kafka_group`` it ingests these
+    topics instead, in rounds as they come, until Ctrl-C or for ``stop_after_secs``; ``options=["--once"]`` until what there is
+    is read. Whoever calls it again goes on where the warehouse has the group. Gives what all rounds have written.
     """
-    return _ingest("streaming_inserts", num_alerts, warehouse, survey, max_alerts, folder, options)
+    return ingest_stream_or_files(
+        kafka_source(kafka, kafka_topic, kafka_group, stop_after_secs),
+        lambda: chosen_archives(data_folder(folder)),
+        warehouse or os.environ.get(WAREHOUSE) or "./warehouse",
+        alerts_per_write=num_alerts,
+        survey=survey,
+        max_alerts=max_alerts,
+        temp_location=os.environ.get(TEMP_LOCATION),
+        options=options,
+        called="alert_ingestion",
+    )
 
 
 def batch_ingest_alerts(
@@ -49,24 +69,13 @@ def batch_ingest_alerts(
 ) -> Summary:
     """Ingest the local archive, ``num_alerts`` at a time, into BigQuery by load files.
 
-    Arguments, value and errors are those of ``stream_ingest_alerts``.
+    ``max_alerts``: the first so many only. ``folder``: another archive than ``ztf_archive``'s. ``options``: further flags of
+    ``broker ingest``. Gives the run's summary. Raises ``NoLocalData``, ``pipelines.errors.OptionsError``.
     """
-    return _ingest("file_loads", num_alerts, warehouse, survey, max_alerts, folder, options)
-
-
-def _ingest(  # noqa: PLR0917  (what both functions take)
-    method: str,
-    num_alerts: int,
-    warehouse: str | None,
-    survey: str,
-    max_alerts: int | None,
-    folder: str | os.PathLike[str] | None,
-    options: Sequence[str],
-) -> Summary:
     return ingest_files(
         chosen_archives(data_folder(folder)),
         warehouse or os.environ.get(WAREHOUSE) or "./warehouse",
-        method=method,
+        method="file_loads",
         alerts_per_write=num_alerts,
         survey=survey,
         max_alerts=max_alerts,

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     to.add_argument("--topic", metavar="NAME", help="projects/PROJECT/topics/NAME, as --to pubsub:NAME")
     parser.add_argument("--rate", metavar="N/s", help="so many messages a second, evenly (default: as fast as it goes)")
-    parser.add_argument("--cadence", metavar="NAME", help="bursts as a survey sends them: lsst is 10,000 every 39 s")
+    parser.add_argument(
+        "--cadence", metavar="NAME", help="bursts as a survey sends them: lsst is 10,000 every 39 s; or 100/5s: 100 every 5 s"
+    )
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="publish everything so many times (default 1)")
 
 
@@ -44,8 +46,9 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         # What is wrong with the words is said before anybody asks Google for credentials.
         at = pace(arguments.rate, arguments.cadence)
-        data = [messages(arguments.input) for _ in range(arguments.repeat)]
         flag, text = ("--to", arguments.to) if arguments.to else ("--topic", f"pubsub:{arguments.topic}")
+        takes_empty = not text.startswith("pubsub:")
+        data = [messages(arguments.input, empty=takes_empty) for _ in range(arguments.repeat)]
         address = parse_address(text, flag, ("config",))
         writer = open_writer(address)
         writer.check()

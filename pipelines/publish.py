@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -37,13 +38,19 @@ class Pace:
 
 
 def pace(rate: str | None, cadence: str | None) -> Pace | None:
-    """The pace of ``--rate 256/s`` or ``--cadence lsst``; None is as fast as it goes. Raises ``PublishError``."""
+    """The pace of ``--rate 256/s``, ``--cadence lsst`` or ``--cadence 100/5s``; None is as fast as it goes.
+
+    Raises ``PublishError``.
+    """
     if rate and cadence:
         raise PublishError("give --rate or --cadence, not both")
     if cadence:
-        if cadence not in CADENCES:
-            raise PublishError(f"--cadence {cadence} is not known; known is {', '.join(CADENCES)}")
-        return Pace(*CADENCES[cadence], in_bursts=True)
+        if cadence in CADENCES:
+            return Pace(*CADENCES[cadence], in_bursts=True)
+        if not (burst := re.fullmatch(r"([1-9]\d{0,8})/(\d{1,6}(?:\.\d+)?)s", cadence)):
+            known = ", ".join(CADENCES)
+            raise PublishError(f"--cadence {cadence} is not known; known is {known}, or bursts such as 100/5s: 100 every 5 s")
+        return Pace(int(burst[1]), float(burst[2]), in_bursts=True)
     if rate:
         number, _, unit = rate.partition("/")
         if unit != "s" or not number.replace(".", "", 1).isdigit() or float(number) <= 0:

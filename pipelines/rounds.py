@@ -44,8 +44,8 @@ _FAILED_ACCOUNTS = 3
 And of whatever fails, where the stream is to end by itself."""
 
 
-def run(options: PipelineOptions, argv: Sequence[str]) -> int:
-    """Read until somebody ends it; gives the exit status. ``options`` are those of ``argv``.
+def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.Summary], None] = lambda counts: None) -> int:
+    """Read until somebody ends it; gives the exit status. ``options`` are those of ``argv``; ``each`` hears of every round.
 
     Raises ``OptionsError`` before anything starts.
     """
@@ -67,7 +67,9 @@ def run(options: PipelineOptions, argv: Sequence[str]) -> int:
                 _catalogs(options, stream, argv) as catalogs,
                 serving(rounds.metrics_port) as metrics,
             ):
-                return _Rounds(options, job.sink.surveys, stream, every_secs, ending, catalogs=catalogs, metrics=metrics).run()
+                rounds_of_it = _Rounds(options, job.sink.surveys, stream, every_secs, ending, catalogs=catalogs, metrics=metrics)
+                rounds_of_it.each = each
+                return rounds_of_it.run()
         except StaleRun as error:
             logs.failed("broker ingest", str(error))
             return FAILED
@@ -146,6 +148,7 @@ class _Rounds:
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
         self._said = _Said()
+        self.each: Callable[[summary.Summary], None] = lambda counts: None
 
     def run(self) -> int:
         begun = self._until_it_works(self._begin)
@@ -217,7 +220,8 @@ class _Rounds:
         return found.behind > 0
 
     def _tell(self, found: Round, counts: summary.Summary, secs: float) -> None:
-        """Say what a round has done: to a person, to who reads logs, to Prometheus."""
+        """Say what a round has done: to who called, to a person, to who reads logs, to Prometheus."""
+        self.each(counts)
         if self._metrics is not None:
             self._metrics.done(found, counts, secs)
         about = {"run_id": counts.run_id, "round": self._number, "behind": found.behind, "seconds": round(secs, 3)}

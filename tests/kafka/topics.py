@@ -125,6 +125,14 @@ class TestTopics:
         assert producer.flush(_SECS) == 0
         return number
 
+    def ends(self, topic: str) -> int:
+        """The number of messages that have ever been sent to a topic."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "ends"})
+        partitions = consumer.list_topics(topic, timeout=_SECS).topics[topic].partitions
+        found = sum(consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_SECS)[1] for number in partitions)
+        consumer.close()
+        return found
+
     def committed(self, group: str, topic: str, partitions: int = 4) -> list[int]:
         """The offsets of a group."""
         consumer = Consumer({"bootstrap.servers": self.servers, "group.id": group})

@@ -69,6 +69,8 @@ def test_what_does_not_arrive_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ("256/s", "lsst", "not both"),
         (None, "ztf", "--cadence ztf is not known; known is lsst"),
+        (None, "0/5s", "--cadence 0/5s is not known"),
+        (None, "10/5", "--cadence 10/5 is not known"),
         ("256", None, "--rate 256 is not a number of messages a second, for example 256/s"),
         ("-1/s", None, "is not a number of messages a second"),
         ("0/s", None, "is not a number of messages a second"),
@@ -87,6 +89,9 @@ def test_a_pace_is_even_or_in_bursts() -> None:
     assert bursts is not None
     assert [even.due_secs(number) for number in (0, 1, 8)] == [0, 0.25, 2]
     assert [bursts.due_secs(number) for number in (0, 9_999, 10_000, 20_000)] == [0, 0, 39, 78]
+    small = pace(None, "100/2.5s")
+    assert small is not None
+    assert [small.due_secs(number) for number in (0, 99, 100, 250)] == [0, 0, 2.5, 5]
 
 
 def test_progress_says_what_has_arrived(
