@@ -390,6 +390,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     packets = Packets()
     settings = {"log.retention.check.interval.ms": "5000", "log.segment.bytes": str(64 * 2**20)}
+    settings["log.segment.delete.delay.ms"] = "1000"
     wrong = 0
     with tempfile.TemporaryDirectory() as folder, KafkaServer(Path(folder, "kafka"), settings) as server:
         if given.messages:
