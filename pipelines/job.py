@@ -168,6 +168,10 @@ def _check_numbers(broker: BrokerOptions, stream: bool) -> None:
             raise OptionsError(f"--{name} is {getattr(broker, name)}; give a number of alerts, 1 or more")
     if stream and broker.max_alerts:
         raise OptionsError("--max_alerts is for files; a stream is ended by --stop_after_secs")
+    if stream and broker.max_dead_letters < 1:
+        raise OptionsError(
+            "--max_dead_letters is for files; a stream goes on, whatever comes: watch its dead letters (docs/service.md)"
+        )
 
 
 def _survey(name: str) -> Survey | None:

@@ -199,6 +199,7 @@ def _sources_if_any(place: Path) -> Counter[str]:
         (["--watch", "/nowhere"], "--watch /nowhere is no folder; make it, or give a glob such as /nowhere/*.tar.gz"),
         (["--watch", "/tmp", "--input", "x"], "--input and --watch are given; a run reads from one of them"),
         (["--watch", "/tmp", "--max_alerts", "3"], "--max_alerts is for files; a stream is ended by --stop_after_secs"),
+        (["--watch", "/tmp", "--max_dead_letters", "0.1"], "--max_dead_letters is for files; a stream goes on"),
         (["--watch", "/tmp", "--every_secs", "0"], "--every_secs is 0; give a number of seconds above 0"),
     ],
 )
