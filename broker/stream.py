@@ -64,7 +64,7 @@ def _status(arguments: argparse.Namespace, now: datetime) -> dict[str, Any]:
         of_group = arguments.kafka_group
         streams = [known for known in streamed.streams(opened, now) if of_group in (None, known.name)]
         groups = [group for group in streamed.groups(opened) if of_group in (None, group.group)]
-        catalogs = sorted({catalog for known in streams for catalog in known.catalogs})
+        catalogs = sorted({name for known in streams for name in known.catalogs if not name.startswith("file:")})
         return {
             "streams": streams,
             "groups": groups,

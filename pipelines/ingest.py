@@ -20,6 +20,7 @@ from pipelines.interrupts import interrupts
 from pipelines.job import Job
 from pipelines.options import parse
 from pipelines.ordinary import ordinary_pipeline
+from pipelines.prism import tied
 from pipelines.progress import elsewhere, progress_line
 from pipelines.runner import is_local, on_dataflow
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
@@ -173,7 +174,7 @@ def start(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Jo
         cloud = options.view_as(GoogleCloudOptions)
         # By which a job is found that belongs to rows, and to lines of a log; labels have no capitals.
         cloud.labels = [*(cloud.labels or []), f"run_id={job.run_id.lower()}"]
-    with ordinary_pipeline():
+    with ordinary_pipeline(), tied(options, job.progress_folder):
         pipeline = beam.Pipeline(options=options)
         build(pipeline, job)
         return pipeline.run()

@@ -115,11 +115,34 @@ def test_who_is_interrupted_leaves_no_prism_behind(
     program = [sys.executable, "-c", STRUCK, str(int(number)), *map(str, words)]
     struck = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
     assert (struck.returncode, "interrupted; " in struck.stderr) == (130, True), struck.stderr
+    ends(mine)
+    assert run(tmp_path / "w", night, flags=engine) == 0
+
+
+def test_a_killed_stream_leaves_no_prism_behind(engine: tuple[str, ...], night: Path, tmp_path: Path) -> None:
+    """It was idle, between two rounds, so that nothing else would tell it."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv: install util-linux")
+    mine, folder = tmp_path / "prism", tmp_path / "in"
+    mine.symlink_to(engine[-1])
+    folder.mkdir()
+    old(Path(shutil.copy(next(night.glob("*.tar.gz")), folder)))
+    words = ("ingest", "--watch", folder, "--warehouse", tmp_path / "w", "--every_secs", "600", *engine[:-1], mine)
+    with subprocess.Popen([sys.executable, "-m", "broker", *map(str, words)], stdout=subprocess.PIPE, text=True) as stream:
+        assert stream.stdout is not None
+        assert "is watched" in stream.stdout.readline()
+        assert "round 1: " in stream.stdout.readline()
+        assert any(str(mine).encode() in command for command in commands())
+        stream.kill()
+    ends(mine)
+
+
+def ends(program: Path) -> None:
+    """Wait until no process is of this program."""
     end = time.monotonic() + 30
-    while any(str(mine).encode() in command for command in commands()):
+    while any(str(program).encode() in command for command in commands()):
         assert time.monotonic() < end, "Prism lives on"
         time.sleep(0.1)
-    assert run(tmp_path / "w", night, flags=engine) == 0
 
 
 def commands() -> Iterator[bytes]:
