@@ -19,10 +19,11 @@ from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError
 from google.cloud import pubsub_v1  # type: ignore[attr-defined]
 
 from alerts.avro.inputs import Item
-from alerts.avro.packets import open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.surveys import Survey
 from audit.truth import AuditError, Scope, TruthBatch, parts_of
+from streams.spool import SpooledMessage
+from transforms.read_pubsub import open_message
 
 _NAME = re.compile(r"projects/[^/]+/subscriptions/[^/]+")
 _HOLD_SECS = 600
@@ -92,7 +93,10 @@ class MessagesTruth:
 
     def _items(self, messages: Sequence[Any]) -> Iterator[Item]:
         for message in messages:
-            yield from open_packets(message.message.data, message.message.message_id, self._wire_schemas)
+            sent = message.message
+            # As a stream reads it: what was sent on from Kafka has another name than its message here.
+            held = SpooledMessage(sent.message_id, sent.data, sent.publish_time, dict(sent.attributes))
+            yield from open_message(held, self._wire_schemas)
 
 
 def _pulled(client: Any, subscription: str, most: int, wait_secs: float) -> list[Any]:

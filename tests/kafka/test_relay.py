@@ -16,7 +16,7 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.cloud import pubsub_v1
 
-from alerts.avro.packets import Packet
+from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter
 from broker import cli
@@ -32,6 +32,7 @@ from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud
 from tests.kafka.topics import TestTopics
 from transforms.read_pubsub import open_message
+from warehouses import at
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = "pittbroker0000000000000w"
@@ -203,6 +204,40 @@ def test_ingest_reads_a_message_that_was_sent_on_as_one_of_kafka(kafka: TestTopi
     }
 
 
+def test_from_kafka_through_pubsub_into_a_folder_all_is_accounted_for(
+    kafka: TestTopics, pubsub: Cloud, packets: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, topic, place = kafka.make(kafka.name()), Topic(pubsub.project, 2), str(tmp_path / "w")
+    (opened,) = open_packets(packets[-1], "s", WireSchemas())
+    assert isinstance(opened, Packet)
+    kafka.send(name, [*packets[:10], b"no alert", None])
+    kafka.send(name, [bytes(opened.datum)], keys=[opened.schema.text])
+    lost = kafka.make(f"{name}_lost", 1)
+    kafka.send(lost, packets[:3], partitions=1)
+    kafka.commit("r", lost, 0)
+    kafka.delete_before(lost, 0, 2)
+    # A copy of all of it, as a relay sends it that was killed before it could say how far it was.
+    for group in ("r", "again"):
+        assert cli.main(words(kafka, f"{name}.*", f"pubsub:{topic.name}", "--once", group=group)) == 0
+    sources = ["--subscription", topic.subscriptions[0], "--warehouse", place, "--once", "--every_secs", "0.5"]
+    assert cli.main(["ingest", *sources]) == 0
+    with at(place) as there:
+        alerts = there.query("SELECT source, COUNT(*) AS n FROM ztf_alerts GROUP BY 1").to_pylist()
+        letters = there.query("SELECT DISTINCT source FROM dead_letters").column("source").to_pylist()
+    assert {row["source"]: row["n"] for row in alerts} == {
+        **{f"kafka://{CLUSTER}/{name}/{number % 4}/{number // 4}": 2 for number in range(10)},
+        f"kafka://{CLUSTER}/{name}/0/3": 2,
+        f"kafka://{CLUSTER}/{lost}/0/2": 2,
+    }
+    assert sorted(letters) == sorted(
+        [f"kafka://{CLUSTER}/{name}/2/2", f"kafka://{CLUSTER}/{name}/3/2", f"kafka://{CLUSTER}/{lost}/0/0..1"]
+    )
+    capsys.readouterr()
+    status = cli.main(["audit", "--subscription", topic.subscriptions[1], "--silence_secs", "3", "--warehouse", place])
+    out = capsys.readouterr().out
+    assert status == 0, out
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
@@ -229,6 +264,27 @@ def test_what_is_read_is_not_written_to(kafka: TestTopics, capsys: pytest.Captur
     name = kafka.make(kafka.name())
     assert cli.main(words(kafka, f"{name}|x", f"kafka:{kafka.servers}/{name}")) == 2
     assert "would come again for ever" in capsys.readouterr().err
+
+
+def test_latest_holds_for_what_is_there_and_a_topic_that_was_made_anew_ends_it(
+    kafka: TestTopics, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = kafka.name("nights")
+    old = kafka.make(f"{begin}_1", 1)
+    kafka.send(old, [b"before"] * 4, partitions=1)
+    flags = words(kafka, f"{begin}_.*", f"folder:{tmp_path}/out", "--once", "--kafka_from", "latest")
+    assert cli.main(flags) == 0
+    later = kafka.make(f"{begin}_2", 1)
+    kafka.send(later, [b"later"] * 3, partitions=1)
+    kafka.send(old, [b"after"] * 2, partitions=1)
+    assert cli.main(flags) == 0
+    assert sorted(file.read_bytes() for file in (tmp_path / "out").glob("*.avro")) == [b"after"] * 2 + [b"later"] * 3
+    kafka.delete(old)
+    kafka.make_again(old)
+    kafka.commit("r", old, 6)
+    capsys.readouterr()
+    assert cli.main(flags) == 1
+    assert f"{old}/0 ends at offset 0, before 6" in capsys.readouterr().err
 
 
 def test_another_relay_in_the_group_is_noticed(

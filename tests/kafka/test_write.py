@@ -44,6 +44,17 @@ def test_value_key_and_headers_arrive_as_they_were(kafka: TestTopics) -> None:
     assert [Message(found.value, found.key, found.headers) for found in read(kafka, topic, len(sent))] == sent
 
 
+def test_a_full_queue_is_waited_for(kafka: TestTopics, tmp_path: Path) -> None:
+    topic = kafka.make(kafka.name(), 1)
+    file = tmp_path / "settings"
+    file.write_text("queue.buffering.max.messages=7\n")
+    with KafkaWriter(kafka.servers, topic, str(file)) as writer:
+        for number in range(500):
+            writer.send(Message(f"{number}".encode()))
+        assert writer.flush(30).undelivered == ()
+    assert [int(message.value or b"") for message in read(kafka, topic, 500)] == list(range(500))
+
+
 def test_a_message_that_is_too_large_is_told_and_the_others_arrive(kafka: TestTopics) -> None:
     topic = kafka.make(kafka.name(), 1)
     too_large = Message(b"0" * 9_000_000)
