@@ -391,7 +391,10 @@ def test_a_rematch_says_what_a_night_is(undisturbed: Path, night_flag: str, caps
     ("words", "says"),
     [
         (("--again",), "--again is given without --crossmatch; say which catalogs to ask again"),
-        (("--runner", "PrismRunner"), "a rematch runs on this machine, which reads the warehouse; leave it out"),
+        (
+            ("--runner", "SparkRunner", "--spark_master_url", "spark://a:7077"),
+            "a rematch runs on this machine, which reads the warehouse; leave it out",
+        ),
     ],
 )
 def test_a_rematch_says_what_it_lacks(
