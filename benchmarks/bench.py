@@ -73,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def streams(full: bool) -> Iterator[MarkdownTable]:
-    """Streams in rounds; without Kafka's client, or a Kafka, a table of no rows that says so."""
+    """Streams in rounds, and the relay; without Kafka's client, or a Kafka, a table of no rows that says so."""
     try:
+        from benchmarks.relay import relay  # noqa: PLC0415 - of an extra
         from benchmarks.rounds import rounds  # noqa: PLC0415 - of an extra
         from tests.emulators.kafka_server import missing  # noqa: PLC0415
     except ImportError as error:
@@ -85,6 +86,7 @@ def streams(full: bool) -> Iterator[MarkdownTable]:
         yield MarkdownTable("Rounds over a backlog", ["night"], notes=[why])
         return
     yield from rounds(20_000, 60.0, 10 if full else 3)
+    yield relay()
 
 
 def _frame(parser: argparse.ArgumentParser, file: Path | None) -> str:

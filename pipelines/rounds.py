@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -31,12 +30,12 @@ from pipelines.round_source import Round, RoundSource
 from pipelines.status import DONE, FAILED, INTERRUPTED
 from pipelines.watch_source import WatchedFiles
 from streams.errors import StreamAway, StreamProblem, StreamStops
+from streams.said import Said
 from transforms.metrics import BYTES_READ, totals
 from warehouses import InputsTaken, QueryError, StaleRun
 from warehouses.reachable import told
 
 _LOG = logging.getLogger(__name__)
-_SAY_EVERY_SECS = 60.0
 _WAIT_SECS = (1.0, 30.0)
 """After what failed: at first, and at most."""
 _FAILED_ACCOUNTS = 3
@@ -113,18 +112,6 @@ def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]
     return CatalogProcess(stream.name, argv) if asked else nullcontext()
 
 
-@dataclass
-class _Said:
-    """What goes wrong again and again is said once a minute."""
-
-    at: float = -_SAY_EVERY_SECS
-
-    def say(self, text: str) -> None:
-        if time.monotonic() - self.at >= _SAY_EVERY_SECS:
-            self.at = time.monotonic()
-            _LOG.warning("%s", text)
-
-
 class _AccountFailed(Exception):
     """Why the account of a round does not balance."""
 
@@ -147,7 +134,7 @@ class _Rounds:
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
-        self._said = _Said()
+        self._said = Said(_LOG)
         self.each: Callable[[summary.Summary], None] = lambda counts: None
 
     def run(self) -> int:

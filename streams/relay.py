@@ -19,10 +19,10 @@ from streams.kafka_messages import LostRange, read_ranges
 from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, share
 from streams.messages import Message
 from streams.relayed import SOURCE, relayed
+from streams.said import SAY_EVERY_SECS, Said
 from streams.writers import Undelivered, Writer
 
 _LOG = logging.getLogger(__name__)
-_SAY_EVERY_SECS = 60.0
 _WAIT_SECS = (0.5, 10.0)
 """After what failed: at first, and at most."""
 _FINISH_SECS = 5.0
@@ -36,19 +36,6 @@ _TELL_AGAIN_SECS = 86_400.0
 
 class _Ended(Exception):
     """The relay is told to end, and the round that runs takes too long."""
-
-
-@dataclass
-class Said:
-    """What goes wrong again and again is said once a minute."""
-
-    at: float = -_SAY_EVERY_SECS
-
-    def say(self, text: str) -> None:
-        """Say it, unless something was said within the last minute."""
-        if time.monotonic() - self.at >= _SAY_EVERY_SECS:
-            self.at = time.monotonic()
-            _LOG.warning("%s", text)
 
 
 @dataclass
@@ -73,7 +60,7 @@ class Relay:
     _told_at: float = field(default=0.0, init=False)
     _ends_at: float | None = field(default=None, init=False)
     _mean_bytes: float = field(default=_FIRST_MEAN_BYTES, init=False)
-    _said: Said = field(default_factory=Said, init=False)
+    _said: Said = field(default_factory=lambda: Said(_LOG), init=False)
     _reported: tuple[float, int, int] = field(default=(0.0, 0, 0), init=False)
 
     def run(self) -> None:
@@ -99,7 +86,7 @@ class Relay:
         """Say once a minute what has been sent on."""
         at, messages, size_bytes = self._reported
         secs = time.monotonic() - at
-        if secs >= _SAY_EVERY_SECS:
+        if secs >= SAY_EVERY_SECS:
             count, size_mb = self.messages - messages, (self.size_bytes - size_bytes) / 1e6
             self.tell(f"relayed {count:,} messages ({size_mb:,.1f} MB) in {secs:.0f} s, {behind:,} behind")
             self._reported = time.monotonic(), self.messages, self.size_bytes
