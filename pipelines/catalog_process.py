@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from types import TracebackType
@@ -14,6 +15,7 @@ from types import TracebackType
 _LOG = logging.getLogger(__name__)
 _END_SECS = 10.0
 _LOOK_SECS = 0.2
+_AGAIN_SECS = 60.0
 
 
 class CatalogProcess:
@@ -22,6 +24,7 @@ class CatalogProcess:
     def __init__(self, stream: str, argv: Sequence[str]) -> None:
         self._command = [sys.executable, "-m", "pipelines.catalog_loop", stream, *argv]
         self._process: subprocess.Popen[str] | None = None
+        self._begun_at = 0.0
 
     def __enter__(self) -> CatalogProcess:
         self._begin()
@@ -38,13 +41,18 @@ class CatalogProcess:
             self._process.communicate()
 
     def _begin(self) -> None:
+        self._begun_at = time.monotonic()
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
 
+    def keep_alive(self) -> None:
+        """Begin it again where it has died, once a minute at most."""
+        if self._process is None or self._process.poll() is None or time.monotonic() - self._begun_at < _AGAIN_SECS:
+            return
+        _LOG.warning("what asks the catalogs has ended with %s, and begins again", self._process.returncode)
+        self._begin()
+
     def tell(self, run_id: str, nights: Mapping[str, tuple[date, date]]) -> None:
-        """A round has written alerts of these nights, by survey from the first to the last. Begins it again where it has died."""
-        if self._process is None or self._process.poll() is not None:
-            _LOG.warning("what asks the catalogs has ended, and begins again")
-            self._begin()
+        """A round has written alerts of these nights, by survey from the first to the last."""
         self._say(
             run_id=run_id, nights={survey: [first.isoformat(), last.isoformat()] for survey, (first, last) in nights.items()}
         )
@@ -62,5 +70,5 @@ class CatalogProcess:
             self._process.stdin.write(json.dumps(what) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            # It has just died. When it begins again it looks for what has come since.
-            _LOG.warning("what asks the catalogs has ended, and begins again after the next round")
+            # It has died. When it begins again it looks for what has come since.
+            self.keep_alive()

@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult
 
 from pipelines import account, logs, remote, runs_table, sources, summary
+from pipelines.effects import check_effects
 from pipelines.errors import OptionsError
 from pipelines.help import help_text
 from pipelines.interrupts import interrupts
@@ -63,6 +64,7 @@ def run(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
+        check_effects(options)
         if sources.in_rounds(options):
             return rounds_of(options, argv)
         job = Job.from_options(options)

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from google.auth.exceptions import GoogleAuthError
 
-from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.round_source import Round
 from pipelines.sources import check_names
@@ -60,9 +59,6 @@ class PubsubStream:
         """Check the options against Pub/Sub. Raises ``OptionsError`` and ``StreamProblem``."""
         broker, rounds = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         check_names(broker)
-        for name in ("id_label", "timestamp_attribute"):
-            if getattr(broker, name):
-                raise OptionsError(f"--{name} is for Dataflow, which reads Pub/Sub in another way; leave it out")
         with contextlib.ExitStack() as resources:
             try:
                 subscription = broker.subscription or resources.enter_context(

@@ -152,6 +152,8 @@ class _Rounds:
                 if self._catalogs is not None:
                     self._catalogs.finish(self._ending)
                 return DONE
+            if self._catalogs is not None:
+                self._catalogs.keep_alive()
             if not behind:
                 self._ending.wait(max(0.0, self._every_secs - (time.monotonic() - began)))
         return DONE

@@ -25,7 +25,7 @@ from transforms.files import absolute, find_versions
 from transforms.read import ReadPackets, plan_units
 from warehouses import watched
 from warehouses.files import StoredFile
-from warehouses.units import Unit
+from warehouses.units import Unit, printable
 from warehouses.warehouse import Warehouse
 from warehouses.watched import Version
 
@@ -114,7 +114,11 @@ class WatchedFiles:
         if text is None:
             return None
         plan = _Plan.from_json(text)
-        return None if all(self._read.get(uri) == version for uri, version in plan.files.items()) else plan
+        return None if all(self._is_read(uri, version) for uri, version in plan.files.items()) else plan
+
+    def _is_read(self, uri: str, version: Version) -> bool:
+        """Whether a file was read as it is; the warehouse knows it by its printable name."""
+        return self._read.get(printable(uri)) == version
 
     def _complete(self) -> dict[str, Version]:
         """Files to read, in the order of their names."""
@@ -122,7 +126,7 @@ class WatchedFiles:
             there = find_versions(self.pattern)
         except Exception as error:  # Beam's filesystems raise what the service's client raises
             raise StreamAway(f"{self.pattern} cannot be listed: {error}") from error
-        new = {uri: version for uri, version in sorted(there.items()) if self._read.get(uri) != version and self._is_alert(uri)}
+        new = {uri: version for uri, version in sorted(there.items()) if not self._is_read(uri, version) and self._is_alert(uri)}
         now = time.monotonic()
         self._seen = {
             uri: before if (before := self._seen.get(uri)) and before[0] == version else (version, now)
@@ -155,14 +159,14 @@ class WatchedFiles:
                 TableBatch(
                     WATCHED_FILES.name,
                     unit.key,
-                    watched.watched_rows(self.pattern, [(uri, plan.files[uri]) for uri in unit.inputs], run_id),
+                    watched.watched_rows(self.pattern, [(printable(uri), plan.files[uri]) for uri in unit.inputs], run_id),
                 )
                 for unit in plan.units
             ]
 
         def done(size_bytes: int) -> None:
             self._planned = None
-            self._read.update(plan.files)
+            self._read.update((printable(uri), version) for uri, version in plan.files.items())
 
         return Round(
             ReadPackets(plan.units, self.schemas), plan.units, len(plan.files), len(plan.files), behind, beside, done=done

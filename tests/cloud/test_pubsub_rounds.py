@@ -147,7 +147,10 @@ def test_a_topic_is_read_by_a_subscription_that_goes_with_the_stream(pubsub: Clo
         (["--subscription", "projects/{p}/subscriptions/nobody"], "there is no subscription projects/{p}/subscriptions/nobody; "),
         (["--topic", "projects/{p}/topics/nobody"], "there is no topic projects/{p}/topics/nobody; make it"),
         (["--subscription", "nobody"], "is not of the form projects/PROJECT/subscriptions/NAME"),
-        (["--subscription", "projects/{p}/subscriptions/some", "--id_label", "id"], "--id_label is for Dataflow"),
+        (
+            ["--subscription", "projects/{p}/subscriptions/some", "--id_label", "id"],
+            "--id_label does nothing with --subscription",
+        ),
         (["--subscription", "projects/{p}/subscriptions/some", "--watch", "/tmp"], "--subscription and --watch are given"),
     ],
 )

@@ -133,6 +133,17 @@ def test_a_file_that_was_changed_is_read_again_and_replaces_what_it_was(
     assert after != before
 
 
+def test_names_that_are_no_utf8_are_read_once(archives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, place = tmp_path / "in", tmp_path / "w"
+    folder.mkdir()
+    shutil.copy(archives[0], os.fsencode(folder) + b"/n\xff\n1.tar")
+    os.utime(os.fsencode(folder) + b"/n\xff\n1.tar", (time.time() - 3600,) * 2)
+    for _ in range(2):
+        assert run(words(folder, place, "--once")) == 0
+    assert capsys.readouterr().out.count("round 1: 1 files, 8 alerts") == 1
+    assert len(sources(place)) == 8
+
+
 def start(folder: Path, place: Path, *others: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", "-m", "broker", "ingest", *words(folder, place, *others)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -199,6 +210,16 @@ def _sources_if_any(place: Path) -> Counter[str]:
         (["--watch", "/nowhere"], "--watch /nowhere is no folder; make it, or give a glob such as /nowhere/*.tar.gz"),
         (["--watch", "/tmp", "--input", "x"], "--input and --watch are given; a run reads from one of them"),
         (["--watch", "/tmp", "--max_alerts", "3"], "--max_alerts is for files; a stream is ended by --stop_after_secs"),
+        (
+            ["--watch", "/tmp", "--kafka_group", "g"],
+            "--kafka_group does nothing with --watch: it belongs to --kafka; leave it out",
+        ),
+        (
+            ["--watch", "/tmp", "--load_every_secs", "9"],
+            "--load_every_secs does nothing with --watch: it is for a stream on Dataflow",
+        ),
+        (["--input", "/tmp", "--every_secs", "9"], "--every_secs does nothing with --input: it is for a stream in rounds"),
+        (["--input", "/tmp", "--id_label", "a"], "--id_label does nothing with --input: it is for a stream on Dataflow"),
         (["--watch", "/tmp", "--max_dead_letters", "0.1"], "--max_dead_letters is for files; a stream goes on"),
         (["--watch", "/tmp", "--every_secs", "0"], "--every_secs is 0; give a number of seconds above 0"),
     ],
