@@ -205,8 +205,8 @@ class Relay:
             self._writer.send(message)
 
     def _put_aside(self, failure: Undelivered) -> None:
-        source = dict(failure.message.headers)[SOURCE] or b""
-        name = source.decode()
+        # The first: a message may have had such a header of its own.
+        name = next((value or b"").decode() for header, value in failure.message.headers if header == SOURCE)
         if self.refused is None:
             raise StreamStops(f"{name} is not taken: {failure.why}; give --refused folder:PATH to keep such messages there")
         while True:

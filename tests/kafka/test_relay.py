@@ -22,10 +22,11 @@ from alerts.errors import DeadLetter
 from broker import cli
 from streams import write_pubsub
 from streams.kafka_client import KafkaSettings
-from streams.kafka_messages import KafkaMessage, LostRange
+from streams.kafka_messages import KafkaMessage, LostRange, read_ranges
 from streams.kafka_ranges import KafkaTopics, OffsetRange
+from streams.messages import Message
 from streams.relay import Relay
-from streams.relayed import received
+from streams.relayed import received, restored
 from streams.write_pubsub import PubsubWriter
 from tests.cloud.pulled import pulled
 from tests.cloud.streams import Topic
@@ -165,7 +166,7 @@ def test_what_pubsub_never_takes_stops_the_relay_or_is_put_aside(
 ) -> None:
     name, topic = kafka.make(kafka.name(), 1), Topic(pubsub.project)
     kafka.send(name, packets[:3], partitions=1)
-    kafka.send(name, [b"Obj"], partitions=1, headers=[("large", random.Random(1).randbytes(100_000))])
+    kafka.send(name, [b"Obj"], partitions=1, headers=[("kafka_source", random.Random(1).randbytes(100_000))])
     kafka.send(name, packets[3:5], partitions=1)
     flags = words(kafka, name, f"pubsub:{topic.name}", "--once")
     assert cli.main(flags) == 1
@@ -285,6 +286,23 @@ def test_latest_holds_for_what_is_there_and_a_topic_that_was_made_anew_ends_it(
     capsys.readouterr()
     assert cli.main(flags) == 1
     assert f"{old}/0 ends at offset 0, before 6" in capsys.readouterr().err
+
+
+def test_from_one_topic_of_kafka_to_another(kafka: TestTopics) -> None:
+    name, other = kafka.make(kafka.name(), 1), kafka.make(kafka.name("copy"), 1)
+    own = [("kafka_source", b"kafka://another/t/1/1"), ("h", b"\xff")]
+    kafka.send(name, [b"Obj", None], partitions=1, keys=[b"k"], headers=own)
+    assert cli.main(words(kafka, name, f"kafka:{kafka.servers}/{other}", "--once")) == 0
+    found = [
+        message for some in read_ranges(KafkaSettings(kafka.servers, "x"), [OffsetRange(other, 0, 0, 2)]) for message in some
+    ]
+    for number, message in enumerate(found):
+        assert isinstance(message, KafkaMessage)
+        _, again = restored(Message(message.value, message.key, message.headers)) or ("", None)
+        assert isinstance(again, KafkaMessage)
+        assert (again.topic, again.offset, again.headers) == (name, number, tuple(own))
+        assert (again.value, again.key) == ([b"Obj", None][number], b"k")
+    assert len(found) == 2
 
 
 def test_another_relay_in_the_group_is_noticed(

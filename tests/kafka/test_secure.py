@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -12,13 +11,12 @@ import pytest
 
 from broker import cli
 from pipelines.ingest import run
-from streams.write_kafka import KafkaWriter
 from tests.emulators import kafka_server
 from tests.kafka.topics import TestTopics
 from warehouses import at
 
 PASSWORD = "hunter2-and-more"
-TOPIC = "secured"
+TOPIC, WRITABLE = "secured", "writable"
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +26,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, packets: list[bytes]) -> It
     with kafka_server.KafkaServer(tmp_path_factory.mktemp("secure"), users={"alice": PASSWORD}) as started:
         topics = TestTopics(started.servers)
         topics.scram("alice", PASSWORD)
-        topics.allow("alice", "alice-")
+        topics.allow("alice", "alice-", writes=WRITABLE)
         topics.send(topics.make(TOPIC), packets[:8])
+        topics.make(WRITABLE)
         yield started
 
 
@@ -125,5 +124,7 @@ def test_who_may_not_write_is_told(server: kafka_server.KafkaServer, tmp_path: P
     assert f"Kafka refuses messages for {TOPIC}" in err
     assert "authorization failed" in err
     assert PASSWORD not in err
-    with contextlib.closing(KafkaWriter(server.secure_servers, TOPIC, file)) as writer:
-        writer.check()
+    assert cli.main(["publish", "--input", str(packet.parent), "--to", address.replace(TOPIC, WRITABLE)]) == 0
+    out, err = capsys.readouterr()
+    assert f"published 1 messages (0.0 MB) to kafka:{server.secure_servers}/{WRITABLE}" in out
+    assert file not in out + err

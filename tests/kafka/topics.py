@@ -54,14 +54,17 @@ class TestTopics:
         told = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(name, how, password.encode())])
         told[name].result(_SECS)
 
-    def allow(self, name: str, groups: str) -> None:
-        """Let a user read every topic, in groups whose names begin so."""
+    def allow(self, name: str, groups: str, writes: str) -> None:
+        """Let a user read every topic, in groups whose names begin so, and write to one."""
         admin = self._admin()
         who = f"User:{name}", "*"
         rules = [
             *(
                 AclBinding(ResourceType.TOPIC, "*", ResourcePatternType.LITERAL, *who, what, AclPermissionType.ALLOW)
                 for what in (AclOperation.READ, AclOperation.DESCRIBE)
+            ),
+            AclBinding(
+                ResourceType.TOPIC, writes, ResourcePatternType.LITERAL, *who, AclOperation.WRITE, AclPermissionType.ALLOW
             ),
             AclBinding(
                 ResourceType.GROUP, groups, ResourcePatternType.PREFIXED, *who, AclOperation.READ, AclPermissionType.ALLOW
