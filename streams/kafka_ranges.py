@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]
 """A topic and a partition."""
-_ANSWER_SECS = 30.0
+_ANSWER_SECS = 7.0
+"""Whoever is told to end ends within seconds, also where Kafka does not answer; it is asked again."""
 _ASKED_TIMES, _SHORT_SECS = 4, 2.0
 
 
