@@ -1,6 +1,6 @@
 """Streams in rounds: messages a second, how fresh rows are, and LSST's visits; a Kafka of its own on the same machine.
 
-    python -m benchmarks.rounds [--messages 20000] [--secs 60] [--visits 10]
+    python -m benchmarks.rounds [--messages 20000] [--secs 60] [--visits 10] [--largest]
 
 Prints Markdown. Messages are real packets where they are on this machine, else simulated ones, again and again. A row is as old
 as the time from its message's publishing to the line that says that its round is done.
@@ -34,6 +34,8 @@ _DISTINCT = {"ztf": 1_000, "lsst": 200}
 _RATE, _EVERY_SECS = 150.0, 5.0
 _VISIT, _BURST_SECS, _CADENCE_SECS = 10_000, 5.0, 39.0
 _PARTITIONS = 32
+_WIDE_BYTES = 165_000
+"""Of an alert of LSST's wide survey at most; those of deep fields have histories of a thousand sources."""
 _KEPT_BYTES = 8 * 10**9
 """Of a topic: some visits, not all."""
 _END_SECS = 600
@@ -45,17 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--messages", type=int, default=20_000, metavar="N", help="in the backlog (default 20000)")
     parser.add_argument("--secs", type=float, default=60.0, help="seconds of messages at 150/s (default 60)")
     parser.add_argument("--visits", type=int, default=10, metavar="N", help="of LSST, a minute's worth of disk each (default 10)")
+    parser.add_argument("--largest", action="store_true", help="visits of all packets, those of deep fields among them")
     given = parser.parse_args(argv)
     if why := missing():
         print(why)
         return 1
     print(f"{sentence(facts())}\n", flush=True)
-    for table in rounds(given.messages, given.secs, given.visits):
+    for table in rounds(given.messages, given.secs, given.visits, given.largest):
         print(f"{table.to_markdown()}\n", flush=True)
     return 0
 
 
-def rounds(messages: int, secs: float, visits: int) -> Iterator[MarkdownTable]:
+def rounds(messages: int, secs: float, visits: int, largest: bool = False) -> Iterator[MarkdownTable]:
     """The tables."""
     with tempfile.TemporaryDirectory() as folder:
         ztf, lsst = samples(Path(folder))
@@ -66,7 +69,7 @@ def rounds(messages: int, secs: float, visits: int) -> Iterator[MarkdownTable]:
             bench = _Bench(TestTopics(server.servers), Path(folder))
             yield bench.backlog(ztf, messages)
             yield bench.paced(ztf, secs)
-            yield bench.visits(lsst, visits)
+            yield bench.visits(lsst, visits, largest)
 
 
 def samples(folder: Path) -> tuple[Sample, Sample]:
@@ -171,9 +174,11 @@ class _Bench:
         )
         return table
 
-    def visits(self, sample: Sample, visits: int) -> MarkdownTable:
-        """Visits of LSST: 10,000 messages within 5 s, every 39 s."""
+    def visits(self, sample: Sample, visits: int, largest: bool) -> MarkdownTable:
+        """Visits of LSST: 10,000 messages within 5 s, every 39 s; without packets of deep fields, or with the ``largest``, too."""
         packets = sample.packets(_DISTINCT[sample.survey])
+        if not largest:
+            packets = [packet for packet in packets if len(packet) <= _WIDE_BYTES] or packets
         topic = self.topics.make(self.topics.name(), _PARTITIONS, **{"retention.bytes": str(_KEPT_BYTES // _PARTITIONS)})
         stream, reading = self.stream(topic, "--every_secs", "1", "--round_mb", "300")
         time.sleep(5)
