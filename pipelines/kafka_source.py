@@ -26,6 +26,7 @@ from streams.errors import StreamStops
 from streams.kafka_begin import begins_of, check_pattern, check_topic, start_of
 from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
 from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
+from streams.said import Said
 from transforms.elements import TableBatch
 from transforms.read_kafka import ReadKafka, unit_of
 from warehouses import offsets
@@ -68,7 +69,8 @@ class KafkaStream:
     _gone_since: float | None = None
     """.. since when something of it is missing."""
     _mean_bytes: float = _FIRST_MEAN_BYTES
-    _told_at: float = 0.0
+    _told_at: float = -_TELL_AGAIN_SECS
+    _said: Said = field(default_factory=lambda: Said(_LOG))
 
     @classmethod
     def from_options(cls, options: PipelineOptions) -> KafkaStream:
@@ -147,9 +149,10 @@ class KafkaStream:
 
     def next(self, place: Warehouse, most_bytes: float) -> Round | None:
         """The ranges of offsets from what is done to what there is, or those of a round that died."""
-        plan, behind = self._plan(place, max(1, round(most_bytes / self._mean_bytes)))
+        ends = self.topics.ends(self.topics.places())
+        plan, behind = self._plan(place, ends, max(1, round(most_bytes / self._mean_bytes)))
         if plan is None:
-            self._tell_again()
+            self._tell_again(ends)
             return None
         unit = unit_of(plan)
         ranges = [(here.topic, here.partition, here.first_offset, here.end_offset) for here in plan.ranges]
@@ -163,8 +166,7 @@ class KafkaStream:
         done = functools.partial(self._is_done, plan)
         return Round(read, (unit,), len(plan.ranges), plan.messages, behind, beside, done=done)
 
-    def _plan(self, place: Warehouse, most: int) -> tuple[Plan | None, int]:
-        ends = self.topics.ends(self.topics.places())
+    def _plan(self, place: Warehouse, ends: dict[Place, tuple[int, int]], most: int) -> tuple[Plan | None, int]:
         self._look_for_gone(ends)
         due = self._due(ends)
         behind = sum(map(len, due))
@@ -219,9 +221,10 @@ class KafkaStream:
         self._done.update({here.place: here.end_offset for here in plan.ranges})
         self._tell({here.place: here.end_offset for here in plan.ranges})
 
-    def _tell_again(self) -> None:
+    def _tell_again(self, there: Collection[Place]) -> None:
+        """Of topics that were taken away, and of the row for the group itself, Kafka knows nothing, and says so of all."""
         if time.monotonic() - self._told_at > _TELL_AGAIN_SECS:
-            self._tell(self._done)
+            self._tell({here: offset for here, offset in self._done.items() if here in there})
 
     def _tell(self, done: dict[Place, int]) -> None:
         try:
@@ -229,7 +232,7 @@ class KafkaStream:
             self._told_at = time.monotonic()
         except KafkaProblem as error:
             # The warehouse knows it; this is for others to see.
-            _LOG.warning("the group's offsets in Kafka do not follow: %s", error)
+            self._said.say(f"the group's offsets in Kafka do not follow: {error}")
 
 
 def _bare_schema(path: str | None) -> bytes | None:

@@ -86,12 +86,14 @@ class HeldMessages:
             self._changed_at = time.monotonic()
             if message.message_id in self._done:
                 message.ack()
-            elif message.message_id in self._taken:
-                # It is in a round; when that is done, its id is. Until then nobody needs a second one.
-                message.nack()
-            else:
-                # One that comes again while it waits: the newer acknowledgment counts.
-                self._held[message.message_id] = message
+                return
+            # One that comes again while it waits, or is in a round, since its lease was lost: the newer acknowledgment counts.
+            kept = self._taken if message.message_id in self._taken else self._held
+            before = kept.get(message.message_id)
+            kept[message.message_id] = message
+        if before is not None and before.ack_id != message.ack_id:
+            # Else it would count among what the client may have out, until nothing more came.
+            before.drop()
 
     def take(self, most_bytes: float) -> tuple[list[Message], int]:
         """Those that have come, of so many bytes at most but one at least, and how many are left.
@@ -129,7 +131,8 @@ class HeldMessages:
 
     def done(self, messages: Iterable[Message]) -> None:
         """Their rows are durable: acknowledge them. What cannot be told comes again, and is a copy."""
-        some = list(messages)
+        with self._lock:
+            some = [self._taken.get(message.message_id, message) for message in messages]
         told: list[Future[Any]] = [message.ack_with_response() for message in some]
         deadline = time.monotonic() + _ACKNOWLEDGE_SECS
         failed: list[BaseException] = []

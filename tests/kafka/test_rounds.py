@@ -270,6 +270,24 @@ def test_a_topic_that_is_taken_away_under_a_round_is_a_letter_and_the_stream_goe
     )
 
 
+def test_a_group_whose_old_topics_are_gone_is_told_to_kafka_again(
+    kafka: TestTopics, packets: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A topic a night, which is taken away after a week: the others' offsets must not be forgotten with it."""
+    begin, place = kafka.name("night"), str(tmp_path / "w")
+    old, new = (kafka.make(f"{begin}-{number}", 1) for number in (1, 2))
+    for topic in (old, new):
+        kafka.send(topic, packets[:2], partitions=1)
+    assert run(words(kafka, place, f"{begin}-.*", "--once", group=begin)) == 0
+    kafka.delete(old)
+    # Kafka has forgotten what it was told.
+    kafka.commit(begin, new, 0)
+    capsys.readouterr()
+    assert run(words(kafka, place, f"{begin}-.*", "--once", group=begin)) == 0
+    assert kafka.committed(begin, new, 1) == [2]
+    assert "do not follow" not in capsys.readouterr().err
+
+
 def test_what_retention_took_is_a_letter_and_the_account_balances(
     kafka: TestTopics, packets: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
