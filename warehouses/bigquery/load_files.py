@@ -46,7 +46,8 @@ def load(client: bigquery.Client, table: str, files: Sequence[str]) -> None:
 def is_loaded(client: bigquery.Client, table: str, files: Sequence[str]) -> bool:
     """Whether rows of these files are in the table.
 
-    Raises ``google.api_core.exceptions.NotFound`` where they are not and cannot be: their job failed, or files are gone.
+    Raises ``google.api_core.exceptions.NotFound`` where they are not and cannot be: their job failed, or files are gone; and what
+    BigQuery's client raises where that cannot be told.
     """
     try:
         job = client.get_job(_job_id(files), location=_location(client, table))
@@ -57,6 +58,9 @@ def is_loaded(client: bigquery.Client, table: str, files: Sequence[str]) -> bool
     try:
         job.result()
     except GoogleAPICallError as error:
+        if job.error_result is None:
+            # It is the question that failed; what the job does meanwhile nobody knows.
+            raise
         raise NotFound(f"the load job of these files failed: {error}") from error
     return True
 
