@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streams.errors import MessageRefused, StreamAway, StreamProblem, StreamStops
@@ -123,10 +123,11 @@ class Relay:
 
     def _round(self) -> int:
         """Send on what has come since; gives how many messages are there besides."""
-        due = self._due()
+        ends = self.topics.ends(self.topics.places())
+        due = self._due(ends)
         taken = share(due, max(1, round(_ROUND_BYTES / self._mean_bytes)))
         if not taken:
-            self._tell_again()
+            self._tell_again(ends)
             return 0
         messages, size_bytes = self._send(taken)
         self._done.update({here.place: here.end_offset for here in taken})
@@ -137,9 +138,9 @@ class Relay:
             self._mean_bytes = max(1.0, size_bytes / messages)
         return sum(map(len, due)) - sum(map(len, taken))
 
-    def _due(self) -> list[OffsetRange]:
+    def _due(self, ends: Mapping[Place, tuple[int, int]]) -> list[OffsetRange]:
         due = []
-        for here, (low, high) in sorted(self.topics.ends(self.topics.places()).items()):
+        for here, (low, high) in sorted(ends.items()):
             # What appears later is sent on from its beginning.
             first = self._done.get(here, low)
             if first > high:
@@ -246,9 +247,12 @@ class Relay:
         self._told.update(done)
         self._told_at = time.monotonic()
 
-    def _tell_again(self) -> None:
-        if self._done != self._told or time.monotonic() - self._told_at > _TELL_AGAIN_SECS:
-            self._tell(self._done)
+    def _tell_again(self, there: Collection[Place]) -> None:
+        """What was not told, and daily all, of topics that are there: of others Kafka knows nothing, and refuses to be told."""
+        done = {here: offset for here, offset in self._done.items() if here in there}
+        untold = any(self._told.get(here) != offset for here, offset in done.items())
+        if done and (untold or time.monotonic() - self._told_at > _TELL_AGAIN_SECS):
+            self._tell(done)
 
 
 def _lost(here: OffsetRange) -> str:

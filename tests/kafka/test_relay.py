@@ -27,6 +27,7 @@ from streams.kafka_ranges import KafkaTopics, OffsetRange
 from streams.messages import Message
 from streams.relay import Relay
 from streams.relayed import received, restored
+from streams.write_folder import FolderWriter
 from streams.write_pubsub import PubsubWriter
 from tests.cloud.pulled import pulled
 from tests.cloud.streams import Topic
@@ -286,6 +287,30 @@ def test_latest_holds_for_what_is_there_and_a_topic_that_was_made_anew_ends_it(
     capsys.readouterr()
     assert cli.main(flags) == 1
     assert f"{old}/0 ends at offset 0, before 6" in capsys.readouterr().err
+
+
+def test_a_group_whose_old_topics_are_gone_is_told_to_kafka_again(
+    kafka: TestTopics, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a relay that has run since they were there."""
+    begin = kafka.name("nights")
+    old, new = (kafka.make(f"{begin}_{number}", 1) for number in (1, 2))
+    for topic in (old, new):
+        kafka.send(topic, [b"message"] * 2, partitions=1)
+    settings = KafkaSettings(kafka.servers, begin)
+    topics = KafkaTopics(settings, f"{begin}_.*")
+    relay = Relay(settings, topics, "group", lambda: FolderWriter(str(tmp_path)))
+    relay._writer = relay.new_writer()
+    relay._begin()
+    assert relay._round() == 0
+    kafka.delete(old)
+    # Kafka has forgotten what it was told.
+    kafka.commit(begin, new, 0)
+    relay._told_at -= 100_000
+    assert relay._round() == 0
+    topics.close()
+    assert kafka.committed(begin, new, 1) == [2]
+    assert "do not follow" not in caplog.text
 
 
 def test_from_one_topic_of_kafka_to_another(kafka: TestTopics) -> None:
