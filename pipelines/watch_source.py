@@ -47,6 +47,8 @@ class WatchedFiles:
     _read: dict[str, Version] = field(default_factory=dict)
     _seen: dict[str, tuple[Version, float]] = field(default_factory=dict)
     """Files that may still grow, and since when they are as they are."""
+    _closed: set[str] = field(default_factory=set)
+    """Files that cannot be opened."""
     _skipped: set[str] = field(default_factory=set)
     _planned: _Plan | None = None
     """A round that is not done."""
@@ -84,7 +86,7 @@ class WatchedFiles:
     @property
     def waits(self) -> bool:
         """Whether there are files that may not be complete."""
-        return bool(self._seen)
+        return bool(self._seen.keys() - self._closed)
 
     def __enter__(self) -> WatchedFiles:
         return self
@@ -133,7 +135,8 @@ class WatchedFiles:
             for uri, version in new.items()
             if not _is_old(uri, version)
         }
-        complete = {uri: version for uri, version in new.items() if self._settled(uri, now)}
+        self._closed &= set(new)
+        complete = {uri: version for uri, version in new.items() if self._settled(uri, now) and self._opens(uri)}
         for uri in complete:
             self._seen.pop(uri, None)
         return complete
@@ -141,6 +144,23 @@ class WatchedFiles:
     def _settled(self, uri: str, now: float) -> bool:
         seen = self._seen.get(uri)
         return seen is None or now - seen[1] >= self.settled_secs
+
+    def _opens(self, uri: str) -> bool:
+        """Whether a file of this machine may be read; one that may not now is no file that was read."""
+        if "://" in uri:
+            return True
+        try:
+            # What is no file, but a pipe, keeps nobody waiting.
+            os.close(os.open(uri, os.O_RDONLY | os.O_NONBLOCK))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if uri not in self._closed:
+                self._closed.add(uri)
+                _LOG.warning("%s cannot be read (%s); it is when it can", printable(uri), error.strerror)
+            return False
+        self._closed.discard(uri)
+        return True
 
     def _is_alert(self, uri: str) -> bool:
         name = uri.rpartition("/")[2]

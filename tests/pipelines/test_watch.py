@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -114,6 +115,36 @@ def test_a_file_that_grows_is_left_until_it_is_complete(archives: list[Path], tm
     time.sleep(0.4)
     assert list(watched._complete()) == [str(path)]
     assert not watched.waits
+
+
+def test_a_file_that_cannot_be_opened_is_read_when_it_can(archives: list[Path], caplog: pytest.LogCaptureFixture) -> None:
+    """To make it readable changes neither its size nor its time: read as a dead letter it would never be read again."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        path = put(archives[0], folder, "1.tar")
+        path.chmod(0)
+        fresh = put(archives[1], folder, "2.tar")
+        os.utime(fresh)
+        fresh.chmod(0)
+        watched = WatchedFiles(str(folder), settled_secs=0.1)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        try:
+            assert not watched._complete()
+            time.sleep(0.2)
+            for _ in range(2):
+                assert not watched._complete()
+        finally:
+            if is_root:
+                os.seteuid(0)
+        # Who reads what there is is through.
+        assert not watched.waits
+        assert [caplog.text.count(f"{file} cannot be read (Permission denied)") for file in (path, fresh)] == [1, 1]
+        path.chmod(0o644)
+        fresh.chmod(0o644)
+        assert set(watched._complete()) == {str(path), str(fresh)}
 
 
 def test_a_file_that_was_changed_is_read_again_and_replaces_what_it_was(
