@@ -67,7 +67,7 @@ class HeldMessages:
     def check(self) -> None:
         """Refuse a subscription that there is not. Raises ``StreamProblem``."""
         try:
-            self._client.get_subscription(subscription=self.subscription, timeout=_ANSWER_SECS, retry=None)
+            about = self._client.get_subscription(subscription=self.subscription, timeout=_ANSWER_SECS, retry=None)
         except NotFound as error:
             raise StreamProblem(f"there is no subscription {self.subscription}; make it, or look for a misspelling") from error
         except PermissionDenied:
@@ -75,6 +75,14 @@ class HeldMessages:
             pass
         except (GoogleAPICallError, RetryError) as error:
             raise StreamAway(f"Pub/Sub does not answer about {self.subscription}: {error}") from error
+        else:
+            if about.enable_message_ordering:
+                # The next one of a key comes when the one before is acknowledged.
+                _LOG.warning(
+                    "%s orders messages: of each ordering key a round gets one; where messages have such keys, read them by a "
+                    "subscription that does not",
+                    self.subscription,
+                )
 
     def begin(self) -> None:
         """Pull, from now on. Messages come on threads of the library."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from google.cloud import pubsub_v1
 
 from streams import pubsub_leased
 from streams.pubsub_leased import HeldMessages
@@ -51,3 +52,17 @@ def test_what_comes_again_while_it_is_held_takes_no_room_and_is_acknowledged(
     finally:
         held.close()
     assert not everything_on(topic.subscriptions[0], 1, secs=2)
+
+
+def test_a_subscription_that_orders_messages_is_warned_of(pubsub: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a key the next message comes when the one before is acknowledged, at the end of a round."""
+    topic = Topic(pubsub.project)
+    ordered = f"{topic.subscriptions[0]}-ordered"
+    with pubsub_v1.SubscriberClient() as client:
+        of = client.get_subscription(subscription=topic.subscriptions[0]).topic
+        client.create_subscription(request={"name": ordered, "topic": of, "enable_message_ordering": True})
+    for subscription in (topic.subscriptions[0], ordered):
+        held = HeldMessages(subscription, 10**6)
+        held.check()
+        held.close()
+    assert [f"{ordered} orders messages" in record.getMessage() for record in caplog.records] == [True]
