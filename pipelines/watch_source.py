@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -150,8 +152,10 @@ class WatchedFiles:
         if "://" in uri:
             return True
         try:
-            # What is no file, but a pipe, keeps nobody waiting.
-            os.close(os.open(uri, os.O_RDONLY | os.O_NONBLOCK))
+            # Who opens a pipe waits for whoever writes to it.
+            with open(os.open(uri, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, "it is no regular file")
         except FileNotFoundError:
             return False
         except OSError as error:

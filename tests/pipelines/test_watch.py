@@ -147,6 +147,17 @@ def test_a_file_that_cannot_be_opened_is_read_when_it_can(archives: list[Path], 
         assert set(watched._complete()) == {str(path), str(fresh)}
 
 
+def test_a_pipe_by_the_name_of_an_alert_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who reads it waits for whoever writes to it, and with it the stream."""
+    pipe = tmp_path / "pipe.avro"
+    os.mkfifo(pipe)
+    watched = WatchedFiles(str(tmp_path), settled_secs=0.0)
+    for path in (pipe, old(pipe)):
+        assert not watched._complete()
+        assert f"{path} cannot be read (it is no regular file)" in caplog.text
+    assert not watched.waits
+
+
 def test_a_file_that_was_changed_is_read_again_and_replaces_what_it_was(
     archives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
