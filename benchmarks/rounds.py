@@ -175,7 +175,7 @@ class _Bench:
         return table
 
     def visits(self, sample: Sample, visits: int, largest: bool) -> MarkdownTable:
-        """Visits of LSST: 10,000 messages within 5 s, every 39 s; without packets of deep fields, or with the ``largest``."""
+        """Visits of LSST: 10,000 messages within 5 s, every 39 s; of all packets, or without those of deep fields."""
         packets = sample.packets(_DISTINCT[sample.survey])
         if not largest:
             packets = [packet for packet in packets if len(packet) <= _WIDE_BYTES] or packets
