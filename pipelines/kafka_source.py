@@ -35,6 +35,8 @@ from warehouses.warehouse import Warehouse
 _LOG = logging.getLogger(__name__)
 _TELL_AGAIN_SECS = 86_400.0
 """Kafka forgets the offsets of a group without members after a week, unless it is told again."""
+_KNOWN_TOPICS = 1_000
+"""So many topics are known again where they are made anew: years of nights."""
 _GONE_SECS = 60.0
 """So long a topic is missed before its messages count as lost."""
 _FIRST_MEAN_BYTES = 100_000.0
@@ -62,6 +64,7 @@ class KafkaStream:
     workers: int = 1
     """See ``ReadKafka``."""
     _done: dict[Place, int] = field(default_factory=dict)
+    _topic_ids: dict[str, str] = field(default_factory=dict)
     _planned: Plan | None = None
     """A round that is not done, .."""
     _gone: frozenset[Place] = frozenset()
@@ -169,13 +172,15 @@ class KafkaStream:
     def _plan(self, place: Warehouse, ends: dict[Place, tuple[int, int]], most: int) -> tuple[Plan | None, int]:
         self._look_for_gone(ends)
         due = self._due(ends)
+        if due or self._planned:
+            self._check_ids({topic for topic, _ in ends})
         behind = sum(map(len, due))
         if self._planned is None:
             taken = share(due, most)
             if not taken:
                 return None, 0
             now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            plan = Plan(self.cluster_id, self.settings.group, taken, now)
+            plan = Plan(self.cluster_id, self.settings.group, taken, now, self._topic_ids)
             place.keep_plan(self.name, plan.to_json())
             self._planned = plan
         plan = self._planned
@@ -193,11 +198,24 @@ class KafkaStream:
             raise KafkaAway(f"Kafka does not have {topic}/{partition} any more, of which a round was to be read")
         self._gone = frozenset(gone)
 
+    def _check_ids(self, names: set[str]) -> None:
+        """Stop where a topic is another than the one of its name that was read, however many messages it has."""
+        now = self.topics.ids(names)
+        for name, number in now.items():
+            if self._topic_ids.get(name, number) != number:
+                raise TopicMadeAnew(
+                    f"{name} was made anew since group {self.settings.group} read it: its offsets mean other messages; "
+                    "read it by another --kafka_group"
+                )
+        # Those that are gone may come again.
+        self._topic_ids = dict([*(item for item in self._topic_ids.items() if item[0] not in now), *now.items()][-_KNOWN_TOPICS:])
+
     def _kept(self, place: Warehouse) -> Plan | None:
         text = place.kept_plan(self.name)
         if text is None:
             return None
         plan = Plan.from_json(text)
+        self._topic_ids = dict(plan.topic_ids)
         return None if all(self._done.get(here.place, 0) >= here.end_offset for here in plan.ranges) else plan
 
     def _due(self, ends: dict[Place, tuple[int, int]]) -> list[OffsetRange]:

@@ -15,6 +15,7 @@ from streams.errors import StreamAway, StreamProblem
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Producer
+    from confluent_kafka.admin import AdminClient
 
 MAX_MESSAGE_BYTES = 8 * 2**20
 """A message has at most so many: ten times the largest alert."""
@@ -68,6 +69,12 @@ class KafkaSettings:
         return consumer
 
 
+def new_admin(settings: KafkaSettings) -> AdminClient:
+    """A new client that asks about topics. Raises ``KafkaProblem``."""
+    admin: AdminClient = _client("AdminClient", {}, settings.servers, settings.config_file)
+    return admin
+
+
 def new_producer(servers: str, config_file: str | None, settings: Mapping[str, Any]) -> Producer:
     """A new producer, whose own retries make no copies. Raises ``KafkaProblem``."""
     producer: Producer = _client(
@@ -79,7 +86,7 @@ def new_producer(servers: str, config_file: str | None, settings: Mapping[str, A
 def _client(kind: str, settings: Mapping[str, Any], servers: str, config_file: str | None) -> Any:
     needs("confluent_kafka")
     # Here, not at the top: of an extra, and a tenth of a second.
-    import confluent_kafka  # noqa: PLC0415
+    import confluent_kafka.admin  # noqa: PLC0415
 
     said = _Said()
     everything = {
@@ -92,7 +99,7 @@ def _client(kind: str, settings: Mapping[str, Any], servers: str, config_file: s
         "log_level": 2,
     }
     try:
-        client = getattr(confluent_kafka, kind)(everything)
+        client = getattr(confluent_kafka.admin if kind == "AdminClient" else confluent_kafka, kind)(everything)
     except (confluent_kafka.KafkaException, TypeError, ValueError) as error:
         raise KafkaProblem(f"Kafka's client refuses its settings{_of_file(config_file)}: {reason(error)}") from error
     said.of(client)
@@ -110,7 +117,7 @@ class _Said:
         if not self.errors or error.name() != "_ALL_BROKERS_DOWN":
             self.errors[:] = [error.str()]
 
-    def of(self, client: Consumer | Producer) -> None:
+    def of(self, client: Consumer | Producer | AdminClient) -> None:
         with _LOCK:
             _SAID[id(client)] = self
 
@@ -119,7 +126,7 @@ _SAID: dict[int, _Said] = {}
 _LOCK = threading.Lock()
 
 
-def last_said(client: Consumer | Producer) -> str:
+def last_said(client: Consumer | Producer | AdminClient) -> str:
     """The last thing a client has said of its connections; empty where nothing is wrong."""
     with _LOCK:
         said = _SAID.get(id(client))

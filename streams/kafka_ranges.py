@@ -8,13 +8,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings, close, may_pass, metadata, reason
+from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings, close, may_pass, metadata, new_admin, reason
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
+    from confluent_kafka.admin import AdminClient
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -50,6 +51,8 @@ class Plan:
     ranges: tuple[OffsetRange, ...]
     planned_at: str = ""
     """When, as ISO 8601 has it."""
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
+    """What Kafka calls the topics that there were: one that is made anew under its old name is called otherwise."""
 
     @property
     def uri(self) -> str:
@@ -79,6 +82,7 @@ class Plan:
             found["group"],
             tuple(OffsetRange(**each) for each in found["ranges"]),
             found.get("planned_at", ""),
+            found.get("topic_ids", {}),
         )
 
 
@@ -105,6 +109,7 @@ class KafkaTopics:
     def __init__(self, settings: KafkaSettings, pattern: str) -> None:
         self._settings, self._pattern = settings, pattern
         self._consumer: Consumer = settings.consumer()
+        self._admin: AdminClient | None = None
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -122,6 +127,24 @@ class KafkaTopics:
     def names(self) -> list[str]:
         """All topics but Kafka's own. Raises ``KafkaAway``."""
         return matching(metadata(self._consumer, self._settings.servers).topics, ".*")
+
+    def ids(self, names: Iterable[str]) -> dict[str, str]:
+        """By its name, what Kafka calls a topic since it was made; without those of which it does not tell it (before 2.8)."""
+        from confluent_kafka import KafkaException, TopicCollection  # noqa: PLC0415
+
+        asked = sorted(set(names))
+        if not asked:
+            return {}
+        self._admin = self._admin or new_admin(self._settings)
+        found = {}
+        for name, answer in self._admin.describe_topics(TopicCollection(asked), request_timeout=_ANSWER_SECS).items():
+            try:
+                number = answer.result().topic_id
+            except KafkaException:  # it is away, or has just gone: then offsets tell, or the next round
+                continue
+            if number.get_most_significant_bits() or number.get_least_significant_bits():
+                found[name] = str(number)
+        return found
 
     def ends(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
         """The first offset that is there, and the one behind the last. Raises ``KafkaAway``."""

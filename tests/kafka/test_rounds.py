@@ -306,22 +306,23 @@ def test_what_retention_took_is_a_letter_and_the_account_balances(
     assert sum(sources(place).values()) == 5 + 1 + 11
 
 
+@pytest.mark.parametrize(("count", "told"), [(4, "/0 ends at offset 4, before 12"), (16, " was made anew since group g read it")])
 def test_a_topic_that_was_made_anew_stops_the_stream_before_anything_is_left_out(
-    kafka: TestTopics, packets: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka: TestTopics, packets: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, told: str
 ) -> None:
-    """Its offsets begin at 0 again: to go on at the old one would leave out what stands before it."""
+    """Its offsets begin at 0 again: to go on at the old one would leave out what stands before it, however many came since."""
     topic, place = kafka.make(kafka.name(), 1), str(tmp_path / "w")
     kafka.send(topic, packets[:12], partitions=1)
     assert run(words(kafka, place, topic, "--once")) == 0
     kafka.delete(topic)
     kafka.make_again(topic)
-    kafka.send(topic, packets[12:16], partitions=1)
+    kafka.send(topic, packets[12 : 12 + count], partitions=1)
     for _ in range(2):
         assert run(words(kafka, place, topic, "--once")) == 1
-        assert f"{topic}/0 ends at offset 4, before 12" in capsys.readouterr().err
+        assert f"{topic}{told}" in capsys.readouterr().err
     assert run(words(kafka, place, topic, "--once", group="another")) == 0
     with at(place) as opened:
-        assert opened.query("SELECT COUNT(DISTINCT alert_id) AS n FROM ztf_alerts").to_pylist() == [{"n": 16}]
+        assert opened.query("SELECT COUNT(DISTINCT alert_id) AS n FROM ztf_alerts").to_pylist() == [{"n": 12 + count}]
 
 
 @pytest.mark.parametrize(
