@@ -11,6 +11,7 @@ of JSON each, and ends with it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -140,13 +141,15 @@ def run(stream: str, argv: Sequence[str], lines: TextIO) -> None:
     patience = _Patience()
     backlog = _kept(uri, stream, surveys, patience)
     threading.Thread(target=_listen, args=(lines, backlog), daemon=True).start()
+    # Far apart, so that each begins elsewhere.
+    turns = itertools.count(step=1_009)
     while True:
         last = backlog.complete.is_set()
         for night, named in backlog.newest_first():
             if not (last or patience.due(night)):
                 continue
             try:
-                turn = ask_night(night, settings, options)
+                turn = ask_night(night, settings, options, next(turns))
             except Exception as error:  # the warehouse, or whatever else may be away: nothing is lost by waiting
                 turn = Turn(1, 0, full=False)
                 patience.say(f"catalogs are asked again later: {told(error)}")
@@ -198,14 +201,14 @@ class _Patience:
             _LOG.warning("%s", text)
 
 
-def ask_night(night: Night, settings: CatalogSettings, options: PipelineOptions) -> Turn:
+def ask_night(night: Night, settings: CatalogSettings, options: PipelineOptions, turn: int) -> Turn:
     """Ask about alerts of a night that have no answer; what is answered is written."""
     survey, day = night
     job = Job.of_round(options, comes_again=True)
     # As a stream writes, however its rounds do: turns come as they like.
     job = replace(job, sink=replace(job.sink, method=job.warehouse.write_methods[-1]))
     try:
-        wanted = [Wanted(survey, day, spec.name, spec.radius_arcsec, UNANSWERED, _MOST_ALERTS) for spec in settings.specs]
+        wanted = [Wanted(survey, day, spec.name, spec.radius_arcsec, UNANSWERED, _MOST_ALERTS, turn) for spec in settings.specs]
         unmatched = Unmatched(job.sink.warehouse)
         settings = replace(
             settings, run_id=job.run_id, newer_than=unmatched.last_asked_at(wanted), stop_file=f"{job.progress_folder}/stop-calls"

@@ -23,6 +23,7 @@ _ALERTS = next(iter(SURVEYS.values())).alerts_table.arrow_schema
 POSITIONS = pa.schema([_ALERTS.field(name) for name in (*POSITION_COLUMNS, "observed_at", "healpix29")])
 """What a cross-match needs to know of an alert."""
 _COLUMNS = ", ".join(POSITIONS.names)
+_SPREAD = 9_973
 _BETWEEN = "night BETWEEN {first} AND {last}"
 
 
@@ -37,7 +38,9 @@ class Wanted:
     which: str
     """``FAILED_ONES`` of this radius, ``UNANSWERED`` ones, or ``ALL``."""
     most: int | None = None
-    """At most so many, whichever they are."""
+    """At most so many, .."""
+    turn: int = 0
+    """.. others in another turn: those of which a service can tell nothing would stand before the rest for ever."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,10 @@ def _failed_nights(warehouse: Warehouse, condition: str, values: dict[str, Any])
 
 def _sql(wanted: Wanted, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     sql, values = _all_sql(wanted, dialect)
-    return (sql if wanted.most is None else f"{sql} LIMIT {wanted.most}"), values
+    if wanted.most is not None:
+        # By a prime: what is next to each other in the sky, or was ingested together, is spread.
+        sql += f" ORDER BY MOD(MOD(alert_id, {_SPREAD}) + {wanted.turn % _SPREAD}, {_SPREAD}), alert_id LIMIT {wanted.most}"
+    return sql, values
 
 
 def _all_sql(wanted: Wanted, dialect: Dialect) -> tuple[str, dict[str, Any]]:

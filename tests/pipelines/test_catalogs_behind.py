@@ -23,6 +23,7 @@ from simulation.catalog_server.server import CatalogServer
 from tests.crossmatching import ALLWISE, as_allwise
 from tests.nights import simulated
 from warehouses import QueryError
+from warehouses.unmatched import UNANSWERED, Unmatched, Wanted
 
 ROOT = Path(__file__).parents[2]
 NIGHT = date(2026, 9, 17)
@@ -112,6 +113,18 @@ def test_a_killed_stream_forgets_no_night(server: CatalogServer, folder: Path, t
     server.heal()
     assert run(words(server, folder, place, "--once")) == 0
     assert sum(states(place).values()) == 60
+
+
+def test_another_turn_asks_about_others(server: CatalogServer, folder: Path, tmp_path: Path) -> None:
+    """Else so many of which nothing is known would stand before the rest of a night for ever."""
+    place = str(tmp_path / "w")
+    assert run(["--watch", str(folder), "--warehouse", place, "--once"]) == 0
+    found = []
+    for turn in (0, 1_009, 2_018):
+        wanted = Wanted("ztf", NIGHT, ALLWISE, 5.0, UNANSWERED, most=20, turn=turn)
+        found.append({one for rows in Unmatched(place).read(wanted) for one in rows.column("alert_id").to_pylist()})
+    assert [len(some) for some in found] == [20, 20, 20]
+    assert len(set().union(*found)) > 20
 
 
 def test_nights_are_kept_until_they_are_through(tmp_path: Path) -> None:
