@@ -55,6 +55,14 @@ def claimed(warehouse: Path, inputs: set[str]) -> bool:
         return True
 
 
+@pytest.fixture(autouse=True)
+def deliverable() -> Iterator[None]:
+    """SIGINT, which is ignored in what a script starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_cancels_the_job_and_waits_for_its_end(
     number: signal.Signals, night: Path, waiting: JobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
