@@ -64,10 +64,11 @@ def run(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
-        check_effects(options)
         if sources.in_rounds(options):
+            check_effects(options)
             return rounds_of(options, argv)
         job = Job.from_options(options)
+        check_effects(options)
         remote.check(job, options)
     except OptionsError as error:
         logs.failed("broker ingest", str(error))

@@ -114,9 +114,11 @@ def test_an_answer_that_is_lost_is_a_row_twice(
     assert appender.append([(table, rows(IDS, 1000))]) == [[]]
     found = copies(cloud, table)
     assert set(found) == set(IDS)
-    assert set(found.values()) == there
-    # Only those of the request whose answer was lost.
-    assert sum(found.values()) <= len(IDS) + 10 * len(there - ONCE)
+    # Who cuts before a request takes the answers of those before it along that are on their way.
+    along = spare if fault.get("cut") else 0
+    assert there <= set(found.values()) <= (TWICE if along else there)
+    # Only those of requests whose answer was lost.
+    assert sum(found.values()) <= len(IDS) + 10 * (len(there - ONCE) + along)
     assert met.met == 1
     assert proxy.connections == (2 if "cut" in fault else 1)
 

@@ -74,7 +74,7 @@ def rubin_wire() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def warehouses(messages: list[bytes], cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Counter]]:
-    """The rows of eight warehouses, by table."""
+    """The rows of eleven warehouses, by table."""
     if not cloud.has_pubsub:
         pytest.skip(str(processes.pubsub_missing()))
     folder = tmp_path_factory.mktemp("packets")
@@ -90,11 +90,16 @@ def warehouses(messages: list[bytes], cloud: Cloud, tmp_path_factory: pytest.Tem
         "stream, inserts": f"bigquery://{cloud.project}/stream_inserts",
         "stream, loads": f"bigquery://{cloud.project}/stream_loads",
         "stream, appends": f"bigquery://{cloud.project}/stream_appends",
+        "rounds, folder": f"{local}/rounds",
+        "rounds, loads": f"bigquery://{cloud.project}/rounds_loads",
+        "rounds, appends": f"bigquery://{cloud.project}/rounds_appends",
     }
     flags = {name: _flags(name, place, cloud) for name, place in places.items()}
     for name in places:
         if name.startswith("files"):
             assert run(["--input", str(folder), *flags[name]]) == 0
+        if name.startswith("rounds"):
+            assert run(["--watch", str(folder), "--once", *flags[name]]) == 0
     streams = [name for name in places if name.startswith("stream")]
     topic = Topic(cloud.project, len(streams))
     topic.publish(messages)
@@ -103,7 +108,7 @@ def warehouses(messages: list[bytes], cloud: Cloud, tmp_path_factory: pytest.Tem
 
 
 def _flags(name: str, place: str, cloud: Cloud) -> list[str]:
-    given = ["--warehouse", place, "--load_every_secs", "3"]
+    given = ["--warehouse", place, *(["--load_every_secs", "3"] if name.startswith("stream") else [])]
     if "folder" in name:
         return given
     method = {"inserts": "streaming_inserts", "loads": "file_loads", "appends": "storage_write"}[name.rpartition(" ")[2]]
@@ -154,7 +159,7 @@ def _plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else value
 
 
-def test_parity_of_eight_warehouses(warehouses: dict[str, dict[str, Counter]]) -> None:
+def test_parity_of_eleven_warehouses(warehouses: dict[str, dict[str, Counter]]) -> None:
     first = warehouses["files, folder"]
     assert {table: sum(rows.values()) for table, rows in first.items()} == {
         "ztf_alerts": ZTF,
