@@ -84,6 +84,10 @@ def serving(service: JobsService) -> Iterator[JobsService]:
     try:
         yield service
     finally:
+        # Beam asks on a thread of its own, every few seconds, and raises there where nobody answers: in whatever test is next.
+        for asking in [one for one in threading.enumerate() if "poll_for_job_completion" in one.name]:
+            service.states = ["JOB_STATE_CANCELLED"]
+            asking.join(30)
         server.shutdown()
         thread.join()
         server.server_close()

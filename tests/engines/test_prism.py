@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from apache_beam.runners.portability.prism_runner import PrismRunner
+from apache_beam.utils.shared import Shared
 
 from broker import cli
 from pipelines import ingest
@@ -35,6 +39,15 @@ def engine() -> Iterator[tuple[str, ...]]:
         pytest.skip(why)
     yield ("--runner", "PrismRunner", "--prism_location", str(prism.binary()))
     PrismRunner.shared_handle.acquire(lambda: None).stop()
+    # Beam neither waits for a Prism that it ends nor closes its pipe: what is left of both would be found in some other test. It
+    # holds what was shared last until something else is.
+    Shared().acquire(threading.Event)
+    for thread in threading.enumerate():
+        if "log_stdout" in thread.name:
+            thread.join(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
