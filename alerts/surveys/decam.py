@@ -12,6 +12,7 @@ _PHOTOMETRY = Photometry(
         Series("fp_hists", ("psfFlux",), ("psfFluxErr",), ("mjd",), ("band",), kind="forced"),
     ),
     zero_point_mag=NJY_AB_MAG,
+    band_texts=("u", "g", "r", "i", "z", "Y"),
 )
 
 DECAM = Survey(

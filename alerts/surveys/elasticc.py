@@ -23,6 +23,7 @@ _PHOTOMETRY = Photometry(
         Series("prvDiaForcedSources", **_SOURCE, kind="forced"),
     ),
     zero_point_mag=27.5,
+    band_texts=("u", "g", "r", "i", "z", "Y"),
 )
 
 ELASTICC = Survey(

@@ -27,6 +27,7 @@ _PHOTOMETRY = Photometry(
         Series("prvDiaForcedSources", **_SOURCE, kind="forced"),
     ),
     zero_point_mag=NJY_AB_MAG,
+    band_texts=("u", "g", "r", "i", "z", "y"),
 )
 
 LSST = Survey(

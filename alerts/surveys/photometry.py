@@ -82,13 +82,22 @@ class Photometry:
     system: Literal["AB"] | None = "AB"
     """None: the survey does not say, and no flux in nJy can be told."""
     bands: Mapping[Any, str] = field(default_factory=dict)
-    """Names of bands that are numbers in the packet."""
+    """Names of bands that are numbers in the packet, from blue to red."""
+    band_texts: tuple[str, ...] = ()
+    """Bands that are text in the packet, as it has them, from blue to red."""
     only_band: str = "?"
     """Where the packet does not tell."""
     missing: frozenset[float] = frozenset({-999.0, -99999.0})
     """Numbers by which the survey says that there is none; compared for equality, as fluxes may be as negative."""
     limit_n_sigma: float | None = None
     """What a ``Series.limit`` is, in sigma."""
+    first_found: str = ""
+    """Field of the alert's own record: the time of the first detection that the survey knows of there."""
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """The survey's bands, from blue to red."""
+        return tuple(self.bands.values()) or self.band_texts or (self.only_band,)
 
     def band_name(self, value: Any) -> str:
         """The name of a band by what packets call it."""

@@ -52,6 +52,7 @@ _PHOTOMETRY = Photometry(
     ),
     bands={1: "g", 2: "r", 3: "i"},
     limit_n_sigma=5.0,
+    first_found="jdstarthist",
 )
 _FIELDS_OF_2016 = "a b2arat btc dec_lu dm dmkin luid m21 name objtype pa ra_lu source strcat".split(" ")  # noqa: SIM905
 

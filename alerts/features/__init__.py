@@ -1,0 +1,1 @@
+"""What an alert looks like: numbers of its light curve, from the packet's own history and nothing else."""

@@ -1,0 +1,79 @@
+"""Features of an alert's own measurement and place, which take no history."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from alerts.features.points import Floats, brightness, days, mags, numbers, own_record, own_time_days
+from alerts.light_curve import facts_of
+from alerts.surveys import Survey
+from alerts.surveys.magnitudes import DETECTED_SIGMA, MAG_PER_RELATIVE_ERROR, MAX_REFERENCE_ARCSEC
+from alerts.surveys.photometry import NJY_AB_MAG
+
+_GALACTIC_POLE = (-0.867666149019004701181616534570, -0.198076373431201528180486091412, 0.455983776175066922272100478348)
+"""The north galactic pole in ICRS: row 3 of the matrix of Hipparcos vol. 1, 1.5.3, to the digits of SOFA's ``icrs2g``."""
+_OBLIQUITY_RAD = float(np.radians(84381.406 / 3600))
+"""Of J2000, IAU 2006. The 0.02 arcsec between ICRS and the equator of J2000 are left out."""
+_ECLIPTIC_POLE = (0.0, -float(np.sin(_OBLIQUITY_RAD)), float(np.cos(_OBLIQUITY_RAD)))
+
+
+def positions(rows: pa.RecordBatch) -> tuple[Floats, Floats]:
+    """The alerts' ``ra_deg`` and ``dec_deg``; NaN where the batch has none."""
+    none = np.full(rows.num_rows, np.nan)
+    found = [rows.column(name).to_numpy(zero_copy_only=False) if name in rows.schema.names else none for name in ("ra_deg", "dec_deg")]
+    return found[0].astype(np.float64), found[1].astype(np.float64)
+
+
+def glat_deg(ra_deg: Floats, dec_deg: Floats) -> Floats:
+    """Galactic latitudes of positions in ICRS."""
+    return _latitude_deg(ra_deg, dec_deg, _GALACTIC_POLE)
+
+
+def elat_deg(ra_deg: Floats, dec_deg: Floats) -> Floats:
+    """Latitudes above the mean ecliptic of J2000 of positions in ICRS, to 0.03 arcsec."""
+    return _latitude_deg(ra_deg, dec_deg, _ECLIPTIC_POLE)
+
+
+def _latitude_deg(ra_deg: Floats, dec_deg: Floats, pole: tuple[float, float, float]) -> Floats:
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    height = np.cos(dec) * (pole[0] * np.cos(ra) + pole[1] * np.sin(ra)) + pole[2] * np.sin(dec)
+    return np.degrees(np.arcsin(np.clip(height, -1.0, 1.0)))
+
+
+def age_days(rows: pa.RecordBatch, survey: Survey) -> Floats:
+    """How long before the alert the survey's first detection was that its record tells of."""
+    own = own_record(rows, survey)
+    if own is None:
+        return np.full(rows.num_rows, np.nan)
+    return own_time_days(rows, survey) - days(own, (facts_of(survey).first_found,), survey)
+
+
+def apparent_mags(rows: pa.RecordBatch, survey: Survey) -> tuple[Floats, Floats]:
+    """Apparent magnitude of each alert's own measurement and its error, as ``alerts.light_curve`` tells them."""
+    facts, own = facts_of(survey), own_record(rows, survey)
+    none = np.full(rows.num_rows, np.nan)
+    if own is None:
+        return none, none
+    total = error = none
+    series = facts.series[0]
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if series.apparent:
+            scale = 10 ** (0.4 * (NJY_AB_MAG - (facts.zero_point_mag or 0.0)))
+            total, error = (scale * numbers(own, names, facts) for names in (series.apparent, series.apparent_error))
+            total = np.where((error > 0) & (total >= DETECTED_SIGMA * error), total, np.nan)
+        elif series.reference_mag:
+            total, error = _with_reference(own, survey)
+        return NJY_AB_MAG - 2.5 * np.log10(total), MAG_PER_RELATIVE_ERROR * error / total
+
+
+def _with_reference(own: pa.Array, survey: Survey) -> tuple[Floats, Floats]:
+    """Flux (nJy) and error of the reference source and what the signed difference adds; NaN where there is no such source."""
+    facts = facts_of(survey)
+    series = facts.series[0]
+    difference = brightness(own, series, facts)
+    reference = 10 ** (0.4 * (NJY_AB_MAG - mags(own, series.reference_mag, facts)))
+    away = numbers(own, series.reference_distance, facts) * series.arcsec_per_distance
+    total = np.where(away <= MAX_REFERENCE_ARCSEC, reference + difference["flux_njy"], np.nan)
+    reference_error = reference * numbers(own, series.reference_error_mag, facts) / MAG_PER_RELATIVE_ERROR
+    return np.where(total > 0, total, np.nan), np.hypot(difference["flux_err_njy"], reference_error)

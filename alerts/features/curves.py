@@ -1,0 +1,177 @@
+"""Numbers of single light curves, compiled: one alert and band after the other, in the order of time of ``Points``.
+
+What each of them is stands in ``alerts.features.definitions``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alerts.compiling import later
+from alerts.features.points import LIMIT, MEASURED, SAME_TIME_DAYS
+
+Array = np.ndarray[Any, Any]
+Number = Any  # numba's numbers are numpy's while Python's annotations say int and float
+
+NIGHT_DAYS = 0.5
+"""Points that are no farther apart are of one night; a rate over nights is over at least as much."""
+LEAST_NIGHT_GAP_DAYS = 0.02
+"""Over less than half an hour a rate within the night is mostly noise."""
+
+VALUES = (
+    *("n", "days_since_first", "days_since_last", "span", "first", "last", "brightest", "days_since_brightest"),
+    *("days_to_brightest", "faintest", "days_since_faintest", "mean", "std", "amplitude", "weighted_mean", "chi2_per_dof"),
+    *("slope", "slope_err", "last_rate", "last_rate_err", "last_rate_gap", "night_rate", "night_rate_err", "night_rate_gap"),
+)
+"""What ``curves`` gives, in the order of the numbers that follow."""
+N, SINCE_FIRST, SINCE_LAST, SPAN, FIRST, LAST, BRIGHTEST, SINCE_BRIGHTEST = range(8)
+TO_BRIGHTEST, FAINTEST, SINCE_FAINTEST, MEAN, STD, AMPLITUDE, WEIGHTED_MEAN, CHI2 = range(8, 16)
+SLOPE, SLOPE_ERR, LAST_RATE, LAST_RATE_ERR, LAST_GAP, NIGHT_RATE, NIGHT_RATE_ERR, NIGHT_GAP = range(16, 24)
+
+COLOR, COLOR_ERR, COLOR_GAP, COLOR_SINCE = range(4)
+
+
+@later
+def curves(  # noqa: PLR0917 - numba calls by position
+    starts: Array, days: Array, band: Array, used: Array, value: Array, error: Array, is_mag: Number, out: Array
+) -> None:
+    """Fill ``out`` (alert, band, one of ``VALUES``), NaN before, from the points that are used: magnitudes or fluxes.
+
+    Where values are NaN, as of fluxes that nobody knows, number and times are told all the same.
+    """
+    t, y, e = np.empty(len(days)), np.empty(len(days)), np.empty(len(days))
+    for alert in range(len(starts) - 1):
+        for which in range(out.shape[1]):
+            count = 0
+            for place in range(starts[alert], starts[alert + 1]):
+                if band[place] == which and used[place]:
+                    t[count], y[count], e[count] = days[place], value[place], error[place]
+                    count += 1
+            found = out[alert, which]
+            found[N] = count
+            if count:
+                _extremes(t, y, count, is_mag, found)
+                _weighed(t, y, e, count, found)
+                _rates(t, y, e, count, found)
+
+
+@later
+def _extremes(t: Array, y: Array, count: Number, is_mag: Number, found: Array) -> None:
+    """Ends, brightest and faintest (of equal ones the first), mean and spread."""
+    last, low, high, total = count - 1, 0, 0, 0.0
+    for place in range(count):
+        total += y[place]
+        if y[place] < y[low]:
+            low = place
+        if y[place] > y[high]:
+            high = place
+    bright, faint = (low, high) if is_mag else (high, low)
+    found[SINCE_FIRST], found[SINCE_LAST], found[SPAN] = 0 - t[0], 0 - t[last], t[last] - t[0]
+    found[FIRST], found[LAST], found[BRIGHTEST], found[FAINTEST] = y[0], y[last], y[bright], y[faint]
+    if not np.isnan(total):
+        found[SINCE_BRIGHTEST], found[TO_BRIGHTEST], found[SINCE_FAINTEST] = 0 - t[bright], t[bright] - t[0], 0 - t[faint]
+    mean = total / count
+    found[MEAN] = mean
+    if count > 1:
+        # About the mean, so that the sum keeps its digits.
+        square = 0.0
+        for place in range(count):
+            square += (y[place] - mean) ** 2
+        found[STD], found[AMPLITUDE] = np.sqrt(square / (count - 1)), (y[high] - y[low]) / 2
+
+
+@later
+def _weighed(t: Array, y: Array, e: Array, count: Number, found: Array) -> None:
+    """By weights of 1/error^2, of the points that have an error: mean, chi2 about it, and the slope of the best line."""
+    number, weights, by_y, by_t, begin, end = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for place in range(count):
+        if e[place] * e[place] > 0:
+            weight = 1 / (e[place] * e[place])
+            weights += weight
+            by_y += weight * (y[place] - y[0])
+            by_t += weight * (t[place] - t[0])
+            begin = t[place] if number == 0 else begin
+            end = t[place]
+            number += 1
+    if not 0 < weights < np.inf:
+        return
+    y_mean, t_mean = y[0] + by_y / weights, t[0] + by_t / weights
+    chi2, tt, ty = 0.0, 0.0, 0.0
+    for place in range(count):
+        if e[place] * e[place] > 0:
+            weight = 1 / (e[place] * e[place])
+            chi2 += weight * (y[place] - y_mean) ** 2
+            tt += weight * (t[place] - t_mean) ** 2
+            ty += weight * (t[place] - t_mean) * (y[place] - y_mean)
+    found[WEIGHTED_MEAN] = y_mean
+    if number > 1:
+        found[CHI2] = chi2 / (number - 1)
+    if end - begin > SAME_TIME_DAYS and tt > 0:
+        found[SLOPE], found[SLOPE_ERR] = ty / tt, np.sqrt(1 / tt)
+
+
+@later
+def _rates(t: Array, y: Array, e: Array, count: Number, found: Array) -> None:
+    """The newest point against the latest one that is a night older, and against the latest one within the night."""
+    last = count - 1
+    for place in range(last - 1, -1, -1):
+        gap = t[last] - t[place]
+        if gap < LEAST_NIGHT_GAP_DAYS:
+            continue
+        rate, error = (y[last] - y[place]) / gap, np.nan
+        if e[last] > 0 and e[place] > 0:
+            error = np.hypot(e[last], e[place]) / gap
+        if gap >= NIGHT_DAYS:
+            found[LAST_RATE], found[LAST_RATE_ERR], found[LAST_GAP] = rate, error, gap
+            return
+        if np.isnan(found[NIGHT_GAP]):
+            found[NIGHT_RATE], found[NIGHT_RATE_ERR], found[NIGHT_GAP] = rate, error, gap
+
+
+@later
+def rises(starts: Array, days: Array, band: Array, kind: Array, mag: Array, limit_mag: Array, out: Array) -> None:  # noqa: PLR0917
+    """Fill ``out`` (alert, band, rise and gap), NaN before: the first detection against the last limit before it."""
+    for alert in range(len(starts) - 1):
+        for which in range(out.shape[1]):
+            limit = -1
+            for place in range(starts[alert], starts[alert + 1]):
+                if band[place] != which:
+                    continue
+                if kind[place] == LIMIT:
+                    limit = place
+                elif kind[place] == MEASURED:
+                    # A detection that is fainter than the template has no magnitude, which compares with nothing.
+                    if limit >= 0 and limit_mag[limit] > mag[place] and days[place] > days[limit]:
+                        gap = days[place] - days[limit]
+                        out[alert, which, 0], out[alert, which, 1] = (limit_mag[limit] - mag[place]) / gap, gap
+                    break
+
+
+@later
+def colors(starts: Array, days: Array, band: Array, used: Array, mag: Array, mag_err: Array, out: Array) -> None:  # noqa: PLR0917
+    """Fill ``out`` (alert, pair of neighboring bands, color and its error, gap, age), NaN before: of the newest pair of a night."""
+    for alert in range(len(starts) - 1):
+        for which in range(out.shape[1]):
+            blue, red = starts[alert + 1] - 1, starts[alert + 1] - 1
+            while True:
+                while blue >= starts[alert] and not (band[blue] == which and used[blue]):
+                    blue -= 1
+                while red >= starts[alert] and not (band[red] == which + 1 and used[red]):
+                    red -= 1
+                if blue < starts[alert] or red < starts[alert]:
+                    break
+                if abs(days[blue] - days[red]) <= NIGHT_DAYS:
+                    found = out[alert, which]
+                    found[COLOR] = mag[blue] - mag[red]
+                    if mag_err[blue] > 0 and mag_err[red] > 0:
+                        found[COLOR_ERR] = np.hypot(mag_err[blue], mag_err[red])
+                    found[COLOR_GAP] = abs(days[blue] - days[red])
+                    found[COLOR_SINCE] = 0 - max(days[blue], days[red])
+                    break
+                # The newer of them has no partner.
+                if days[blue] > days[red]:
+                    blue -= 1
+                else:
+                    red -= 1
