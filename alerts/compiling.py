@@ -77,7 +77,8 @@ def later(function: Callable[..., Any]) -> Any:
 
 def compile_all() -> None:
     """Call each function that numba compiles, on next to nothing: what it makes of them is kept on disk."""
-    for name in ("alerts.avro.machine", "alerts.avro.weigh", "alerts.avro.encode", "alerts.catalogs.files.sky_index"):
+    rooms = ("alerts.avro.machine", "alerts.avro.weigh", "alerts.avro.encode", "alerts.catalogs.files.sky_index")
+    for name in (*rooms, "alerts.features.curves"):
         importlib.import_module(name).compile_now()
 
 

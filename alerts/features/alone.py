@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from alerts.features.points import Floats, brightness, days, mags, numbers, own_record, own_time_days
+from alerts.features.points import Floats, brightness, days, fluxes_njy, mags, numbers, own_record, own_time_days
 from alerts.light_curve import facts_of
 from alerts.surveys import Survey
-from alerts.surveys.magnitudes import DETECTED_SIGMA, MAG_PER_RELATIVE_ERROR, MAX_REFERENCE_ARCSEC
+from alerts.surveys.magnitudes import DETECTED_SIGMA, MAG_PER_RELATIVE_ERROR, MAX_REFERENCE_ARCSEC, njy_per_unit
 from alerts.surveys.photometry import NJY_AB_MAG
 
 _GALACTIC_POLE = (-0.867666149019004701181616534570, -0.198076373431201528180486091412, 0.455983776175066922272100478348)
@@ -21,7 +21,9 @@ _ECLIPTIC_POLE = (0.0, -float(np.sin(_OBLIQUITY_RAD)), float(np.cos(_OBLIQUITY_R
 def positions(rows: pa.RecordBatch) -> tuple[Floats, Floats]:
     """The alerts' ``ra_deg`` and ``dec_deg``; NaN where the batch has none."""
     none = np.full(rows.num_rows, np.nan)
-    found = [rows.column(name).to_numpy(zero_copy_only=False) if name in rows.schema.names else none for name in ("ra_deg", "dec_deg")]
+    found = [
+        rows.column(name).to_numpy(zero_copy_only=False) if name in rows.schema.names else none for name in ("ra_deg", "dec_deg")
+    ]
     return found[0].astype(np.float64), found[1].astype(np.float64)
 
 
@@ -59,7 +61,7 @@ def apparent_mags(rows: pa.RecordBatch, survey: Survey) -> tuple[Floats, Floats]
     series = facts.series[0]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         if series.apparent:
-            scale = 10 ** (0.4 * (NJY_AB_MAG - (facts.zero_point_mag or 0.0)))
+            scale = njy_per_unit(facts.zero_point_mag or 0.0)
             total, error = (scale * numbers(own, names, facts) for names in (series.apparent, series.apparent_error))
             total = np.where((error > 0) & (total >= DETECTED_SIGMA * error), total, np.nan)
         elif series.reference_mag:
@@ -72,7 +74,7 @@ def _with_reference(own: pa.Array, survey: Survey) -> tuple[Floats, Floats]:
     facts = facts_of(survey)
     series = facts.series[0]
     difference = brightness(own, series, facts)
-    reference = 10 ** (0.4 * (NJY_AB_MAG - mags(own, series.reference_mag, facts)))
+    reference = fluxes_njy(mags(own, series.reference_mag, facts))
     away = numbers(own, series.reference_distance, facts) * series.arcsec_per_distance
     total = np.where(away <= MAX_REFERENCE_ARCSEC, reference + difference["flux_njy"], np.nan)
     reference_error = reference * numbers(own, series.reference_error_mag, facts) / MAG_PER_RELATIVE_ERROR

@@ -151,7 +151,7 @@ def rises(starts: Array, days: Array, band: Array, kind: Array, mag: Array, limi
 
 @later
 def colors(starts: Array, days: Array, band: Array, used: Array, mag: Array, mag_err: Array, out: Array) -> None:  # noqa: PLR0917
-    """Fill ``out`` (alert, pair of neighboring bands, color and its error, gap, age), NaN before: of the newest pair of a night."""
+    """Fill ``out`` (alert, pair of neighboring bands, color, error, gap, age), NaN before: of the newest pair of a night."""
     for alert in range(len(starts) - 1):
         for which in range(out.shape[1]):
             blue, red = starts[alert + 1] - 1, starts[alert + 1] - 1
@@ -175,3 +175,12 @@ def colors(starts: Array, days: Array, band: Array, used: Array, mag: Array, mag
                     blue -= 1
                 else:
                     red -= 1
+
+
+def compile_now() -> None:
+    """Compile them, by calling them with an alert that has no points."""
+    starts, numbers, whole, chosen = np.zeros(2, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0, np.bool_)
+    out = np.full((1, 1, len(VALUES)), np.nan)
+    curves(starts, numbers, whole, chosen, numbers, numbers, True, out)
+    rises(starts, numbers, whole, whole, numbers, numbers, out)
+    colors(starts, numbers, whole, chosen, numbers, numbers, out)

@@ -1,57 +1,27 @@
 """What the features are: the one table of which code, schemas, help and pages are made.
 
-A feature is a field of the struct ``features``: of a band in a struct of the band's name, ``features.r.span_days``, and of the alert
-as a whole beside them, ``features.glat_deg``. Signs are the unit's: a magnitude that grows is a source that fades.
+A feature is a field of the struct ``features``: of a band in a struct of its name, ``features.r.span_days``, of the alert as a
+whole beside them, ``features.glat_deg``. Signs are the unit's: a magnitude that grows is a source that fades.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
+from alerts.features.definition import POINTS, Definition
 from alerts.light_curve import facts_of
 from alerts.surveys import Survey
 from alerts.surveys.photometry import Photometry
 from schemas import Column
 
+__all__ = ["POINTS", "Definition", "color_pairs", "columns", "of_alerts", "of_bands", "of_curves"]
+
 
 @dataclass(frozen=True)
-class Definition:
-    """A feature: what it is, of which points, and when it is NULL."""
-
-    name: str
-    unit: str
-    """``mag``, ``nJy``, ``d``, ``mag/d``, ``nJy/d``, ``deg``; ``1`` of numbers without a unit."""
-    formula: str
-    points: str
-    """The kind of points that it is made of."""
-    least: int
-    """So many of these points it takes; with fewer it is NULL."""
-    sign: str = ""
-    """What a positive or a growing number means."""
-    null: str = ""
-    """When it is NULL besides."""
-    source: str = ""
-    """Whose formula it is."""
-    type: Literal["FLOAT64", "INT64"] = "FLOAT64"
-
-    @property
-    def means_null(self) -> str:
-        """When it is NULL."""
-        few = {0: [], 1: ["no such point"]}.get(self.least, [f"fewer than {self.least} such points"])
-        return "; ".join(few + [self.null] * bool(self.null)) or "never"
-
-    @property
-    def description(self) -> str:
-        """All of it in one line, for schemas."""
-        unit = "" if self.unit == "1" else f" Unit: {self.unit}."
-        sign = f" Sign: {self.sign}." if self.sign else ""
-        return f"{self.formula}.{unit}{sign} Of {self.points}. NULL: {self.means_null}."
-
-
-class _Curve(NamedTuple):
+class _Curve:
     """What the definitions of one kind of light curve have in common."""
 
     unit: str
@@ -66,20 +36,11 @@ class _Curve(NamedTuple):
     """What a number that grows means."""
 
 
-_DETECTIONS = "detections, brighter and fainter than the template, without those that the survey flags"
-_MAG = _Curve(
-    "mag",
-    "detections with a magnitude: brighter than the template, not flagged, of surveys that send fluxes from 5 sigma on",
-    *("n_mag", "_mag", "", "fading"),
-)
-_NJY = _Curve("njy", f"{_DETECTIONS}; fluxes are signed", *("n_detections", "", "", "brightening"))
-_FORCED = _Curve(
-    "njy",
-    "forced photometry, whatever its sign or significance, without what the survey flags; fluxes are signed",
-    *("n_forced", "_forced", "_forced", "brightening"),
-)
+_MAG = _Curve("mag", "magnitudes", "n_mag", "_mag", "", "fading")
+_NJY = _Curve("njy", "detections", "n_detections", "", "", "brightening")
+_FORCED = _Curve("njy", "forced", "n_forced", "_forced", "_forced", "brightening")
 _PACKAGE = "light-curve"
-_WEIGHED = "fewer points with an error above 0"
+_WEIGHED = "too few with an error"
 
 
 def _of_curve(curve: _Curve) -> dict[str, Definition]:
@@ -121,7 +82,9 @@ def _of_curve(curve: _Curve) -> dict[str, Definition]:
         "first": defined(f"first{y}", unit, "Of the first point", 1),
         "last": defined(f"last{y}", unit, "Of the newest point", 1),
         "brightest": defined(f"brightest{y}", unit, f"The {bright} of all points", 1, "", "", f"{_PACKAGE}, Min and Max"),
-        "days_since_brightest": defined(f"days_since_brightest{y}", "d", "From the first brightest point to the alert", 1, before),
+        "days_since_brightest": defined(
+            f"days_since_brightest{y}", "d", "From the first brightest point to the alert", 1, before
+        ),
         "days_to_brightest": defined(f"days_to_brightest{y}", "d", "From the first point to the first brightest", 1, later),
         "faintest": defined(f"faintest{y}", unit, f"The {faint} of all points", 1, "", "", f"{_PACKAGE}, Min and Max"),
         "days_since_faintest": defined(f"days_since_faintest{y}", "d", "From the first faintest point to the alert", 1, before),
@@ -162,7 +125,7 @@ _HAS_FLUX = frozenset({"n", "days_since_first", "days_since_last", "span"})
 
 @functools.cache
 def of_curves(survey: Survey) -> dict[str, dict[str, Definition]]:
-    """Of the curves that a survey's packets have, ``njy``, ``mag`` and ``forced``: definitions by what ``curves.VALUES`` calls them."""
+    """Of ``njy``, ``mag`` and ``forced``, those that a survey has: definitions by the names of ``curves.VALUES``."""
     facts = facts_of(survey)
     found = {"njy": _of_curve(_NJY), "mag": _of_curve(_MAG)}
     if facts.system is None:
@@ -178,29 +141,28 @@ def _counts(facts: Photometry) -> Iterator[Definition]:
 
     forced = [series for series in facts.series if series.kind == "forced"]
     detected = [series for series in facts.series if series.kind == "detection"]
-    yield count("n_negative", "How many are fainter than the template", _DETECTIONS)
-    yield count("n_without_mag", "How many have no magnitude here, so that n_detections = n_mag + n_without_mag", _DETECTIONS)
+    yield count("n_negative", "How many are fainter than the template", "detections")
+    yield count("n_without_mag", "How many have no magnitude here, so that n_detections = n_mag + n_without_mag", "detections")
     if any(series.limit for series in detected):
-        yield count("n_limits", "How many exposures showed nothing", "upper limits")
+        yield count("n_limits", "How many exposures showed nothing", "limits")
         yield from _RISES
     if any(series.flags or series.status for series in detected):
         yield count("n_flagged", "How many are left out, as the survey flags them", "flagged detections")
     if forced:
-        yield count("n_negative_forced", "How many are below 0", _FORCED.points)
+        yield count("n_negative_forced", "How many are below 0", "forced")
     if any(series.flags or series.status for series in forced):
-        yield count("n_flagged_forced", "How many are left out, as the survey flags them", "flagged forced photometry")
+        yield count("n_flagged_forced", "How many are left out, as the survey flags them", "flagged forced")
 
 
-_LIMIT = "the first detection and the last upper limit before it"
 _NO_LIMIT = "no limit before it, one that is not fainter than the detection, or a detection that is fainter than the template"
 _RISES = (
     Definition(
         "rise_mag_per_day_at_least",
         "mag/d",
         "(limit - magnitude of the first detection) / the time between them: it rose at least so fast",
-        *(_LIMIT, 1, "positive: brightening; never negative", _NO_LIMIT),
+        *("limit", 1, "positive: brightening; never negative", _NO_LIMIT),
     ),
-    Definition("rise_gap_days", "d", "From that limit to the first detection", _LIMIT, 1, "never negative", _NO_LIMIT),
+    Definition("rise_gap_days", "d", "From that limit to the first detection", "limit", 1, "never negative", _NO_LIMIT),
 )
 
 
@@ -214,24 +176,28 @@ def of_bands(survey: Survey) -> tuple[Definition, ...]:
 def color_pairs(survey: Survey) -> list[tuple[str, str]]:
     """The bands that are neighbors, the bluer first."""
     bands = facts_of(survey).band_names
-    return list(zip(bands[:-1], bands[1:], strict=True))
+    return list(itertools.pairwise(bands))
 
 
 @functools.cache
 def of_alerts(survey: Survey) -> tuple[Definition, ...]:
     """The features of an alert as a whole. Raises ``NoPhotometry``."""
     facts = facts_of(survey)
-    own = "the alert's own measurement"
     found = [
-        Definition("n_bands", "1", "How many bands have detections", _DETECTIONS, 0, type="INT64"),
+        Definition("n_bands", "1", "How many bands have detections", "detections", 0, type="INT64"),
         Definition(
-            "n_other_bands", "1", "How many points are of bands that the survey is not known for: in no feature", "all points", 0, type="INT64"
+            "n_other_bands",
+            "1",
+            "How many are of bands that the survey is not known for: no feature counts them",
+            "all",
+            0,
+            type="INT64",
         ),
         Definition(
             "age_history_days",
             "d",
             "From the first detection of the packet's history, in any band, to the alert: a lower bound, as histories end",
-            *(_DETECTIONS, 1, "positive: before the alert"),
+            *("detections", 1, "positive: before the alert"),
         ),
     ]
     if facts.first_found:
@@ -240,18 +206,20 @@ def of_alerts(survey: Survey) -> tuple[Definition, ...]:
                 f"age_{facts.first_found}_days",
                 "d",
                 f"From {facts.first_found} to the alert: of raw detections, of the same field and readout channel",
-                *(own, 1, "positive: before the alert", f"a packet without {facts.first_found}"),
+                *("own", 1, "positive: before the alert", f"a packet without {facts.first_found}"),
             )
         )
     for blue, red in color_pairs(survey):
-        name, points = f"color_{blue}_{red}", f"the newest pair of a point in {blue} and one in {red} within 0.5 d, of {_MAG.points}"
+        name, points = f"color_{blue}_{red}", "pair"
         found += [
             Definition(f"{name}_mag", "mag", f"{blue} - {red} of the difference from the template", points, 1, "positive: red"),
             Definition(
                 f"{name}_err_mag", "mag", "1 sigma, from the errors of both points", points, 1, "", "one of them without an error"
             ),
             Definition(f"{name}_gap_days", "d", "The time between the two points", points, 1, "never negative"),
-            Definition(f"{name}_days_since", "d", "From the newer of the two to the alert", points, 1, "positive: before the alert"),
+            Definition(
+                f"{name}_days_since", "d", "From the newer of the two to the alert", points, 1, "positive: before the alert"
+            ),
         ]
     series = facts.series[0]
     if series.apparent or series.reference_mag:
@@ -261,13 +229,16 @@ def of_alerts(survey: Survey) -> tuple[Definition, ...]:
             else "-2.5 log10(10^(-0.4 m_reference) +- 10^(-0.4 m_difference)), of a reference source within 1.4 arcsec"
         )
         found += [
-            Definition("apparent_mag", "mag", f"{rule}: of the source itself, not of its difference", own, 1, "", "none such"),
-            Definition("apparent_err_mag", "mag", "1 sigma of apparent_mag", own, 1, "", "an error that is not known"),
+            Definition("apparent_mag", "mag", f"{rule}: of the source itself, not of its difference", "own", 1, "", "none such"),
+            Definition("apparent_mag_err", "mag", "1 sigma of apparent_mag", "own", 1, "", "an error that is not known"),
         ]
-    place = "the alert's position (ICRS)"
     found += [
-        Definition("glat_deg", "deg", "Galactic latitude", place, 1, "positive: north", "", "IAU 1958, Hipparcos vol. 1, 1.5.3"),
-        Definition("elat_deg", "deg", "Latitude above the mean ecliptic of J2000", place, 1, "positive: north", "", "IAU 2006"),
+        Definition(
+            "glat_deg", "deg", "Galactic latitude", "position", 1, "positive: north", "", "IAU 1958, Hipparcos vol. 1, 1.5.3"
+        ),
+        Definition(
+            "elat_deg", "deg", "Latitude above the mean ecliptic of J2000", "position", 1, "positive: north", "", "IAU 2006"
+        ),
     ]
     return tuple(found)
 

@@ -7,6 +7,7 @@ without a flag, then the one with the smaller error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ def points_of(rows: pa.RecordBatch, survey: Survey, kind: Kind) -> Points:
     """
     facts = facts_of(survey)
     read = [(_records(rows, survey, series), series) for series in facts.series if series.kind == kind]
-    known = [(*records, series) for records, series in read if records is not None]
+    known = [(*records, series) for records, series in read if records is not None and len(records[0])]
     if not known:
         return no_points(rows.num_rows)
     own_days = own_time_days(rows, survey)
@@ -110,7 +111,7 @@ def _records(rows: pa.RecordBatch, survey: Survey, series: Series) -> tuple[pa.A
     held = rows.column(column.name)
     if pa.types.is_struct(held.type):
         return held, np.ones(rows.num_rows, np.int64)
-    return held.flatten(), pc.fill_null(pc.list_value_length(held), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return held.flatten(), np.asarray(pc.fill_null(pc.list_value_length(held), 0), np.int64)
 
 
 def _field(records: pa.Array, names: tuple[str, ...]) -> pa.Array | None:
@@ -175,16 +176,21 @@ def brightness(records: pa.Array, series: Series, facts: Photometry) -> dict[str
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         error[~(error > 0)] = np.nan
         if not is_mag:
-            scale = 10 ** (0.4 * (NJY_AB_MAG - (facts.zero_point_mag if zero_point is None else zero_point)))
+            scale = fluxes_njy(np.asarray(facts.zero_point_mag if zero_point is None else zero_point, np.float64))
             value, error = value * scale, error * scale
         is_negative = _is_negative(records, series) if is_mag else value < 0
         found = _of_mags(value, error, is_negative, facts) if is_mag else _of_fluxes(value, error, series)
     return found | {"value": value, "error": error, "is_negative": is_negative}
 
 
+def fluxes_njy(mag: Floats) -> Floats:
+    """Fluxes of AB magnitudes. By exp, which numpy has for many numbers at once, and pow it has not."""
+    return np.exp((NJY_AB_MAG - mag) * (0.4 * math.log(10)))
+
+
 def _of_mags(mag: Floats, error: Floats, is_negative: Mask, facts: Photometry) -> dict[str, Array]:
     # Nothing tells the flux of a magnitude that may be of any system.
-    flux = np.full(len(mag), np.nan) if facts.system is None else 10 ** (0.4 * (NJY_AB_MAG - mag))
+    flux = np.full(len(mag), np.nan) if facts.system is None else fluxes_njy(mag)
     return {
         "flux_njy": np.where(is_negative, -flux, flux),
         "flux_err_njy": flux * error / MAG_PER_RELATIVE_ERROR,
@@ -211,7 +217,8 @@ def _bands(records: pa.Array, series: Series, facts: Photometry) -> Integers:
     if found is None:
         return np.zeros(len(records), np.int64) if not series.band else np.full(len(records), -1)
     told = list(facts.bands) or facts.band_names
-    return pc.fill_null(pc.index_in(found, value_set=pa.array(told, found.type)), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    places = pc.fill_null(pc.index_in(found, value_set=pa.array(told, found.type)), -1)
+    return np.asarray(places, np.int64)
 
 
 def _is_negative(records: pa.Array, series: Series) -> Mask:
@@ -220,7 +227,7 @@ def _is_negative(records: pa.Array, series: Series) -> Mask:
         return np.zeros(len(records), np.bool_)
     is_text = pa.types.is_string(found.type) or pa.types.is_large_string(found.type)
     brighter_not = pa.array(["f", "0"]) if is_text else pa.array([0])
-    return pc.is_in(found, value_set=brighter_not.cast(found.type)).to_numpy(zero_copy_only=False)
+    return np.asarray(pc.is_in(found, value_set=brighter_not.cast(found.type)), np.bool_)
 
 
 def _is_flagged(records: pa.Array, series: Series) -> Mask:
@@ -285,4 +292,5 @@ def _chosen(raw: Mapping[str, Array], row: Integers, places: Integers) -> Intege
     point = np.cumsum(new)
     best = np.lexsort((*(raw[name][places] for name in reversed(_BEST_FIRST)), point))
     found = places[best[np.concatenate([[True], np.diff(point) != 0])]]
-    return found[np.lexsort((exposure[found], band[found], time[found], row[found]))]
+    order: Integers = np.lexsort((exposure[found], band[found], time[found], row[found]))
+    return np.asarray(found[order], np.int64)

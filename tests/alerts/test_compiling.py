@@ -13,14 +13,20 @@ import pyarrow as pa
 from alerts.avro import encode, machine, weigh
 from alerts.catalogs.files import sky_index
 from alerts.compiling import compile_all
+from alerts.features import curves
+from alerts.features.compute import features_of
+from alerts.surveys import SURVEYS
 from schemas import Column, Table
 from tests.alerts.making import container, ingest, ztf_record
 
 ROOT = Path(__file__).parents[2]
-ENTRIES = (machine.run, machine.gather, weigh._walk, encode._run, sky_index._net)
+ENTRIES = (machine.run, machine.gather, weigh._walk, encode._run, sky_index._net, curves.curves, curves.rises, curves.colors)
 """What is called from Python."""
 
-_LOADED = "import alerts.avro.decode, alerts.avro.encode, alerts.catalogs.files.sky_index, sys; print('numba' in sys.modules)"
+_LOADED = """
+import alerts.avro.decode, alerts.avro.encode, alerts.catalogs.files.sky_index, alerts.features.compute, sys
+print('numba' in sys.modules)
+"""
 _GATHER = """
 from alerts.avro import machine
 import numpy as np
@@ -76,7 +82,9 @@ def test_two_that_compile_at_once_on_a_fresh_machine_do_not_spoil_each_other(tmp
 
 def test_all_is_compiled_and_each_for_one_signature() -> None:
     compile_all()
-    assert ingest(container([ztf_record(1), ztf_record(2, null=True)])).alert_ids == [1, 2]
+    outcome = ingest(container([ztf_record(1), ztf_record(2, null=True)]))
+    assert outcome.alert_ids == [1, 2]
+    assert features_of(outcome.decoded.rows["ztf"], SURVEYS["ztf"]).num_rows == 2
     table = Table("t", (Column("n", "INT64", "REQUIRED"),))
     encode.encode(pa.RecordBatch.from_pydict({"n": [1, 2]}, table.arrow_schema), table)
     positions = np.array([10.0, 20.0])
