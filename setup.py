@@ -16,6 +16,7 @@ setup(
         "alerts.catalogs",
         "alerts.catalogs.cds",
         "alerts.catalogs.files",
+        "alerts.features",
         "alerts.surveys",
         "audit",
         "broker",

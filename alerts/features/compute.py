@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,14 +31,19 @@ def features_of(rows: pa.RecordBatch, survey: Survey) -> pa.RecordBatch:
     detections, forced = points_of(rows, survey, "detection"), points_of(rows, survey, "forced")
     by_band = _of_bands(detections, forced, survey)
     alone = _of_alerts(rows, detections, forced, by_band, survey)
-    kinds, defined = [column.arrow for column in columns(survey)], of_bands(survey)
+    defined, schema = of_bands(survey), _schema(survey)
     order = [by_band.names[definition.name] for definition in defined]
     bands = [
-        pa.StructArray.from_arrays(_arrays(values[order], defined), fields=list(kind.type))
-        for values, kind in zip(by_band.values, kinds, strict=False)
+        pa.Array.from_buffers(schema.types[number], rows.num_rows, [None], 0, children=_arrays(values[order], defined))
+        for number, values in enumerate(by_band.values)
     ]
     singles = _arrays(np.stack([alone[definition.name] for definition in of_alerts(survey)]), of_alerts(survey))
-    return pa.RecordBatch.from_arrays([*bands, *singles], schema=pa.schema(kinds))
+    return pa.RecordBatch.from_arrays([*bands, *singles], schema=schema)
+
+
+@functools.cache
+def _schema(survey: Survey) -> pa.Schema:
+    return pa.schema([column.arrow for column in columns(survey)])
 
 
 class _ByBand:
@@ -153,21 +159,21 @@ def _colors(detections: Points, survey: Survey) -> dict[str, Array]:
 def _arrays(values: Floats, definitions: Sequence[Definition]) -> list[pa.Array]:
     """A column of each row of ``values``; NULL where there is no finite number: what a formula has no answer for.
 
-    At once, since there are hundreds of columns of a few hundred numbers.
+    All at once, since there are hundreds of columns of a few hundred numbers, and in most batches many of nothing but NULL.
     """
     count = values.shape[1]
     known = np.isfinite(values)
     nulls = (count - known.sum(axis=1)).tolist()
     bits = np.packbits(known, axis=1, bitorder="little")
-    validity, floats = pa.py_buffer(bits), pa.py_buffer(values)
+    validity, floats, kind, width = pa.py_buffer(bits), pa.py_buffer(values), pa.float64(), bits.shape[1]
+    nothing = pa.nulls(count, kind)
     found = []
     for row, definition in enumerate(definitions):
         if definition.type == "INT64":
             found.append(pa.array(values[row].astype(np.int64)))
-            continue
-        parts = [
-            validity.slice(row * bits.shape[1], bits.shape[1]) if nulls[row] else None,
-            floats.slice(row * 8 * count, 8 * count),
-        ]
-        found.append(pa.Array.from_buffers(pa.float64(), count, parts, nulls[row]))
+        elif nulls[row] == count:
+            found.append(nothing)
+        else:
+            bitmap = validity.slice(row * width, width) if nulls[row] else None
+            found.append(pa.Array.from_buffers(kind, count, [bitmap, floats.slice(row * 8 * count, 8 * count)], nulls[row]))
     return found

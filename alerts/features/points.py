@@ -35,6 +35,7 @@ MAG_SIGMA = 5.0
 _DETECTORS = 1024
 """More than a camera has."""
 _BEST_FIRST = ("is_limit", "is_history", "is_flagged", "error", "value", "limit_mag", "is_negative")
+_KEPT = ("band", "flux_njy", "flux_err_njy", "mag", "mag_err", "is_negative", "limit_mag", "is_limit", "is_flagged")
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,20 @@ def points_of(rows: pa.RecordBatch, survey: Survey, kind: Kind) -> Points:
     known = [(*records, series) for records, series in read if records is not None and len(records[0])]
     if not known:
         return no_points(rows.num_rows)
-    own_days = own_time_days(rows, survey)
     pieces = [_read(records, series, facts, survey, series is facts.series[0]) for records, _, series in known]
-    raw, row = _joined(pieces, [counts for _, counts, _ in known])
-    raw["days"] -= own_days[row]
-    whole = np.isfinite(raw["days"]) & (raw["is_limit"] | ~np.isnan(raw["value"]))
-    if not whole.all():
-        raw, row = {name: values[whole] for name, values in raw.items()}, row[whole]
-    raw, row = _each_once(raw, row)
-    return Points(
-        np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.num_rows))]),
-        raw["days"],
-        raw["band"],
-        np.where(raw["is_limit"], LIMIT, np.where(raw["is_flagged"], FLAGGED, MEASURED)),
-        *(raw[name] for name in ("flux_njy", "flux_err_njy", "mag", "mag_err", "is_negative", "limit_mag")),
-    )
+    raw = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    place, row = _alert_by_alert([counts for _, counts, _ in known])
+    time = raw["days"][place] - own_time_days(rows, survey)[row]
+    is_point = np.isfinite(time) & (raw["is_limit"] | ~np.isnan(raw["value"]))[place]
+    if not is_point.all():
+        place, row, time = place[is_point], row[is_point], time[is_point]
+    kept = _each_once(raw, place, row, time)
+    if kept is not None:
+        place, row, time = place[kept], row[kept], time[kept]
+    found = {name: raw[name][place] for name in _KEPT}
+    kinds = np.where(found.pop("is_limit"), LIMIT, np.where(found.pop("is_flagged"), FLAGGED, MEASURED))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.num_rows))])
+    return Points(starts=starts, days=time, kind=kinds, **found)
 
 
 def no_points(alerts: int) -> Points:
@@ -251,46 +251,50 @@ def _exposure(records: pa.Array, series: Series) -> Integers:
     return np.where((visit < 0) | (detector < 0), -1, visit * _DETECTORS + detector)
 
 
-def _joined(pieces: list[dict[str, Array]], counts: list[Integers]) -> tuple[dict[str, Array], Integers]:
-    """The records of several series, alert by alert: histories in their order and then the alert's own, the newest mostly."""
-    last_first = range(len(pieces) - 1, -1, -1)
+def _alert_by_alert(counts: list[Integers]) -> tuple[Integers, Integers]:
+    """Where the records of several series are, one series after the other, for an order alert by alert; and whose each is.
+
+    Of an alert the last series comes first: its own measurement, the newest mostly, is the last of its points.
+    """
     total = np.sum(counts, axis=0)
-    begins = np.cumsum(total) - total
     row = np.repeat(np.arange(len(total)), total)
-    raw = {name: np.empty(len(row), values.dtype) for name, values in pieces[0].items()}
-    for number in last_first:
-        count = counts[number]
+    place = np.empty(len(row), np.int64)
+    begins, ends = np.cumsum(total) - total, np.cumsum([count.sum() for count in counts])
+    for count, end in zip(reversed(counts), reversed(ends.tolist()), strict=True):
         # Of each record: where its alert's records of this series begin, and which of them it is.
-        place = np.repeat(begins - (np.cumsum(count) - count), count) + np.arange(count.sum())
-        for name, values in pieces[number].items():
-            raw[name][place] = values
+        number = np.arange(count.sum())
+        place[np.repeat(begins - (np.cumsum(count) - count), count) + number] = number + (end - len(number))
         begins = begins + count
-    return raw, row
+    return place, row
 
 
-def _each_once(raw: dict[str, Array], row: Integers) -> tuple[dict[str, Array], Integers]:
-    """Points in order of time, each once. Alerts whose points are so already, most of them, are left as they are."""
-    follows = (row[1:] == row[:-1]) & ~(np.diff(raw["days"]) > SAME_TIME_DAYS)
-    if not follows.any():
-        return raw, row
+def _each_once(raw: Mapping[str, Array], place: Integers, row: Integers, time: Floats) -> Integers | None:
+    """Which of the points to keep, in order of time, each once; None where they are so already, as those of most alerts are."""
+    disorder = (row[1:] == row[:-1]) & ~(np.diff(time) > SAME_TIME_DAYS)
+    if not disorder.any():
+        return None
     unruly = np.zeros(row[-1] + 1, np.bool_)
-    unruly[row[1:][follows]] = True
+    unruly[row[1:][disorder]] = True
     is_unruly = unruly[row]
-    kept = np.concatenate([np.flatnonzero(~is_unruly), _chosen(raw, row, np.flatnonzero(is_unruly))])
-    kept = kept[np.argsort(row[kept], kind="stable")]
-    return {name: values[kept] for name, values in raw.items()}, row[kept]
+    among = np.flatnonzero(is_unruly)
+    told = {name: raw[name][place[among]] for name in ("band", "exposure", *_BEST_FIRST)}
+    kept = np.concatenate([np.flatnonzero(~is_unruly), among[_chosen(told, row[among], time[among])]])
+    return kept[np.argsort(row[kept], kind="stable")]
 
 
-def _chosen(raw: Mapping[str, Array], row: Integers, places: Integers) -> Integers:
-    """Of the records at these places the best of each point, in order of alert, time and band."""
-    time, band, exposure = (raw[name] for name in ("days", "band", "exposure"))
-    places = places[np.lexsort((time[places], exposure[places], band[places], row[places]))]
-    new = np.ones(len(places), np.bool_)
-    new[1:] = np.diff(time[places]) > SAME_TIME_DAYS
+def _chosen(raw: Mapping[str, Array], row: Integers, time: Floats) -> Integers:
+    """The best record of each point, in order of alert, time, band and exposure."""
+    band, exposure = raw["band"], raw["exposure"]
+    order = np.lexsort((time, exposure, band, row))
+    new = np.ones(len(order), np.bool_)
+    new[1:] = np.diff(time[order]) > SAME_TIME_DAYS
     for values in (row, band, exposure):
-        new[1:] |= np.diff(values[places]) != 0
-    point = np.cumsum(new)
-    best = np.lexsort((*(raw[name][places] for name in reversed(_BEST_FIRST)), point))
-    found = places[best[np.concatenate([[True], np.diff(point) != 0])]]
-    order: Integers = np.lexsort((exposure[found], band[found], time[found], row[found]))
-    return np.asarray(found[order], np.int64)
+        new[1:] |= np.diff(values[order]) != 0
+    if new.all():
+        found = order
+    else:
+        point = np.cumsum(new)
+        best = np.lexsort((*(raw[name][order] for name in reversed(_BEST_FIRST)), point))
+        found = order[best[np.concatenate([[True], np.diff(point) != 0])]]
+    sorted_by_time: Integers = np.lexsort((exposure[found], band[found], time[found], row[found]))
+    return np.asarray(found[sorted_by_time], np.int64)
