@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from alerts.features.points import Floats, brightness, days, fluxes_njy, mags, numbers, own_record, own_time_days
+from alerts.features.records import Floats, brightness, days, fluxes_njy, mags, numbers, own_record, own_time_days
 from alerts.light_curve import facts_of
 from alerts.surveys import Survey
 from alerts.surveys.magnitudes import DETECTED_SIGMA, MAG_PER_RELATIVE_ERROR, MAX_REFERENCE_ARCSEC, njy_per_unit

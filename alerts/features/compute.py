@@ -12,7 +12,8 @@ import pyarrow as pa
 from alerts.features import curves
 from alerts.features.alone import age_days, apparent_mags, elat_deg, glat_deg, positions
 from alerts.features.definitions import Definition, color_pairs, columns, of_alerts, of_bands, of_curves
-from alerts.features.points import FLAGGED, LIMIT, MEASURED, Floats, Mask, Points, points_of
+from alerts.features.points import FLAGGED, LIMIT, MEASURED, Points, points_of
+from alerts.features.records import Floats, Mask
 from alerts.light_curve import facts_of
 from alerts.surveys import Survey
 
