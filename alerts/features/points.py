@@ -72,7 +72,7 @@ def points_of(rows: pa.RecordBatch, survey: Survey, kind: Kind) -> Points:
     if not known:
         return no_points(rows.num_rows)
     pieces = [_read(records, series, facts, survey, series is facts.series[0]) for records, _, series in known]
-    raw = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    raw = pieces[0] if len(pieces) == 1 else {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     place, row = _alert_by_alert([counts for _, counts, _ in known])
     time = raw["days"][place] - own_time_days(rows, survey)[row]
     is_point = np.isfinite(time) & (raw["is_limit"] | ~np.isnan(raw["value"]))[place]
@@ -81,7 +81,9 @@ def points_of(rows: pa.RecordBatch, survey: Survey, kind: Kind) -> Points:
     kept = _each_once(raw, place, row, time)
     if kept is not None:
         place, row, time = place[kept], row[kept], time[kept]
-    found = {name: raw[name][place] for name in _KEPT}
+    # Of one series, all whole and in order, as forced photometry is, everything is where it should be.
+    as_read = len(pieces) == 1 and len(place) == len(raw["value"]) and kept is None
+    found = {name: raw[name] if as_read else raw[name][place] for name in _KEPT}
     kinds = np.where(found.pop("is_limit"), LIMIT, np.where(found.pop("is_flagged"), FLAGGED, MEASURED))
     starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.num_rows))])
     return Points(starts=starts, days=time, kind=kinds, **found)

@@ -79,8 +79,8 @@ def mags(records: pa.Array, names: tuple[str, ...], facts: Photometry) -> Floats
 def days(records: pa.Array, names: tuple[str, ...], survey: Survey) -> Floats:
     """A field's times, in days: JD or MJD as the survey has them, MJD where they were sent in seconds."""
     times = numbers(records, names, facts_of(survey))
-    with np.errstate(invalid="ignore"):
-        return np.where(times >= survey.time_in_seconds_from, 40587.0 + times / 86400, times)
+    in_seconds = times >= survey.time_in_seconds_from
+    return np.where(in_seconds, 40587.0 + times / 86400, times) if in_seconds.any() else times
 
 
 def brightness(records: pa.Array, series: Series, facts: Photometry) -> dict[str, Array]:
@@ -136,7 +136,8 @@ def bands(records: pa.Array, series: Series, facts: Photometry) -> Integers:
         return np.zeros(len(records), np.int64) if not series.band else np.full(len(records), -1)
     told = list(facts.bands) or facts.band_names
     places = pc.fill_null(pc.index_in(found, value_set=pa.array(told, found.type)), -1)
-    return np.asarray(places, np.int64)
+    # A copy that can be written, since numba takes what cannot for another type.
+    return np.array(places, np.int64)
 
 
 def _is_negative(records: pa.Array, series: Series) -> Mask:
