@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from alerts.features.records import Floats, brightness, days, fluxes_njy, mags, numbers, own_record, own_time_days
+from alerts.features.records import Floats, brightness, days, fluxes_njy, mags, numbers
 from alerts.light_curve import facts_of
 from alerts.surveys import Survey
 from alerts.surveys.magnitudes import DETECTED_SIGMA, MAG_PER_RELATIVE_ERROR, MAX_REFERENCE_ARCSEC, njy_per_unit
@@ -20,11 +20,10 @@ _ECLIPTIC_POLE = (0.0, -float(np.sin(_OBLIQUITY_RAD)), float(np.cos(_OBLIQUITY_R
 
 def positions(rows: pa.RecordBatch) -> tuple[Floats, Floats]:
     """The alerts' ``ra_deg`` and ``dec_deg``; NaN where the batch has none."""
+    ra, dec = (rows.schema.get_field_index(name) for name in ("ra_deg", "dec_deg"))
     none = np.full(rows.num_rows, np.nan)
-    found = [
-        rows.column(name).to_numpy(zero_copy_only=False) if name in rows.schema.names else none for name in ("ra_deg", "dec_deg")
-    ]
-    return found[0].astype(np.float64), found[1].astype(np.float64)
+    found = [none if place < 0 else rows.column(place).to_numpy(zero_copy_only=False).astype(np.float64) for place in (ra, dec)]
+    return found[0], found[1]
 
 
 def glat_deg(ra_deg: Floats, dec_deg: Floats) -> Floats:
@@ -43,21 +42,16 @@ def _latitude_deg(ra_deg: Floats, dec_deg: Floats, pole: tuple[float, float, flo
     return np.degrees(np.arcsin(np.clip(height, -1.0, 1.0)))
 
 
-def age_days(rows: pa.RecordBatch, survey: Survey) -> Floats:
-    """How long before the alert the survey's first detection was that its record tells of."""
-    own = own_record(rows, survey)
-    if own is None:
-        return np.full(rows.num_rows, np.nan)
-    return own_time_days(rows, survey) - days(own, (facts_of(survey).first_found,), survey)
+def age_days(own: pa.Array, survey: Survey) -> Floats:
+    """How long before the alert the survey's first detection was that its own record tells of."""
+    facts = facts_of(survey)
+    return days(own, facts.series[0].time, survey) - days(own, (facts.first_found,), survey)
 
 
-def apparent_mags(rows: pa.RecordBatch, survey: Survey) -> tuple[Floats, Floats]:
+def apparent_mags(own: pa.Array, survey: Survey) -> tuple[Floats, Floats]:
     """Apparent magnitude of each alert's own measurement and its error, as ``alerts.light_curve`` tells them."""
-    facts, own = facts_of(survey), own_record(rows, survey)
-    none = np.full(rows.num_rows, np.nan)
-    if own is None:
-        return none, none
-    total = error = none
+    facts = facts_of(survey)
+    total = error = np.full(len(own), np.nan)
     series = facts.series[0]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         if series.apparent:

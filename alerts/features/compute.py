@@ -13,7 +13,7 @@ from alerts.features import curves
 from alerts.features.alone import age_days, apparent_mags, elat_deg, glat_deg, positions
 from alerts.features.definitions import Definition, color_pairs, columns, of_alerts, of_bands, of_curves
 from alerts.features.points import FLAGGED, LIMIT, MEASURED, Points, points_of
-from alerts.features.records import Floats, Mask
+from alerts.features.records import Floats, Mask, own_record
 from alerts.light_curve import facts_of
 from alerts.surveys import Survey
 
@@ -137,11 +137,16 @@ def _of_alerts(rows: pa.RecordBatch, detections: Points, forced: Points, by_band
         "glat_deg": glat_deg(ra_deg, dec_deg),
         "elat_deg": elat_deg(ra_deg, dec_deg),
     }
-    first_found = facts_of(survey).first_found
-    if first_found:
-        found[f"age_{first_found}_days"] = age_days(rows, survey)
-    found["apparent_mag"], found["apparent_mag_err"] = apparent_mags(rows, survey)
-    return found | _colors(detections, survey)
+    return found | _of_own(rows, survey) | _colors(detections, survey)
+
+
+def _of_own(rows: pa.RecordBatch, survey: Survey) -> dict[str, Array]:
+    """What the alerts' own records tell by themselves."""
+    own, age = own_record(rows, survey), f"age_{facts_of(survey).first_found}_days"
+    if own is None:
+        return dict.fromkeys((age, "apparent_mag", "apparent_mag_err"), np.full(rows.num_rows, np.nan))
+    mag, mag_err = apparent_mags(own, survey)
+    return {age: age_days(own, survey), "apparent_mag": mag, "apparent_mag_err": mag_err}
 
 
 def _colors(detections: Points, survey: Survey) -> dict[str, Array]:

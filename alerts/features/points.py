@@ -139,12 +139,11 @@ def _each_once(raw: Mapping[str, Array], place: Integers, row: Integers, time: F
     unruly[row[1:][disorder]] = True
     is_unruly = unruly[row]
     among = np.flatnonzero(is_unruly)
-    told = {name: raw[name][place[among]] for name in ("band", "exposure", *_BEST_FIRST)}
-    kept = np.concatenate([np.flatnonzero(~is_unruly), among[_sorted(told, row[among], time[among])]])
+    kept = np.concatenate([np.flatnonzero(~is_unruly), among[_sorted(raw, place[among], row[among], time[among])]])
     return kept[np.argsort(row[kept], kind="stable")]
 
 
-def _sorted(raw: Mapping[str, Array], row: Integers, time: Floats) -> Integers:
+def _sorted(raw: Mapping[str, Array], place: Integers, row: Integers, time: Floats) -> Integers:
     """The best record of each point, in order of alert, time, band and exposure."""
     order: Integers = np.lexsort((time, row))
     near = np.zeros(len(order) + 1, np.bool_)
@@ -155,7 +154,8 @@ def _sorted(raw: Mapping[str, Array], row: Integers, time: Floats) -> Integers:
     # Records of one time, few mostly, in the places that they have among all: those that are left take a crowd's first places.
     crowd: Integers = np.cumsum(~near[:-1], dtype=np.int64)[crowded]
     whose = order[crowded]
-    kept = _chosen({name: values[whose] for name, values in raw.items()}, crowd, time[whose])
+    told = {name: raw[name][place[whose]] for name in ("band", "exposure", *_BEST_FIRST)}
+    kept = _chosen(told, crowd, time[whose])
     begins = np.searchsorted(crowd, crowd[kept])
     nth = np.arange(len(kept)) - np.searchsorted(crowd[kept], crowd[kept])
     order[crowded] = -1

@@ -40,9 +40,10 @@ def own_time_days(rows: pa.RecordBatch, survey: Survey) -> Floats:
 def records_of(rows: pa.RecordBatch, survey: Survey, series: Series) -> tuple[pa.Array, Integers] | None:
     """A series' records, one alert's after the other's, and how many each alert has."""
     column = survey.by_field.get(series.name)
-    if column is None or column.name not in rows.schema.names:
+    number = -1 if column is None else rows.schema.get_field_index(column.name)
+    if number < 0:
         return None
-    held = rows.column(column.name)
+    held = rows.column(number)
     if pa.types.is_struct(held.type):
         return held, np.ones(rows.num_rows, np.int64)
     return held.flatten(), np.asarray(pc.fill_null(pc.list_value_length(held), 0), np.int64)

@@ -24,6 +24,8 @@ def made(survey: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("survey", SURVEYS.values(), ids=list(SURVEYS))
 def test_names_are_no_others_in_any_case_of_letters(survey) -> None:
+    # A survey that has its bands as text has to say which.
+    assert "?" not in survey.photometry.band_names
     for names in ([known.name for known in of_bands(survey)], [column.name for column in columns(survey)]):
         assert [name for name, count in Counter(name.casefold() for name in names).items() if count > 1] == []
 
@@ -85,6 +87,23 @@ def test_fluxes_are_not_told_where_nobody_knows_the_system() -> None:
     names = {known.name for known in of_bands(SURVEYS["winter"])}
     assert {"n_detections", "span_days", "slope_mag_per_day"} <= names
     assert [name for name in names if "njy" in name] == []
+
+
+def test_names_that_filters_use_stay() -> None:
+    of_band = {known.name for known in of_bands(SURVEYS["ztf"])}
+    assert {"n_detections", "n_negative", "n_limits", "n_forced", "span_days", "span_days_forced"} <= of_band
+    assert {"slope_mag_per_day", "slope_njy_per_day", "slope_njy_per_day_forced", "rise_mag_per_day_at_least"} <= of_band
+    assert {"last_rate_mag_per_day", "last_rate_gap_days_mag", "days_since_brightest_mag", "days_to_brightest_mag"} <= of_band
+    alone = {known.name for known in of_alerts(SURVEYS["ztf"])}
+    assert {"age_history_days", "age_jdstarthist_days", "glat_deg", "elat_deg", "color_g_r_mag", "n_bands"} <= alone
+    # There is no age without a word that says of what.
+    assert "age_days" not in alone
+
+
+def test_descriptions_fit_bigquery() -> None:
+    # https://cloud.google.com/bigquery/quotas: a column's description has at most 1,024 characters.
+    texts = [known.description for survey in SURVEYS.values() for known in (*of_bands(survey), *of_alerts(survey))]
+    assert max(map(len, texts)) <= 1024
 
 
 def test_surveys_say_their_own_age_and_limits() -> None:
