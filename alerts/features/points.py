@@ -102,15 +102,18 @@ def _read(records: pa.Array, series: Series, facts: Photometry, survey: Survey, 
     if series.limit:
         is_limit = is_null(records, series.alert_id) & np.isnan(found["value"])
         limit = np.where(is_limit, mags(records, series.limit, facts), np.nan)
-    return found | {
-        "days": days(records, series.time, survey),
-        "band": bands(records, series, facts),
-        "limit_mag": limit,
-        "is_limit": ~np.isnan(limit),
-        "is_flagged": is_flagged(records, series),
-        "is_history": np.full(len(records), not is_own),
-        "exposure": exposure(records, series),
-    }
+    return (
+        found
+        | exposure(records, series)
+        | {
+            "days": days(records, series.time, survey),
+            "band": bands(records, series, facts),
+            "limit_mag": limit,
+            "is_limit": ~np.isnan(limit),
+            "is_flagged": is_flagged(records, series),
+            "is_history": np.full(len(records), not is_own),
+        }
+    )
 
 
 def _alert_by_alert(counts: list[Integers]) -> tuple[Integers, Integers]:
@@ -154,7 +157,7 @@ def _sorted(raw: Mapping[str, Array], place: Integers, row: Integers, time: Floa
     # Records of one time, few mostly, in the places that they have among all: those that are left take a crowd's first places.
     crowd: Integers = np.cumsum(~near[:-1], dtype=np.int64)[crowded]
     whose = order[crowded]
-    told = {name: raw[name][place[whose]] for name in ("band", "exposure", *_BEST_FIRST)}
+    told = {name: raw[name][place[whose]] for name in ("band", "visit", "detector", *_BEST_FIRST)}
     kept = _chosen(told, crowd, time[whose])
     begins = np.searchsorted(crowd, crowd[kept])
     nth = np.arange(len(kept)) - np.searchsorted(crowd[kept], crowd[kept])
@@ -165,14 +168,14 @@ def _sorted(raw: Mapping[str, Array], place: Integers, row: Integers, time: Floa
 
 def _chosen(raw: Mapping[str, Array], crowd: Integers, time: Floats) -> Integers:
     """Of records in crowds, close in time, the best of each point; in order of crowd, time, band and exposure."""
-    band, exposure = raw["band"], raw["exposure"]
-    order = np.lexsort((time, exposure, band, crowd))
+    band, visit, detector = raw["band"], raw["visit"], raw["detector"]
+    order = np.lexsort((time, detector, visit, band, crowd))
     new = np.ones(len(order), np.bool_)
     new[1:] = np.diff(time[order]) > SAME_TIME_DAYS
-    for values in (crowd, band, exposure):
+    for values in (crowd, band, visit, detector):
         new[1:] |= np.diff(values[order]) != 0
     point = np.cumsum(new)
     best = np.lexsort((*(raw[name][order] for name in reversed(_BEST_FIRST)), point))
     found = order[best[np.concatenate([[True], np.diff(point) != 0])]]
-    by_time: Integers = np.lexsort((exposure[found], band[found], time[found], crowd[found]))
+    by_time: Integers = np.lexsort((detector[found], visit[found], band[found], time[found], crowd[found]))
     return np.asarray(found[by_time], np.int64)

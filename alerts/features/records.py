@@ -21,8 +21,6 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 MAG_SIGMA = 5.0
 """From so many sigma on a positive flux has a magnitude here."""
-_DETECTORS = 1024
-"""More than a camera has."""
 
 
 def own_record(rows: pa.RecordBatch, survey: Survey) -> pa.Array | None:
@@ -163,10 +161,14 @@ def is_flagged(records: pa.Array, series: Series) -> Mask:
     return flagged
 
 
-def exposure(records: pa.Array, series: Series) -> Integers:
-    """A number for what took the exposure, where the packet names it; -1 where it does not."""
+def exposure(records: pa.Array, series: Series) -> dict[str, Integers]:
+    """``visit`` and ``detector`` of the exposure, where the packet names both; else -1."""
+    unknown = np.full(len(records), -1)
     found = [_field(records, (name,)) for name in series.exposure]
     if not found or any(values is None for values in found):
-        return np.full(len(records), -1)
+        return {"visit": unknown, "detector": unknown}
     visit, detector = (pc.fill_null(values, -1).to_numpy(zero_copy_only=False) for values in found)
-    return np.where((visit < 0) | (detector < 0), -1, visit * _DETECTORS + detector)
+    if visit.min(initial=0) < 0 or detector.min(initial=0) < 0:
+        named = (visit >= 0) & (detector >= 0)
+        visit, detector = np.where(named, visit, -1), np.where(named, detector, -1)
+    return {"visit": visit, "detector": detector}

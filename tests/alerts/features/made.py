@@ -16,13 +16,17 @@ NOT_ERRORS = (0.0, None, float("nan"), -999.0, -0.1)
 NOT_FLUXES = (None, float("nan"), -99999.0, float("-inf"))
 
 
-def batch(rows: list[Row], survey: Survey) -> pa.RecordBatch:
-    """Rows as a batch of the columns that they name, of each record the fields that tell of its brightness."""
+def batch(rows: list[Row], survey: Survey, truths: tuple[str, ...] = ()) -> pa.RecordBatch:
+    """Rows as a batch of the columns that they name, of each record the fields that tell of its brightness.
+
+    Fields named in ``truths`` are BOOL, whatever the packet has.
+    """
     facts = survey.photometry
     kinds = {"ra_deg": pa.float64(), "dec_deg": pa.float64()}
     for series in facts.series:
         column = survey.by_field[series.name]
         fields = [field.arrow for field in column.fields if field.name in (*series.names, facts.first_found)]
+        fields = [pa.field(field.name, pa.bool_()) if field.name in truths else field for field in fields]
         kinds[column.name] = pa.list_(pa.struct(fields)) if column.mode == "REPEATED" else pa.struct(fields)
     held = [name for name in kinds if any(name in row for row in rows)]
     return pa.RecordBatch.from_pylist(rows, pa.schema([(name, kinds[name]) for name in held]))

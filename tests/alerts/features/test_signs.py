@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import random
 from typing import Any
 
@@ -221,6 +222,37 @@ def test_an_alert_does_not_hang_on_those_beside_it(survey: str) -> None:
     assert features_of(rows.slice(17, 40), SURVEYS[survey]).equals(whole.slice(17, 40))
     assert features_of(rows.slice(17, 1), SURVEYS[survey]).to_pylist() == whole.slice(17, 1).to_pylist()
     assert features_of(rows.slice(0, 0), SURVEYS[survey]).num_rows == 0
+
+
+def cleaned(value: Any) -> Any:
+    """A row as filters see it: no NaN and no number that stands for "none", and truth values as such."""
+    if isinstance(value, dict):
+        truth = {"t": True, "1": True, "f": False, "0": False}
+        return {name: truth.get(held) if name == "isdiffpos" else cleaned(held) for name, held in value.items()}
+    if isinstance(value, list):
+        return [cleaned(held) for held in value]
+    if isinstance(value, float) and (not math.isfinite(value) or value in (-999.0, -99999.0)):
+        return None
+    return value
+
+
+@pytest.mark.parametrize("survey", MADE)
+def test_a_row_without_sentinels_and_with_truth_values_gives_the_same(survey: str) -> None:
+    rows = MADE[survey](300, seed=15)
+    expected = features_of(batch(rows, SURVEYS[survey]), SURVEYS[survey])
+    found = features_of(batch([cleaned(row) for row in rows], SURVEYS[survey], truths=("isdiffpos",)), SURVEYS[survey])
+    assert found.equals(expected)
+
+
+def test_a_history_of_very_many_points_of_one_time_takes_no_longer_than_others() -> None:
+    rng = random.Random(4)
+    point = {"fid": 2, "magpsf": 18.0, "sigmapsf": 0.1, "isdiffpos": "t", "candid": 1}
+    row = ztf({0: 18.0}, others=[point | {"jd": NOW_JD - rng.choice([1, 2]), "sigmapsf": rng.random()} for _ in range(100_000)])
+    assert of(row, ZTF)["r"]["n_detections"] == 3
+    exposure = {"band": "r", "psfFlux": 900.0, "psfFluxErr": 90.0, "midpointMjdTai": NOW_MJD - 1, "detector": 1}
+    row = lsst({0: 1000.0}) | {"prvDiaSources": [exposure | {"visit": visit} for visit in range(100_000)]}
+    row["prvDiaSources"][7]["visit"] = 2**62
+    assert of(row, LSST)["r"]["n_detections"] == 100_001
 
 
 # Histories that were cut
