@@ -56,14 +56,21 @@ def _of_curve(curve: _Curve) -> dict[str, Definition]:
     def defined(name: str, unit: str, formula: str, least: int, sign: str = "", null: str = "", source: str = "") -> Definition:  # noqa: PLR0917
         return Definition(name, unit, formula, curve.points, least, sign, null, source)
 
-    def slower(name: str) -> tuple[Definition, Definition, Definition]:
+    def rates(name: str) -> tuple[Definition, Definition, Definition]:
         over = {
             "last_rate": "the latest one that is 0.5 d or more older",
             "night_rate": "the latest one that is from 0.02 d to less than 0.5 d older",
         }[name]
         null = "no two points so far apart"
         return (
-            defined(f"{name}_{per_day}", f"{unit}/d", f"The newest point minus {over}, by the time between them", 2, rate, null),
+            defined(
+                f"{name}_{per_day}",
+                f"{unit}/d",
+                f"The newest point minus {over}, divided by the time between them",
+                2,
+                rate,
+                null,
+            ),
             defined(
                 f"{name}_err_{per_day}",
                 f"{unit}/d",
@@ -73,7 +80,7 @@ def _of_curve(curve: _Curve) -> dict[str, Definition]:
             defined(f"{name}_gap_days{times}", "d", f"The time between the two points of {name}", 2, "never negative", null),
         )
 
-    last, night = slower("last_rate"), slower("night_rate")
+    last, night = rates("last_rate"), rates("night_rate")
     return {
         "n": Definition(curve.count, "1", "How many points, each once per exposure and band", curve.points, 0, type="INT64"),
         "days_since_first": defined(f"days_since_first{times}", "d", "From the first point to the alert", 1, before),
@@ -88,7 +95,7 @@ def _of_curve(curve: _Curve) -> dict[str, Definition]:
         "days_to_brightest": defined(f"days_to_brightest{y}", "d", "From the first point to the first brightest", 1, later),
         "faintest": defined(f"faintest{y}", unit, f"The {faint} of all points", 1, "", "", f"{_PACKAGE}, Min and Max"),
         "days_since_faintest": defined(f"days_since_faintest{y}", "d", "From the first faintest point to the alert", 1, before),
-        "mean": defined(f"mean{y}", unit, "Sum of all points by their number", 1, "", "", f"{_PACKAGE}, Mean"),
+        "mean": defined(f"mean{y}", unit, "Sum of all points, divided by their number", 1, "", "", f"{_PACKAGE}, Mean"),
         "std": defined(
             f"std{y}", unit, "sqrt(sum((y - mean)^2) / (n - 1))", 2, "never negative", "", f"{_PACKAGE}, StandardDeviation"
         ),
@@ -159,7 +166,7 @@ _RISES = (
     Definition(
         "rise_mag_per_day_at_least",
         "mag/d",
-        "(limit - magnitude of the first detection) / the time between them: it rose at least so fast",
+        "(limit - magnitude of the first detection) divided by the time between them: it rose at least so fast",
         *("limit", 1, "positive: brightening; never negative", _NO_LIMIT),
     ),
     Definition("rise_gap_days", "d", "From that limit to the first detection", "limit", 1, "never negative", _NO_LIMIT),
