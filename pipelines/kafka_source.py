@@ -6,7 +6,7 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
@@ -22,14 +22,15 @@ from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.round_source import Round
 from pipelines.sources import checked_schemas
 from schemas.tables import OFFSETS
-from streams.errors import StreamStops
+from streams.errors import TopicMadeAnew
 from streams.kafka_begin import begins_of, check_pattern, check_topic, start_of
 from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings
-from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, Plan, share
+from streams.kafka_ranges import KafkaTopics, Place, Plan, due_ranges, share
 from streams.said import Said
 from transforms.elements import TableBatch
 from transforms.read_kafka import ReadKafka, unit_of
 from warehouses import offsets
+from warehouses.unrecorded import unrecorded_runs
 from warehouses.warehouse import Warehouse
 
 _LOG = logging.getLogger(__name__)
@@ -41,10 +42,6 @@ _GONE_SECS = 60.0
 """So long a topic is missed before its messages count as lost."""
 _FIRST_MEAN_BYTES = 100_000.0
 """Of a message, before any was read."""
-
-
-class TopicMadeAnew(KafkaProblem, StreamStops):
-    """Offsets mean other messages than before: to go on would leave some out, or read some again."""
 
 
 @dataclass
@@ -141,6 +138,10 @@ class KafkaStream:
         of_kafka = f", {known} of them by its offsets in Kafka" if self.start == "group" else ""
         self._say(f"is new to {place.uri} and begins at {self._start_text}, in {len(begins)} partitions{of_kafka}")
 
+    def unrecorded(self, place: Warehouse) -> Mapping[str, datetime]:
+        """See ``RoundSource``."""
+        return unrecorded_runs(place, OFFSETS, {"cluster_id": self.cluster_id, "kafka_group": self.settings.group})
+
     @property
     def _start_text(self) -> str:
         if isinstance(self.start, int):
@@ -171,7 +172,7 @@ class KafkaStream:
 
     def _plan(self, place: Warehouse, ends: dict[Place, tuple[int, int]], most: int) -> tuple[Plan | None, int]:
         self._look_for_gone(ends)
-        due = self._due(ends)
+        due = due_ranges(ends, self._done, self.settings.group)
         if due or self._planned:
             self._check_ids({topic for topic, _ in ends})
         behind = sum(map(len, due))
@@ -217,19 +218,6 @@ class KafkaStream:
         plan = Plan.from_json(text)
         self._topic_ids = dict(plan.topic_ids)
         return None if all(self._done.get(here.place, 0) >= here.end_offset for here in plan.ranges) else plan
-
-    def _due(self, ends: dict[Place, tuple[int, int]]) -> list[OffsetRange]:
-        due = []
-        for here, (low, high) in sorted(ends.items()):
-            first = self._done.get(here, low)
-            if first > high:
-                raise TopicMadeAnew(
-                    f"{here[0]}/{here[1]} ends at offset {high}, before {first}, where group {self.settings.group} is: "
-                    "the topic was made anew, or Kafka has lost messages; read it by another --kafka_group"
-                )
-            if first < high:
-                due.append(OffsetRange(*here, first, high))
-        return due
 
     def _is_done(self, plan: Plan, size_bytes: int) -> None:
         """The group in Kafka follows, for others to see."""

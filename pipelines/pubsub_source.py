@@ -9,8 +9,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -100,6 +101,11 @@ class PubsubStream:
         del place
         self.held.begin()
         print(f"subscription {self.held.subscription} is read", flush=True)
+
+    def unrecorded(self, place: Warehouse) -> Mapping[str, datetime]:
+        """See ``RoundSource``."""
+        del place
+        return {}
 
     def next(self, place: Warehouse, most_bytes: float) -> Round | None:
         """What has come since, or what a round that failed had: its messages are held still."""

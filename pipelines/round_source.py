@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
@@ -61,6 +62,12 @@ class RoundSource(Protocol):
 
     def begin(self, place: Warehouse) -> None:
         """Find out where to go on, and say it. Raises ``StreamProblem``."""
+
+    def unrecorded(self, place: Warehouse) -> Mapping[str, datetime]:
+        """Its runs that were committed and have no row of ``runs``, and when; none where not the warehouse knows what was read.
+
+        Raises ``QueryError``.
+        """
 
     def next(self, place: Warehouse, most_bytes: float) -> Round | None:
         """What the next round reads, of about so many bytes at most; None where nothing has come.

@@ -28,6 +28,7 @@ from pipelines.pubsub_source import PubsubStream
 from pipelines.round_metrics import RoundMetrics, serving
 from pipelines.round_source import Round, RoundSource
 from pipelines.status import DONE, FAILED, INTERRUPTED
+from pipelines.unrecorded import record
 from pipelines.watch_source import WatchedFiles
 from streams.errors import StreamAway, StreamProblem, StreamStops
 from streams.said import Said
@@ -66,7 +67,7 @@ def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.S
                 _catalogs(options, stream, argv) as catalogs,
                 serving(rounds.metrics_port) as metrics,
             ):
-                rounds_of_it = _Rounds(options, job.sink.surveys, stream, every_secs, ending, catalogs=catalogs, metrics=metrics)
+                rounds_of_it = _Rounds(options, job, stream, every_secs, ending, catalogs=catalogs, metrics=metrics)
                 rounds_of_it.each = each
                 return rounds_of_it.run()
         except StaleRun as error:
@@ -122,7 +123,7 @@ class _Rounds:
     def __init__(
         self,
         options: PipelineOptions,
-        surveys: tuple[str, ...],
+        job: Job,
         stream: RoundSource,
         every_secs: float,
         ending: threading.Event,
@@ -130,7 +131,8 @@ class _Rounds:
         catalogs: CatalogProcess | None,
         metrics: RoundMetrics | None,
     ) -> None:
-        self._surveys, self._catalogs, self._metrics = surveys, catalogs, metrics
+        self._surveys, self._given = job.sink.surveys, job.options
+        self._catalogs, self._metrics = catalogs, metrics
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
@@ -163,6 +165,7 @@ class _Rounds:
         with warehouses.at(self._broker.warehouse) as place:
             place.prepare(self._surveys)
             self._stream.begin(place)
+            record(place, self._stream.name, self._stream.unrecorded(place), self._given)
         return True
 
     def _until_it_works(self, work: Callable[[], Any]) -> Any:

@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
@@ -28,6 +29,7 @@ from transforms.read import ReadPackets, plan_units
 from warehouses import watched
 from warehouses.files import StoredFile
 from warehouses.units import Unit, printable
+from warehouses.unrecorded import unrecorded_runs
 from warehouses.warehouse import Warehouse
 from warehouses.watched import Version
 
@@ -101,6 +103,10 @@ class WatchedFiles:
         self._read = dict(watched.read(place, self.pattern))
         self._planned = self._kept(place)
         print(f"{self.pattern} is watched; {len(self._read):,} of its files were read before", flush=True)
+
+    def unrecorded(self, place: Warehouse) -> Mapping[str, datetime]:
+        """See ``RoundSource``."""
+        return unrecorded_runs(place, WATCHED_FILES, {"watch": self.pattern})
 
     def next(self, place: Warehouse, most_bytes: float) -> Round | None:
         """Files that are complete and were not read as they are, or those of a round that died."""

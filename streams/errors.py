@@ -15,5 +15,9 @@ class StreamStops(StreamProblem):
     """To go on would leave something out, or read it again."""
 
 
+class TopicMadeAnew(StreamStops):
+    """Offsets mean other messages than before: to go on would leave some out, or read some again."""
+
+
 class MessageRefused(StreamProblem):
     """Of one message: it will never be taken there; others may."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from streams.errors import TopicMadeAnew
 from streams.kafka_client import KafkaAway, KafkaProblem, KafkaSettings, close, may_pass, metadata, new_admin, reason
 
 if TYPE_CHECKING:
@@ -101,6 +102,24 @@ def share(ranges: Sequence[OffsetRange], most: int) -> tuple[OffsetRange, ...]:
         if taken:
             found.append(OffsetRange(each.topic, each.partition, each.first_offset, each.first_offset + taken))
     return tuple(sorted(found))
+
+
+def due_ranges(ends: Mapping[Place, tuple[int, int]], done: Mapping[Place, int], group: str) -> list[OffsetRange]:
+    """What a group has not read: from what is done to what there is; what it does not know from its beginning.
+
+    Raises ``TopicMadeAnew`` where a partition ends before what is done.
+    """
+    due = []
+    for here, (low, high) in sorted(ends.items()):
+        first = done.get(here, low)
+        if first > high:
+            raise TopicMadeAnew(
+                f"{here[0]}/{here[1]} ends at offset {high}, before {first}, where group {group} is: the topic was made anew, or "
+                "Kafka has lost messages; read it by another --kafka_group"
+            )
+        if first < high:
+            due.append(OffsetRange(*here, first, high))
+    return due
 
 
 class KafkaTopics:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from streams.errors import MessageRefused, StreamAway, StreamProblem, StreamStops
 from streams.kafka_begin import begins_of
 from streams.kafka_client import KafkaProblem, KafkaSettings
 from streams.kafka_messages import LostRange, read_ranges
-from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, share
+from streams.kafka_ranges import KafkaTopics, OffsetRange, Place, due_ranges, share
 from streams.messages import Message
 from streams.relayed import SOURCE, relayed
 from streams.said import SAY_EVERY_SECS, Said
@@ -124,7 +124,7 @@ class Relay:
     def _round(self) -> int:
         """Send on what has come since; gives how many messages are there besides."""
         ends = self.topics.ends(self.topics.places())
-        due = self._due(ends)
+        due = due_ranges(ends, self._done, self.settings.group)
         taken = share(due, max(1, round(_ROUND_BYTES / self._mean_bytes)))
         if not taken:
             self._tell_again(ends)
@@ -137,20 +137,6 @@ class Relay:
         if messages:
             self._mean_bytes = max(1.0, size_bytes / messages)
         return sum(map(len, due)) - sum(map(len, taken))
-
-    def _due(self, ends: Mapping[Place, tuple[int, int]]) -> list[OffsetRange]:
-        due = []
-        for here, (low, high) in sorted(ends.items()):
-            # What appears later is sent on from its beginning.
-            first = self._done.get(here, low)
-            if first > high:
-                raise StreamStops(
-                    f"{here[0]}/{here[1]} ends at offset {high}, before {first}, where group {self.settings.group} is: "
-                    "the topic was made anew, or Kafka has lost messages; read it by another --kafka_group"
-                )
-            if first < high:
-                due.append(OffsetRange(*here, first, high))
-        return due
 
     def _send(self, ranges: Sequence[OffsetRange]) -> tuple[int, int]:
         """Send the messages of some ranges, until all have arrived; gives their number and bytes."""

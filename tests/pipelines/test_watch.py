@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import warehouses
+from pipelines import runs_table
 from pipelines.ingest import run
 from pipelines.watch_source import WatchedFiles
 from tests.nights import simulated
@@ -173,6 +175,36 @@ def test_a_file_that_was_changed_is_read_again_and_replaces_what_it_was(
     after = sources(place)
     assert len(after) == 8
     assert after != before
+
+
+class Killed(BaseException):
+    """As a process dies."""
+
+
+def test_a_round_that_dies_after_its_commit_has_its_row_of_runs_when_the_stream_goes_on(
+    archives: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the options that it had: without them an audit would miss stamps that nobody wanted."""
+    folder, place = tmp_path / "in", tmp_path / "w"
+    folder.mkdir()
+    put(archives[0], folder, "1.tar")
+
+    def dies(*given: object, **named: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs_table, "write_run", dies)
+        with pytest.raises(Killed):
+            run(words(folder, place, "--once", "--no_cutouts"))
+    put(archives[1], folder, "2.tar")
+    for _ in range(2):
+        assert run(words(folder, place, "--once")) == 0
+    with warehouses.at(str(place)) as opened:
+        kept = opened.query("SELECT status, records_read, alerts_written, options FROM runs ORDER BY started_at").to_pylist()
+        known = opened.query("SELECT COUNT(*) AS n FROM ztf_alerts WHERE run_id NOT IN (SELECT run_id FROM runs)").to_pylist()
+    assert [(row["status"], row["records_read"], row["alerts_written"]) for row in kept] == [("done", 8, 8)] * 2
+    assert [json.loads(row["options"]).get("cutouts", True) for row in kept] == [False, True]
+    assert known == [{"n": 0}]
 
 
 def test_names_that_are_no_utf8_are_read_once(archives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
