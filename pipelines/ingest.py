@@ -149,10 +149,10 @@ def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pip
             result = start(job, options, build)
             wait(result, job)
             return result
-        with interrupts() as came:
-            with came.held():
-                result = start(job, options, build)
-            wait(result, job, came, elsewhere(job))
+        look = elsewhere(job)
+        with interrupts() as came, came.held():
+            result = start(job, options, build)
+            wait(result, job, came, look)
     return result
 
 

@@ -15,21 +15,24 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._held, self._came = False, False
+        self._meant: dict[int, Any] = {}
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Remember the first interrupt instead of raising it, and undo what a runner does to the handlers."""
-        handlers = _handlers()
+        """Remember the first interrupt instead of raising it, until ``heed`` is called: by who would cancel the job."""
+        self._meant = _handlers()
         self._held = True
         try:
             yield
         finally:
             self._held = False
-            # Beam's servers on this machine put themselves before the handler of SIGINT and die first, the job with them.
-            _set(handlers)
+            _set(self._meant)
 
     def heed(self) -> None:
-        """Raise ``KeyboardInterrupt`` where one has come meanwhile."""
+        """From now on interrupts are raised as they come. Raises ``KeyboardInterrupt`` where one has come meanwhile."""
+        # Beam's servers on this machine put themselves before the handler of SIGINT and die first, the job with them.
+        _set(self._meant)
+        self._held = False
         if self._came:
             self._came = False
             raise KeyboardInterrupt

@@ -40,18 +40,19 @@ def wait(
     ``look`` is called now and then meanwhile. Raises what made the run fail, and ``KeyboardInterrupt`` of an interrupted run
     that would have ended by itself.
     """
-    waiting = _Waiting(result)
     try:
+        # Not before: an interrupt between here and the submission would leave the job to itself.
         if came is not None:
             came.heed()
+        waiting = _Waiting(result)
         ended = waiting.until(job.stop_after_secs, look)
+        if not ended:
+            end(result)
     except KeyboardInterrupt:
         end(result)
         if job.bounded:
             raise
         return
-    if not ended:
-        end(result)
     state = waiting.outcome(stopped=not ended)
     if job.bounded and state != PipelineState.DONE:
         why = "" if ended else f", after the {job.stop_after_secs:g} s of --stop_after_secs"

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +75,8 @@ def test_an_interrupt_cancels_the_job_and_waits_for_its_end(
     def strike() -> None:
         waiting.began.wait(60)
         os.kill(os.getpid(), number)
-        while not waiting.cancelled:
+        last = time.monotonic() + 60
+        while not waiting.cancelled and time.monotonic() < last:
             time.sleep(0.01)
         seen.append((waiting.states, claimed(tmp_path / "w", inputs)))
 
@@ -87,6 +89,28 @@ def test_an_interrupt_cancels_the_job_and_waits_for_its_end(
     assert waiting.states == ["CANCELLED"]
     assert not claimed(tmp_path / "w", inputs)
     assert "interrupted; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "moment", ["pipelines.ingest.start", "pipelines.ingest.wait", "pipelines.waiting._Waiting", "pipelines.waiting.end"]
+)
+def test_there_is_no_moment_at_which_an_interrupt_leaves_the_job_to_itself(
+    moment: str, night: Path, waiting: JobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its submission until its end, before each step of the waiting."""
+    room, _, name = moment.rpartition(".")
+    step = getattr(sys.modules[room], name)
+    struck: list[str] = []
+
+    def strike(*args: Any) -> Any:
+        if not struck:
+            struck.append(moment)
+            signal.raise_signal(signal.SIGTERM)
+        return step(*args)
+
+    monkeypatch.setattr(moment, strike)
+    assert ingest.run(flags(waiting, night, tmp_path / "w", "--stop_after_secs", "1")) == 130
+    assert (len(waiting.cancelled), waiting.states) == (1, ["CANCELLED"])
 
 
 def test_a_run_that_would_have_ended_by_itself_has_failed_when_its_time_is_over(
@@ -111,10 +135,11 @@ def test_an_interrupt_while_a_job_is_submitted_is_heeded_when_it_can_be_cancelle
             signal.raise_signal(signal.SIGINT)
             # What Beam's servers on this machine do when they are begun.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        assert signal.getsignal(signal.SIGINT) == came.take
-        with pytest.raises(KeyboardInterrupt):
-            came.heed()
-        came.heed()
+            with pytest.raises(KeyboardInterrupt):
+                came.heed()
+            assert signal.getsignal(signal.SIGINT) == came.take
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
