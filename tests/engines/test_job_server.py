@@ -130,16 +130,15 @@ def test_a_stream_ends_when_its_time_is_over_and_has_not_failed(night: Path, wai
 
 
 def test_an_interrupt_while_a_job_is_submitted_is_heeded_when_it_can_be_cancelled() -> None:
-    with interrupts() as came:
-        with came.held():
-            signal.raise_signal(signal.SIGINT)
-            # What Beam's servers on this machine do when they are begun.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            with pytest.raises(KeyboardInterrupt):
-                came.heed()
-            assert signal.getsignal(signal.SIGINT) == came.take
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGTERM)
+    with interrupts() as came, came.held():
+        signal.raise_signal(signal.SIGINT)
+        # What Beam's servers on this machine do when they are begun.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with pytest.raises(KeyboardInterrupt):
+            came.heed()
+        assert signal.getsignal(signal.SIGINT) == came.take
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
