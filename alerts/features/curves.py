@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from alerts.compiling import later
-from alerts.features.points import LIMIT, MEASURED, SAME_TIME_DAYS
+from alerts.features.once import SAME_TIME_DAYS
+from alerts.features.points import FLAGGED, LIMIT, MEASURED
 
 Array = np.ndarray[Any, Any]
 Number = Any  # numba's numbers are numpy's while Python's annotations say int and float
@@ -35,26 +36,30 @@ COLOR, COLOR_ERR, COLOR_GAP, COLOR_SINCE = range(4)
 
 @later
 def curves(  # noqa: PLR0917 - numba calls by position
-    starts: Array, days: Array, band: Array, used: Array, value: Array, error: Array, is_mag: Number, out: Array
+    starts: Array, days: Array, band: Array, used: Array, value: Array, error: Array, is_mag: Number, rows: Array, out: Array
 ) -> None:
-    """Fill ``out`` (alert, band, one of ``VALUES``), NaN before, from the points that are used: magnitudes or fluxes.
+    """Fill ``out`` (band, row, alert), NaN before, from the points that are used: magnitudes or fluxes.
 
-    Where values are NaN, as of fluxes that nobody knows, number and times are told all the same.
+    ``rows``: in which row each of ``VALUES`` is wanted, -1: in none. Where values are NaN, as of fluxes that nobody knows,
+    number and times are told all the same.
     """
-    t, y, e = np.empty(len(days)), np.empty(len(days)), np.empty(len(days))
+    t, y, e, found = np.empty(len(days)), np.empty(len(days)), np.empty(len(days)), np.empty(len(rows))
     for alert in range(len(starts) - 1):
-        for which in range(out.shape[1]):
+        for which in range(out.shape[0]):
             count = 0
             for place in range(starts[alert], starts[alert + 1]):
                 if band[place] == which and used[place]:
                     t[count], y[count], e[count] = days[place], value[place], error[place]
                     count += 1
-            found = out[alert, which]
+            found[:] = np.nan
             found[N] = count
             if count:
                 _extremes(t, y, count, is_mag, found)
                 _weighed(t, y, e, count, found)
                 _rates(t, y, e, count, found)
+            for number in range(len(rows)):
+                if rows[number] >= 0:
+                    out[which, rows[number], alert] = found[number]
 
 
 @later
@@ -131,10 +136,30 @@ def _rates(t: Array, y: Array, e: Array, count: Number, found: Array) -> None:
 
 
 @later
-def rises(starts: Array, days: Array, band: Array, kind: Array, mag: Array, limit_mag: Array, out: Array) -> None:  # noqa: PLR0917
-    """Fill ``out`` (alert, band, rise and gap), NaN before: the first detection against the last limit before it."""
+def counts(  # noqa: PLR0917
+    starts: Array, band: Array, kind: Array, is_negative: Array, rows: Array, out: Array
+) -> None:
+    """Fill the ``rows`` of ``out`` (band, row, alert), of which -1 is none: points fainter than the template, flagged, limits."""
     for alert in range(len(starts) - 1):
-        for which in range(out.shape[1]):
+        for which in range(out.shape[0]):
+            negative, flagged, limits = 0, 0, 0
+            for place in range(starts[alert], starts[alert + 1]):
+                if band[place] == which:
+                    negative += kind[place] == MEASURED and is_negative[place]
+                    flagged += kind[place] == FLAGGED
+                    limits += kind[place] == LIMIT
+            for number, found in enumerate((negative, flagged, limits)):
+                if number < len(rows) and rows[number] >= 0:
+                    out[which, rows[number], alert] = found
+
+
+@later
+def rises(  # noqa: PLR0917
+    starts: Array, days: Array, band: Array, kind: Array, mag: Array, limit_mag: Array, rows: Array, out: Array
+) -> None:
+    """Fill the ``rows`` for rise and gap of ``out`` (band, row, alert): the first detection against the last limit before it."""
+    for alert in range(len(starts) - 1):
+        for which in range(out.shape[0]):
             limit = -1
             for place in range(starts[alert], starts[alert + 1]):
                 if band[place] != which:
@@ -145,15 +170,20 @@ def rises(starts: Array, days: Array, band: Array, kind: Array, mag: Array, limi
                     # A detection that is fainter than the template has no magnitude, which compares with nothing.
                     if limit >= 0 and limit_mag[limit] > mag[place] and days[place] > days[limit]:
                         gap = days[place] - days[limit]
-                        out[alert, which, 0], out[alert, which, 1] = (limit_mag[limit] - mag[place]) / gap, gap
+                        out[which, rows[0], alert], out[which, rows[1], alert] = (limit_mag[limit] - mag[place]) / gap, gap
                     break
 
 
 @later
-def colors(starts: Array, days: Array, band: Array, used: Array, mag: Array, mag_err: Array, out: Array) -> None:  # noqa: PLR0917
-    """Fill ``out`` (alert, pair of neighboring bands, color, error, gap, age), NaN before: of the newest pair of a night."""
+def colors(  # noqa: PLR0917
+    starts: Array, days: Array, band: Array, used: Array, mag: Array, mag_err: Array, rows: Array, out: Array
+) -> None:
+    """Fill ``out`` (row, alert), NaN before: of the newest pair of a night, of each pair of neighboring bands.
+
+    ``rows`` (pair, value): where color, error, gap and age are wanted.
+    """
     for alert in range(len(starts) - 1):
-        for which in range(out.shape[1]):
+        for which in range(len(rows)):
             blue, red = starts[alert + 1] - 1, starts[alert + 1] - 1
             while True:
                 while blue >= starts[alert] and not (band[blue] == which and used[blue]):
@@ -163,12 +193,11 @@ def colors(starts: Array, days: Array, band: Array, used: Array, mag: Array, mag
                 if blue < starts[alert] or red < starts[alert]:
                     break
                 if abs(days[blue] - days[red]) <= NIGHT_DAYS:
-                    found = out[alert, which]
-                    found[COLOR] = mag[blue] - mag[red]
+                    out[rows[which, COLOR], alert] = mag[blue] - mag[red]
                     if mag_err[blue] > 0 and mag_err[red] > 0:
-                        found[COLOR_ERR] = np.hypot(mag_err[blue], mag_err[red])
-                    found[COLOR_GAP] = abs(days[blue] - days[red])
-                    found[COLOR_SINCE] = 0 - max(days[blue], days[red])
+                        out[rows[which, COLOR_ERR], alert] = np.hypot(mag_err[blue], mag_err[red])
+                    out[rows[which, COLOR_GAP], alert] = abs(days[blue] - days[red])
+                    out[rows[which, COLOR_SINCE], alert] = 0 - max(days[blue], days[red])
                     break
                 # The newer of them has no partner.
                 if days[blue] > days[red]:
@@ -180,7 +209,7 @@ def colors(starts: Array, days: Array, band: Array, used: Array, mag: Array, mag
 def compile_now() -> None:
     """Compile them, by calling them with an alert that has no points."""
     starts, numbers, whole, chosen = np.zeros(2, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0, np.bool_)
-    out = np.full((1, 1, len(VALUES)), np.nan)
-    curves(starts, numbers, whole, chosen, numbers, numbers, True, out)
-    rises(starts, numbers, whole, whole, numbers, numbers, out)
-    colors(starts, numbers, whole, chosen, numbers, numbers, out)
+    curves(starts, numbers, whole, chosen, numbers, numbers, True, np.zeros(len(VALUES), np.int64), np.empty((1, 1, 1)))
+    counts(starts, whole, whole, chosen, np.zeros(3, np.int64), np.empty((1, 1, 1)))
+    rises(starts, numbers, whole, whole, numbers, numbers, np.zeros(2, np.int64), np.empty((1, 1, 1)))
+    colors(starts, numbers, whole, chosen, numbers, numbers, np.zeros((1, 4), np.int64), np.empty((1, 1)))

@@ -88,12 +88,12 @@ def _of_curve(curve: _Curve) -> dict[str, Definition]:
         "span": defined(f"span_days{times}", "d", "From the first point to the newest", 1, "never negative"),
         "first": defined(f"first{y}", unit, "Of the first point", 1),
         "last": defined(f"last{y}", unit, "Of the newest point", 1),
-        "brightest": defined(f"brightest{y}", unit, f"The {bright} of all points", 1, "", "", f"{_PACKAGE}, Min and Max"),
+        "brightest": defined(f"brightest{y}", unit, f"The {bright} of all points", 1),
         "days_since_brightest": defined(
             f"days_since_brightest{y}", "d", "From the first brightest point to the alert", 1, before
         ),
         "days_to_brightest": defined(f"days_to_brightest{y}", "d", "From the first point to the first brightest", 1, later),
-        "faintest": defined(f"faintest{y}", unit, f"The {faint} of all points", 1, "", "", f"{_PACKAGE}, Min and Max"),
+        "faintest": defined(f"faintest{y}", unit, f"The {faint} of all points", 1),
         "days_since_faintest": defined(f"days_since_faintest{y}", "d", "From the first faintest point to the alert", 1, before),
         "mean": defined(f"mean{y}", unit, "Sum of all points, divided by their number", 1, "", "", f"{_PACKAGE}, Mean"),
         "std": defined(

@@ -1,18 +1,18 @@
-"""The points of light curves of a whole batch as flat arrays: from Arrow columns, without a loop over points.
+"""The points of light curves of a whole batch as flat arrays, from Arrow columns.
 
 Detections and forced photometry are apart. What is told of a point is what ``alerts.light_curve`` tells of it; which of several
-records of one point counts differs, as there is one packet here: the alert's own, then a detection before a limit, then one
-without a flag, then the one with the smaller error.
+records of one point counts differs, as there is one packet here: ``alerts.features.once``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from alerts.features import once
 from alerts.features.records import (
     Array,
     Floats,
@@ -25,7 +25,6 @@ from alerts.features.records import (
     is_flagged,
     is_null,
     mags,
-    own_time_days,
     records_of,
 )
 from alerts.light_curve import facts_of
@@ -34,9 +33,10 @@ from alerts.surveys.photometry import Kind, Photometry, Series
 
 MEASURED, FLAGGED, LIMIT = 0, 1, 2
 """Kinds of points: with a brightness; with one that the survey itself says is not good; of an exposure that showed nothing."""
-SAME_TIME_DAYS = 1e-5
-"""Points of one band that are no farther apart are one, where no exposure tells them apart: 0.9 s, less than any exposure."""
-_BEST_FIRST = ("is_limit", "is_history", "is_flagged", "error", "value", "limit_mag", "is_negative")
+_TOLD_APART = (
+    *("band", "visit", "detector", "is_limit", "is_history", "is_flagged"),
+    *("error", "value", "limit_mag", "is_negative"),
+)
 _KEPT = ("band", "flux_njy", "flux_err_njy", "mag", "mag_err", "is_negative", "limit_mag", "is_limit", "is_flagged")
 
 
@@ -61,31 +61,50 @@ class Points:
     limit_mag: Floats
 
 
-def points_of(rows: pa.RecordBatch, survey: Survey, kind: Kind) -> Points:
-    """The points of one kind of rows of ``{survey}_alerts``, of those of their columns that are there.
+@dataclass(frozen=True)
+class Told:
+    """What the records of a series say, of all alerts of a batch, one alert's after the other's."""
+
+    series: Series
+    is_own: bool
+    """Whether these are the alerts' own measurements."""
+    records: pa.Array
+    counts: Integers
+    """How many records each alert has."""
+    raw: dict[str, Array]
+    """A number for each record under each name."""
+
+
+def read(rows: pa.RecordBatch, survey: Survey) -> list[Told]:
+    """What rows of ``{survey}_alerts``, or those of their columns that are there, say; the alerts' own measurements first.
 
     Raises ``NoPhotometry`` where nobody has told where the survey's brightness is.
     """
-    facts = facts_of(survey)
-    read = [(records_of(rows, survey, series), series) for series in facts.series if series.kind == kind]
-    known = [(*records, series) for records, series in read if records is not None and len(records[0])]
+    facts, told = facts_of(survey), []
+    for number, series in enumerate(facts.series):
+        records = records_of(rows, survey, series)
+        if records is not None and (len(records[0]) or number == 0):
+            told.append(Told(series, number == 0, *records, _raw(records[0], series, facts, survey, number == 0)))
+    return told
+
+
+def points_of(told: Sequence[Told], kind: Kind, alerts: int) -> Points:
+    """The points of one kind among what was read of so many alerts."""
+    known = [part for part in told if part.series.kind == kind and len(part.records)]
     if not known:
-        return no_points(rows.num_rows)
-    pieces = [_read(records, series, facts, survey, series is facts.series[0]) for records, _, series in known]
+        return no_points(alerts)
+    pieces = [part.raw for part in known]
     raw = pieces[0] if len(pieces) == 1 else {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    place, row = _alert_by_alert([counts for _, counts, _ in known])
-    time = raw["days"][place] - own_time_days(rows, survey)[row]
-    is_point = np.isfinite(time) & (raw["is_limit"] | ~np.isnan(raw["value"]))[place]
-    if not is_point.all():
-        place, row, time = place[is_point], row[is_point], time[is_point]
-    kept = _each_once(raw, place, row, time)
-    if kept is not None:
-        place, row, time = place[kept], row[kept], time[kept]
+    own_days = told[0].raw["days"] if told[0].is_own else np.full(alerts, np.nan)
+    place, time, starts = np.empty(len(raw["days"]), np.int64), np.empty(len(raw["days"])), np.empty(alerts + 1, np.int64)
+    counts = np.stack([part.counts for part in known])
+    once.gather(counts, raw["days"], own_days, raw["is_limit"], raw["value"], place, time, starts)
+    left = once.each_once(starts, place, time, *(raw[name] for name in _TOLD_APART))
+    place, time = place[:left], time[:left]
     # Of one series, all whole and in order, as forced photometry is, everything is where it should be.
-    as_read = len(pieces) == 1 and len(place) == len(raw["value"]) and kept is None
+    as_read = left == len(raw["days"]) and np.array_equal(place, np.arange(left))
     found = {name: raw[name] if as_read else raw[name][place] for name in _KEPT}
     kinds = np.where(found.pop("is_limit"), LIMIT, np.where(found.pop("is_flagged"), FLAGGED, MEASURED))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.num_rows))])
     return Points(starts=starts, days=time, kind=kinds, **found)
 
 
@@ -95,8 +114,7 @@ def no_points(alerts: int) -> Points:
     return Points(np.zeros(alerts + 1, np.int64), none, nowhere, nowhere, none, none, none, none, no, none)
 
 
-def _read(records: pa.Array, series: Series, facts: Photometry, survey: Survey, is_own: bool) -> dict[str, Array]:
-    """What a series' records say, a number for each record under each name."""
+def _raw(records: pa.Array, series: Series, facts: Photometry, survey: Survey, is_own: bool) -> dict[str, Array]:
     found = brightness(records, series, facts)
     limit = np.full(len(records), np.nan)
     if series.limit:
@@ -114,68 +132,3 @@ def _read(records: pa.Array, series: Series, facts: Photometry, survey: Survey, 
             "is_history": np.full(len(records), not is_own),
         }
     )
-
-
-def _alert_by_alert(counts: list[Integers]) -> tuple[Integers, Integers]:
-    """Where the records of several series are, one series after the other, for an order alert by alert; and whose each is.
-
-    Of an alert the last series comes first: its own measurement, the newest mostly, is the last of its points.
-    """
-    total = np.sum(counts, axis=0)
-    row = np.repeat(np.arange(len(total)), total)
-    place = np.empty(len(row), np.int64)
-    begins, ends = np.cumsum(total) - total, np.cumsum([count.sum() for count in counts])
-    for count, end in zip(reversed(counts), reversed(ends.tolist()), strict=True):
-        # Of each record: where its alert's records of this series begin, and which of them it is.
-        number = np.arange(count.sum())
-        place[np.repeat(begins - (np.cumsum(count) - count), count) + number] = number + (end - len(number))
-        begins = begins + count
-    return place, row
-
-
-def _each_once(raw: Mapping[str, Array], place: Integers, row: Integers, time: Floats) -> Integers | None:
-    """Which of the points to keep, in order of time, each once; None where they are so already, as those of most alerts are."""
-    disorder = (row[1:] == row[:-1]) & ~(np.diff(time) > SAME_TIME_DAYS)
-    if not disorder.any():
-        return None
-    unruly = np.zeros(row[-1] + 1, np.bool_)
-    unruly[row[1:][disorder]] = True
-    is_unruly = unruly[row]
-    among = np.flatnonzero(is_unruly)
-    kept = np.concatenate([np.flatnonzero(~is_unruly), among[_sorted(raw, place[among], row[among], time[among])]])
-    return kept[np.argsort(row[kept], kind="stable")]
-
-
-def _sorted(raw: Mapping[str, Array], place: Integers, row: Integers, time: Floats) -> Integers:
-    """The best record of each point, in order of alert, time, band and exposure."""
-    order: Integers = np.lexsort((time, row))
-    near = np.zeros(len(order) + 1, np.bool_)
-    near[1:-1] = (np.diff(row[order]) == 0) & (np.diff(time[order]) <= SAME_TIME_DAYS)
-    crowded = np.flatnonzero(near[:-1] | near[1:])
-    if not len(crowded):
-        return order
-    # Records of one time, few mostly, in the places that they have among all: those that are left take a crowd's first places.
-    crowd: Integers = np.cumsum(~near[:-1], dtype=np.int64)[crowded]
-    whose = order[crowded]
-    told = {name: raw[name][place[whose]] for name in ("band", "visit", "detector", *_BEST_FIRST)}
-    kept = _chosen(told, crowd, time[whose])
-    begins = np.searchsorted(crowd, crowd[kept])
-    nth = np.arange(len(kept)) - np.searchsorted(crowd[kept], crowd[kept])
-    order[crowded] = -1
-    order[crowded[begins + nth]] = whose[kept]
-    return order[order >= 0]
-
-
-def _chosen(raw: Mapping[str, Array], crowd: Integers, time: Floats) -> Integers:
-    """Of records in crowds, close in time, the best of each point; in order of crowd, time, band and exposure."""
-    band, visit, detector = raw["band"], raw["visit"], raw["detector"]
-    order = np.lexsort((time, detector, visit, band, crowd))
-    new = np.ones(len(order), np.bool_)
-    new[1:] = np.diff(time[order]) > SAME_TIME_DAYS
-    for values in (crowd, band, visit, detector):
-        new[1:] |= np.diff(values[order]) != 0
-    point = np.cumsum(new)
-    best = np.lexsort((*(raw[name][order] for name in reversed(_BEST_FIRST)), point))
-    found = order[best[np.concatenate([[True], np.diff(point) != 0])]]
-    by_time: Integers = np.lexsort((detector[found], visit[found], band[found], time[found], crowd[found]))
-    return np.asarray(found[by_time], np.int64)

@@ -23,18 +23,6 @@ MAG_SIGMA = 5.0
 """From so many sigma on a positive flux has a magnitude here."""
 
 
-def own_record(rows: pa.RecordBatch, survey: Survey) -> pa.Array | None:
-    """The alerts' own measurements; None where the batch or the survey's facts have none."""
-    records = records_of(rows, survey, facts_of(survey).series[0])
-    return records[0] if records else None
-
-
-def own_time_days(rows: pa.RecordBatch, survey: Survey) -> Floats:
-    """The time of each alert's own measurement (JD or MJD, in days, as the survey has it); NaN where there is none."""
-    own = own_record(rows, survey)
-    return np.full(rows.num_rows, np.nan) if own is None else days(own, facts_of(survey).series[0].time, survey)
-
-
 def records_of(rows: pa.RecordBatch, survey: Survey, series: Series) -> tuple[pa.Array, Integers] | None:
     """A series' records, one alert's after the other's, and how many each alert has."""
     column = survey.by_field.get(series.name)
@@ -44,7 +32,10 @@ def records_of(rows: pa.RecordBatch, survey: Survey, series: Series) -> tuple[pa
     held = rows.column(number)
     if pa.types.is_struct(held.type):
         return held, np.ones(rows.num_rows, np.int64)
-    return held.flatten(), np.asarray(pc.fill_null(pc.list_value_length(held), 0), np.int64)
+    if held.null_count:
+        return held.flatten(), np.asarray(pc.fill_null(pc.list_value_length(held), 0), np.int64)
+    offsets = held.offsets.to_numpy()
+    return held.values.slice(offsets[0], offsets[-1] - offsets[0]), np.diff(offsets).astype(np.int64)
 
 
 def _field(records: pa.Array, names: tuple[str, ...]) -> pa.Array | None:
@@ -134,6 +125,9 @@ def bands(records: pa.Array, series: Series, facts: Photometry) -> Integers:
     if found is None:
         return np.zeros(len(records), np.int64) if not series.band else np.full(len(records), -1)
     told = list(facts.bands) or facts.band_names
+    if pa.types.is_integer(found.type) and not found.null_count:
+        sent = found.to_numpy()
+        return np.select([sent == int(name) for name in told], range(len(told)), -1)
     places = pc.fill_null(pc.index_in(found, value_set=pa.array(told, found.type)), -1)
     # A copy that can be written, since numba takes what cannot for another type.
     return np.array(places, np.int64)
@@ -143,9 +137,26 @@ def _is_negative(records: pa.Array, series: Series) -> Mask:
     found = _field(records, series.sign)
     if found is None:
         return np.zeros(len(records), np.bool_)
-    is_text = pa.types.is_string(found.type) or pa.types.is_large_string(found.type)
-    brighter_not = pa.array(["f", "0"]) if is_text else pa.array([0])
-    return np.asarray(pc.is_in(found, value_set=brighter_not.cast(found.type)), np.bool_)
+    if pa.types.is_string(found.type) or pa.types.is_large_string(found.type):
+        told = _single_characters(found)
+        if told is not None:
+            return np.isin(told, (ord("f"), ord("0")))
+        brighter_not = pa.array(["f", "0"], found.type)
+    else:
+        brighter_not = pa.array([0]).cast(found.type)
+    return np.array(pc.is_in(found, value_set=brighter_not), np.bool_)
+
+
+def _single_characters(texts: pa.Array) -> Array | None:
+    """The bytes of texts that are one byte each, as almost all signs are: to look them up takes ten times as long."""
+    width = np.int32 if pa.types.is_string(texts.type) else np.int64
+    _, offsets, data = texts.buffers()
+    if texts.null_count or data is None:
+        return None
+    ends = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1]
+    if not (np.diff(ends) == 1).all():
+        return None
+    return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
 
 
 def is_flagged(records: pa.Array, series: Series) -> Mask:
@@ -171,4 +182,4 @@ def exposure(records: pa.Array, series: Series) -> dict[str, Integers]:
     if visit.min(initial=0) < 0 or detector.min(initial=0) < 0:
         named = (visit >= 0) & (detector >= 0)
         visit, detector = np.where(named, visit, -1), np.where(named, detector, -1)
-    return {"visit": visit, "detector": detector}
+    return {"visit": np.array(visit, np.int64), "detector": np.array(detector, np.int64)}
