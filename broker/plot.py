@@ -15,7 +15,6 @@ from warehouses.places import FORMS, LIMIT, limited
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from broker.pictures.light_curve import Quantity
 
 EXAMPLES = """examples:
   broker plot stamps --packet 2475433850015010009.avro --out stamps.png
@@ -40,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--alert_id", type=int, metavar="N", help="an alert of the warehouse, or of the file")
     curve.add_argument("--apparent", action="store_true", help="magnitudes of the source itself, not of its difference")
     curve.add_argument("--object", metavar="ID", help="an object of the warehouse: all its alerts")
+    curve.add_argument(
+        "--features",
+        action="store_true",
+        help="draw what the alert's features say: slopes, rises, ages (of an object its newest alert's)",
+    )
     sky.add_argument("--night", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="as column night counts them")
     for command in (stamps, curve, sky):
         command.add_argument(
@@ -86,15 +90,15 @@ def _picture(arguments: argparse.Namespace) -> Figure:
     if wanted is not None:
         if arguments.packet or arguments.alert_id is not None:
             raise NoPicture("--object is drawn from all its alerts; leave out --packet and --alert_id")
-        return plot_light_curve(wanted, place, survey=arguments.survey, quantity=_quantity(arguments))
+        return plot_light_curve(wanted, place, survey=arguments.survey, **_of_curve(arguments))
     packet, survey = _packet(arguments)
     if arguments.picture == "stamps":
         return plot_stamps(packet, survey=survey)
-    return plot_light_curve(packet, survey=survey, quantity=_quantity(arguments))
+    return plot_light_curve(packet, survey=survey, **_of_curve(arguments))
 
 
-def _quantity(arguments: argparse.Namespace) -> Quantity:
-    return "apparent" if arguments.apparent else "difference"
+def _of_curve(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"quantity": "apparent" if arguments.apparent else "difference", "features": arguments.features}
 
 
 def _packet(arguments: argparse.Namespace) -> tuple[dict[str, Any], str | None]:

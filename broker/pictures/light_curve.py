@@ -15,6 +15,7 @@ from alerts.light_curve import NoPhotometry
 from alerts.surveys import Survey
 from broker import warehouse as warehouses
 from broker.pictures.curve_axes import ab_axis, fit_axes, mark_beyond
+from broker.pictures.curve_features import draw_features
 from broker.pictures.curve_points import Point, draw, legend, points_of
 from broker.pictures.figure import canvas
 from broker.pictures.packets import NoPicture, Packet, first, object_name, packet_of, survey_of
@@ -35,6 +36,7 @@ def plot_light_curve(
     *,
     survey: str | None = None,
     quantity: Quantity = "difference",
+    features: bool = False,
     ax: Axes | None = None,
     fig: Figure | SubFigure | None = None,
 ) -> Figure:
@@ -47,16 +49,20 @@ def plot_light_curve(
     forced photometry, both open where the source is fainter than in the template; triangles are upper limits; diamonds are
     flagged by the survey; the alert itself has a ring. ``quantity="apparent"`` draws the magnitude of the source itself in
     place of that of the difference, where that can be told. Points far from all others do not set the axes: they are counted.
+    ``features`` draws what the alert's features say of the difference, of an object those of its newest alert: a line through
+    the detections of each band, whose slope the legend tells, and a dotted one from the last limit before the first of them.
     ``survey`` names whose packet or object it is, where that is not plain. Raises ``NoPicture`` for a packet of an unknown
     survey, ``QueryError`` for an object that the warehouse does not hold.
     """
+    if features and quantity != "difference":
+        raise NoPicture("features are of the difference from the template; leave out --features, or --apparent")
     own: Packet | None = None
     try:
         if isinstance(what, str) or hasattr(what, "__index__"):
-            curve = _from_warehouse(str(what), warehouse, survey)
+            curve, newest = _from_warehouse(str(what), warehouse, survey, features)
         else:
             own, named = packet_of(what, warehouse, survey, stamps=False)
-            facts = survey_of(own, named)
+            newest, facts = own, survey_of(own, named)
             curve = ObjectCurve(facts, object_name(own, facts), light_curve.light_curve([own], facts))
         in_magnitudes = quantity == "apparent" or light_curve.facts_of(curve.survey).quantity == "magnitude"
     except NoPhotometry as error:
@@ -72,19 +78,27 @@ def plot_light_curve(
         beyond = fit_axes(ax, points, in_magnitudes)
         mark_beyond(ax, beyond)
         has_ab = not in_magnitudes and ab_axis(ax)
-        _legend(ax, points, ring, (_BESIDE_AB if has_ab else 1.0) if beside else None)
+        told = [] if not features or newest is None else draw_features(ax, newest, curve.survey, in_magnitudes)
+        _legend(ax, points, ring, told, (_BESIDE_AB if has_ab else 1.0) if beside else None)
     else:
         ax.text(0.5, 0.5, "no photometry", transform=ax.transAxes, ha="center", va="center", color="0.35")
     return figure
 
 
-def _from_warehouse(object_id: str, warehouse: Warehouse | str | None, survey: str | None) -> ObjectCurve:
+def _from_warehouse(
+    object_id: str, warehouse: Warehouse | str | None, survey: str | None, with_newest: bool
+) -> tuple[ObjectCurve, Packet | None]:
+    """The curve of an object, and its newest packet where it is wanted."""
     if warehouse is None:
         raise TypeError(f"object {object_id!r} needs a warehouse to take its alerts from: plot_light_curve(object_id, warehouse)")
-    if isinstance(warehouse, Warehouse):
-        return curve_of_object(warehouse, object_id, survey)
-    with warehouses.open(warehouse) as opened:
-        return curve_of_object(opened, object_id, survey)
+    if not isinstance(warehouse, Warehouse):
+        with warehouses.open(warehouse) as opened:
+            return _from_warehouse(object_id, opened, survey, with_newest)
+    curve = curve_of_object(warehouse, object_id, survey)
+    if not with_newest:
+        return curve, None
+    alerts = [alert for alert in warehouse.alerts_of(object_id).to_pylist() if alert["survey"] == curve.survey.name]
+    return curve, warehouse.packet(alerts[-1]["alert_id"], curve.survey.name, stamps=False)[0]
 
 
 def _ring(ax: Axes, packet: Packet, survey: Survey, points: list[Point]) -> Any:
@@ -121,9 +135,9 @@ def _not_drawn(table: pa.Table, points: list[Point]) -> str:
     return f" ({left_out:,} without a value)" if left_out else ""
 
 
-def _legend(ax: Axes, points: list[Point], ring: Any, beside: float | None) -> None:
+def _legend(ax: Axes, points: list[Point], ring: Any, told: list[Any], beside: float | None) -> None:
     """What stands in the picture, as it is drawn; outside, so many letters beside the axes, or where room is."""
-    entries = legend(points) + ([ring] if ring is not None else [])
+    entries = legend(points) + ([ring] if ring is not None else []) + told
     if beside is None:
         ax.legend(handles=entries, loc="best", fontsize="small")
     else:
