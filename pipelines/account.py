@@ -75,6 +75,13 @@ def warnings(summary: Summary) -> list[Warned]:
     ]
     found += [
         Warned(
+            f"{number:,} {survey} alerts have no features, which could not be computed (the log says why): they are NULL",
+            {"stage": "features", "survey": survey},
+        )
+        for survey, number in summary.features_failed.items()
+    ]
+    found += [
+        Warned(
             f"{counts.conflicts:,} {name} packets came under an alert id that another packet of the run has, with other contents",
             {"stage": "write", "survey": name},
         )

@@ -249,6 +249,13 @@ def _add_sink(group: argparse._ArgumentGroup) -> None:
         help="leave out the packets' arrays of records (prv_candidates, fp_hists, prvDiaSources, ...), which are not decoded "
         "either; Parquet files then lack these columns, in BigQuery they are empty (default: all is written)",
     )
+    group.add_argument(
+        "--features",
+        action="store_true",
+        default=None,
+        help="write what the alerts' light curves look like to {survey}_features (default, but with --no_history)",
+    )
+    group.add_argument("--no_features", dest="features", action="store_false", default=None, help="leave the features out")
 
 
 def _add_logs(group: argparse._ArgumentGroup) -> None:

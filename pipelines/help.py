@@ -52,6 +52,8 @@ WITHOUT_EFFECT = {
         "--cutouts",
         "--no_cutouts",
         "--no_history",
+        "--features",
+        "--no_features",
         "--max_dead_letters",
     ),
 }

@@ -28,6 +28,7 @@ from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from pipelines.waiting import wait
 from transforms.crossmatch import Positions
 from transforms.decode import DecodeAlerts
+from transforms.features import AddFeatures
 from transforms.metrics import totals
 from transforms.read import DEAD_LETTERS
 from transforms.write_tables import WriteTables
@@ -41,7 +42,8 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     """Build the pipeline of ``job``, archive and stream alike."""
     read = pipeline | "Read" >> job.read
     decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder, job.want)
-    rows = {"alerts": decoded.alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
+    alerts = decoded.alerts | "Features" >> AddFeatures(job.run_id) if job.features else decoded.alerts
+    rows = {"alerts": alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
     if job.beside:
         rows["beside"] = pipeline | "Beside" >> beam.Create(job.beside, reshuffle=False)
     written = rows | "Write" >> WriteTables(job.write, job.run_id, job.want)

@@ -52,6 +52,8 @@ class Job:
     survey: Survey | None
     want: Projection
     """What of the packets is decoded and written."""
+    features: bool
+    """Whether the features of alerts are computed and written."""
     bounded: bool
     """Whether the run ends by itself, and so gives an account."""
     stop_after_secs: float | None
@@ -138,7 +140,8 @@ def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
     if rounds:
         # Services are asked behind the rounds.
         catalogs = of_services(catalogs, wanted=False)
-    sink = sink_settings(options, run_id, want, named=named, units=reads.units, stream=stream, rounds=rounds)
+    features = _features(broker)
+    sink = sink_settings(options, run_id, want, features=features, named=named, units=reads.units, stream=stream, rounds=rounds)
     progress_folder = tempfile.mkdtemp(prefix="broker-progress-") if here else None
     return Job(
         run_id=run_id,
@@ -151,6 +154,7 @@ def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
         skipped=reads.skipped,
         survey=named,
         want=want,
+        features=features,
         bounded=not stream,
         stop_after_secs=broker.stop_after_secs,
         max_dead_letters=broker.max_dead_letters,
@@ -179,6 +183,16 @@ def _survey(name: str) -> Survey | None:
         return None if name == "auto" else survey(name)
     except UnknownSurvey as error:
         raise OptionsError(f"--{error}; or leave it out, each packet tells") from error
+
+
+def _features(broker: BrokerOptions) -> bool:
+    """Whether features are computed: by default where the packets' history is there, of which they are made."""
+    if broker.features and not broker.history:
+        raise OptionsError(
+            "--features is given with --no_history: features of an alert without its history would look like those of a light "
+            "curve of one point; leave one of the two out"
+        )
+    return bool(broker.history if broker.features is None else broker.features)
 
 
 def _crossmatch(catalogs: CatalogSettings | None, stop_file: str | None, every_secs: float | None) -> CrossMatch | None:

@@ -50,6 +50,8 @@ class Summary:
     """``survey: dotted path`` to the number of alerts whose ``extra`` holds the field."""
     off_the_sky: Mapping[str, int] = field(default_factory=dict)
     """By survey, the alerts whose position is no place on the sky."""
+    features_failed: Mapping[str, int] = field(default_factory=dict)
+    """By survey, the alerts whose features are NULL since they could not be computed."""
     catalogs: Mapping[str, CatalogCounts] = field(default_factory=dict)
     """By catalog, what became of the question about each alert."""
     others: tuple[str, ...] = ()
@@ -84,6 +86,7 @@ class Summary:
             "dead_letters": self.dead_letters,
             "unknown_fields": self.unknown_fields,
             "off_the_sky": self.off_the_sky,
+            "features_failed": self.features_failed,
             "catalogs": {name: vars(counts) for name, counts in self.catalogs.items()},
         }
 
@@ -132,6 +135,7 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         dead_letters=counts.dead_letters,
         unknown_fields=totals.by_label(metrics.UNKNOWN_FIELD),
         off_the_sky=totals.by_label(metrics.OFF_THE_SKY),
+        features_failed=totals.by_label(metrics.FEATURES_FAILED),
         catalogs=_catalogs(totals),
         others=counts.others,
         letters_again=counts.letters_again,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas.table import Column
-from schemas.tables import BIGQUERY_TABLES, ENVELOPE, SHARED_TABLES, cutouts_table
+from schemas.tables import BIGQUERY_TABLES, ENVELOPE, SHARED_TABLES, cutouts_table, features_table
 
 _HEAD = """\
 # The tables
@@ -22,12 +22,19 @@ The partition column `night` stands in the name of the folder, not in the file.
 """
 
 _MORE = {
+    "{survey}_features": (
+        "Copies have theirs: there are as many rows as alerts, but for those of runs with `--no_features` or `--no_history`.",
+        "The fields of `features` (a record of each band, and the numbers of the alert as a whole) are those that",
+        "`python -m alerts.features.describe SURVEY` tells. Surveys whose brightness nobody has told have no such table.",
+        "`{survey}_features_unique` shows the newest row of each `alert_id` and `packet_digest`: features computed again",
+        "replace the old ones in a folder, and stand beside them in BigQuery.",
+    ),
     "runs": (
         "`runs_by_hour` and `runs_by_night` show the runs that began in one `hour` (UTC) or `night` (from 16:00 UTC on, when it",
         "is day in California and in Chile, under the date of that moment) as one row: how many `runs`, how many `failed`, the",
         "sums of their counts, `run_secs` in all, `longest_secs` of one, `first_started_at`, `last_ended_at`. A stream in rounds",
         "has a run each round.",
-    )
+    ),
 }
 """What there is to say of a table besides."""
 
@@ -61,6 +68,7 @@ def markdown() -> str:
     ]
     others = [
         ("{survey}_cutouts", cutouts_table("survey")),
+        ("{survey}_features", features_table("survey", ())),
         *((table.name, table) for table in (*SHARED_TABLES, *BIGQUERY_TABLES)),
     ]
     for name, table in others:

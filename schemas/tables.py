@@ -104,6 +104,27 @@ def cutouts_table(survey: str) -> Table:
     )
 
 
+_FEATURES = "What its light curve looks like, by band and as a whole; NULL where that could not be computed."
+
+
+def features_table(survey: str, features: tuple[Column, ...]) -> Table:
+    """``{survey}_features``: what each alert looks like; ``features`` are the fields of the column of that name."""
+    envelope = {column.name: column for column in ENVELOPE}
+    return Table(
+        f"{survey}_features",
+        (
+            *(envelope[name] for name in ("alert_id", "packet_digest", "object_id", "object_kind", "night", "observed_at")),
+            Column("features", "RECORD", description=_FEATURES, fields=features),
+            Column("computed_at", "TIMESTAMP", "REQUIRED", "UTC time at which they were computed; the newest of a packet count."),
+            Column("version", "STRING", "REQUIRED", "Stands for the definitions: another one where a formula, unit or name is."),
+            _RUN_ID,
+        ),
+        f"Features (age, rise, color, ...) of {survey}'s alerts.",
+        partition_by="night",
+        cluster_by=("object_id",),
+    )
+
+
 DEAD_LETTERS = Table(
     "dead_letters",
     (

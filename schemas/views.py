@@ -54,6 +54,12 @@ def newest_last(published_at: datetime | None, schema_version: str | None, packe
     return published_at is not None, published_at, *(int(part or -1) for part in parts), packet_digest
 
 
+def newest_features_sql(table: str) -> str:
+    """A query with the newest row of each packet of ``table``: what ``{survey}_features_unique`` shows, in both dialects."""
+    order = "computed_at DESC, run_id DESC"
+    return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY alert_id, packet_digest ORDER BY {order}) = 1"
+
+
 def newest_matches_sql(table: str) -> str:
     """A query with the newest row per alert and catalog of ``table``: what ``crossmatches_unique`` shows, in both dialects.
 

@@ -13,7 +13,7 @@ from pipelines import ingest
 from warehouses.folder.rebuild import rebuild
 from warehouses.folder.views import connect
 
-PROVENANCE = ("run_id", "ingested_at", "source")
+PROVENANCE = ("run_id", "ingested_at", "source", "computed_at")
 
 
 def simulated(folder: Path, *flags: str) -> Path:

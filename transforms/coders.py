@@ -29,7 +29,8 @@ class BatchCoder(coders.Coder):
         """Bytes, nearly."""
         if isinstance(value, PacketBatch):
             return sum(len(packet.data) if packet.alone else packet.stop - packet.start for packet in value.packets)
-        return int(value.rows.nbytes)
+        features = value.features if isinstance(value, AlertBatch) else None
+        return int(value.rows.nbytes + (features.nbytes if features is not None else 0))
 
     def is_deterministic(self) -> bool:
         """No: batches are no keys."""

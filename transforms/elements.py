@@ -35,6 +35,8 @@ class AlertBatch:
     unit: str
     survey: str
     rows: pa.RecordBatch
+    features: pa.RecordBatch | None = None
+    """Rows of ``{survey}_features`` in the same order, where they are computed."""
 
 
 @dataclass(frozen=True, slots=True)

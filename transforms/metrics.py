@@ -91,6 +91,9 @@ ONE_BY_ONE = Counter(
 )
 UNKNOWN_FIELD = Counter("unknown_field", "alerts", "alerts with a field that no known schema version has", "survey: field", 200)
 OFF_THE_SKY = Counter("off_the_sky", "alerts", "alerts whose position is no place on the sky", "survey")
+FEATURES_FAILED = Counter(
+    "features_failed", "alerts", "alerts whose features could not be computed, and are NULL in their row", "survey"
+)
 NIGHTS = Distribution("nights", "days since 1970-01-01", "the first and the last night of a batch", "survey")
 OBSERVED_AGE_SECS = Distribution(
     "observed_age_secs", "s", "age of the oldest alert of a batch when it is ingested, since it was observed", "survey"
@@ -127,6 +130,7 @@ METRICS: tuple[Counter | Distribution, ...] = (
     NIGHTS,
     OBSERVED_AGE_SECS,
     PUBLISHED_AGE_SECS,
+    FEATURES_FAILED,
     LETTERS,
     ROWS_WRITTEN,
     ROWS_REFUSED,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 
 from apache_beam.runners.worker.log_handler import FnApiLogRecordHandler
 
 from alerts.errors import DeadLetter, shortened
+from alerts.features.table import Failure
 from alerts.secrets import redact
 from transforms import metrics
 
@@ -20,11 +22,25 @@ _said_at: dict[str, float] = {}
 def note(letter: DeadLetter) -> None:
     """Count a dead letter, and log it, but not more than one of a stage every ten seconds: a night may have thousands."""
     metrics.LETTERS.inc(1, letter.stage)
-    now = time.monotonic()
-    if now - _said_at.get(letter.stage, -math.inf) >= _LETTER_EVERY_SECS:
-        _said_at[letter.stage] = now
+    if _is_time_to_say(letter.stage):
         about = {"stage": letter.stage, "survey": letter.survey, "source": shortened(letter.source)}
         _LOG.info("dead letter of stage %s: %s (%s)", letter.stage, letter.message, about["source"], extra=about)
+
+
+def note_no_features(survey: str, failures: Sequence[Failure]) -> None:
+    """Log alerts whose features cannot be computed, as seldom."""
+    if failures and _is_time_to_say(f"features of {survey}"):
+        first, about = failures[0], {"stage": "features", "survey": survey}
+        text = "%d alerts of %s have no features, alert_id %d since %s"
+        _LOG.warning(text, len(failures), survey, first.alert_id, first.problem, extra=about)
+
+
+def _is_time_to_say(what: str) -> bool:
+    now = time.monotonic()
+    if now - _said_at.get(what, -math.inf) < _LETTER_EVERY_SECS:
+        return False
+    _said_at[what] = now
+    return True
 
 
 def name_run(run_id: str) -> None:

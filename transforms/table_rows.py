@@ -1,7 +1,7 @@
 """What the pipeline makes to rows of tables: the one thing that sinks take.
 
-Alerts are rows of two tables, dead letters and matches of one each. The columns are those that the decoder and the catalogs
-have made: nothing is copied, and no batch is split.
+Alerts are rows of two tables, of three with their features; dead letters and matches of one each. The columns are those that the
+decoder, the features and the catalogs have made: nothing is copied, and no batch is split.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from alerts.avro.layout import Projection
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
+from alerts.features.table import features_table_of
 from alerts.surveys import survey
+from alerts.tables import own_tables
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS
 from transforms import coders  # noqa: F401 - those of the batches
 from transforms.elements import AlertBatch, MatchBatch, TableBatch, UnitLetter
@@ -27,18 +29,22 @@ _LETTERS_AT_ONCE = 256
 _PAYLOAD_BYTES_AT_ONCE = 16 * 2**20
 
 
-def tables_of_alerts(surveys: Iterable[str], want: Projection) -> tuple[str, ...]:
+def tables_of_alerts(surveys: Iterable[str], want: Projection, features: bool) -> tuple[str, ...]:
     """The names of the tables that alerts of these surveys, and what does not decode, are rows of."""
     facts = [survey(name) for name in surveys]
-    cutouts = [fact.cutouts_table.name for fact in facts] if want.stamps else []
-    return (*(fact.alerts_table.name for fact in facts), *cutouts, DEAD_LETTERS.name)
+    left_out = {fact.cutouts_table.name for fact in facts if not want.stamps}
+    left_out |= {table.name for fact in facts if not features and (table := features_table_of(fact))}
+    own = [table.name for fact in facts for table in own_tables(fact)]
+    return (*(name for name in own if name not in left_out), DEAD_LETTERS.name)
 
 
 def alert_rows(batch: AlertBatch, want: Projection) -> Iterator[TableBatch]:
-    """Rows of ``{survey}_alerts``, and of ``{survey}_cutouts`` in the same order."""
+    """Rows of ``{survey}_alerts``, and of ``{survey}_cutouts`` and ``{survey}_features`` in the same order."""
     facts = survey(batch.survey)
     for table in (want.alerts_table(facts), *([facts.cutouts_table] if want.stamps else [])):
         yield TableBatch(table.name, batch.unit, batch.rows.select(table.arrow_schema.names))
+    if batch.features is not None and (made := features_table_of(facts)):
+        yield TableBatch(made.name, batch.unit, batch.features)
 
 
 def match_rows(batch: MatchBatch) -> TableBatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.surveys import SURVEYS
-from alerts.tables import table_named
+from alerts.tables import own_tables, table_named
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
 
 
@@ -13,6 +13,7 @@ def test_every_table_of_the_vocabulary_has_its_name() -> None:
     for survey in SURVEYS.values():
         assert table_named(f"{survey.name}_alerts") is survey.alerts_table
         assert table_named(f"{survey.name}_cutouts") is survey.cutouts_table
+        assert [table_named(f"{survey.name}_{what}") for what in ("alerts", "cutouts", "features")] == [*own_tables(survey)]
     assert [table_named(one) for one in ("crossmatches", "dead_letters", "runs")] == [CROSSMATCHES, DEAD_LETTERS, RUNS]
 
 

@@ -42,6 +42,7 @@ from broker.orm import (
     ZTFAlert,
     ZTFAlertRow,
     ZTFCutouts,
+    ZTFFeatures,
 )
 from broker.warehouse import QueryError
 from schemas import Column
@@ -210,6 +211,7 @@ def test_every_column_of_every_model_is_what_sql_gives(which: str, request: pyte
             "ZTFAlert",
             "ZTFAlertRow",
             "ZTFCutouts",
+            "ZTFFeatures",
             "CrossMatch",
             "CrossMatchRow",
             "DeadLetter",
@@ -219,18 +221,21 @@ def test_every_column_of_every_model_is_what_sql_gives(which: str, request: pyte
     else:
         prefixes = ["ZTF", "LSST", "Decam", "Winter", "PGIR"] + ["Elasticc"] * (real_data.larger is not None)
         alerts = {f"{prefix}{suffix}" for prefix in prefixes for suffix in ("Alert", "AlertRow")}
-        assert full == alerts | {f"{prefix}Cutouts" for prefix in prefixes} | {"Run"}
+        assert full == alerts | {f"{prefix}{beside}" for prefix in prefixes for beside in ("Cutouts", "Features")} | {"Run"}
+
+
+KINDS = ("alerts", "alerts_unique", "cutouts", "features_unique")
 
 
 def test_models_are_those_of_the_schemas() -> None:
     own = {f"{prefix}{suffix}" for prefix in ("ZTF", "LSST", "Elasticc", "Decam", "Winter", "PGIR")
-           for suffix in ("Alert", "AlertRow", "Cutouts")}  # fmt: skip
+           for suffix in ("Alert", "AlertRow", "Cutouts", "Features")}  # fmt: skip
     others = {"CrossMatch", "CrossMatchRow", "DeadLetter", "DeadLetterRow", "Run"}
     assert set(orm.MODELS) == own | others
     assert set(orm.__all__) == own | others | {"Session", "ReadOnly", "Model", "MODELS"}
     assert set(orm.__all__) <= set(dir(orm))
     relations = {model.__table__.name for model in orm.MODELS.values()}
-    assert {f"{survey}_{kind}" for survey in SURVEYS for kind in ("alerts", "alerts_unique", "cutouts")} < relations
+    assert {f"{survey}_{kind}" for survey in SURVEYS for kind in KINDS} < relations
     for model in orm.MODELS.values():
         for name, column in model.__table__.info["table"].by_name.items():
             assert re.search(rf"^{name} {column.type}.*{re.escape(column.description)}", model.__doc__, re.MULTILINE)
@@ -415,6 +420,17 @@ def test_an_alert_knows_its_stamps_and_matches(warehouse: Path) -> None:
     assert lazy == eager == joined
     assert sorted(map(tuple, lazy.values()))[-5:] == [(("simbad", "no_match"), ("vizier:II/246/out", "matched"))] * 5
     assert sum(map(len, lazy.values())) == 10
+
+
+def test_an_alert_knows_its_features(warehouse: Path) -> None:
+    slopes = dict(ask(warehouse, "SELECT alert_id, features.r.slope_mag_per_day FROM ztf_features_unique"))
+    assert any(slopes.values())
+    with Session(warehouse) as session:
+        for model in (ZTFAlert, ZTFAlertRow):
+            found = session.scalars(select(model).options(joinedload(model.features_row))).all()
+            assert {alert.alert_id: alert.features["r"]["slope_mag_per_day"] for alert in found} == slopes
+        rising = select(ZTFAlert.alert_id).join(ZTFAlert.features_row).where(ZTFFeatures.features["r"]["slope_mag_per_day"] < 0)
+        assert sorted(session.scalars(rising)) == sorted(key for key, slope in slopes.items() if slope is not None and slope < 0)
 
 
 def test_results_that_are_read_side_by_side_stay_apart(real: Path) -> None:

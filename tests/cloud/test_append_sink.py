@@ -45,9 +45,11 @@ def test_the_same_night_again_writes_nothing_twice(cloud: Cloud, night: Path, ca
         assert run(words(cloud, dataset, night)) == 0
         out = capsys.readouterr().out
         assert "of them 5 copies and 0 conflicts" in out
-        all_three = "had written the same rows of these inputs to dead_letters, ztf_alerts, ztf_cutouts: they stand"
+        all_three = "had written the same rows of these inputs to dead_letters, ztf_alerts, ztf_cutouts, ztf_features: they stand"
         assert (all_three in out) == (number > 0)
-        assert [count(cloud, dataset, table) for table in ("ztf_alerts", "ztf_cutouts", "dead_letters")] == [45, 45, 6]
+        assert [count(cloud, dataset, table) for table in ("ztf_alerts", "ztf_cutouts", "ztf_features", "dead_letters")] == [
+            45
+        ] * 3 + [6]
     assert count(cloud, dataset, "runs", "records_read = 51 AND alerts_written = 45 AND dead_letters = 6") == 3
     assert count(cloud, dataset, "ztf_alerts_unique") == 40
 

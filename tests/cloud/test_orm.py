@@ -28,7 +28,7 @@ from tests.nights import run, simulated
 from warehouses.bigquery.tables import prepare
 
 # What differs from run to run; all else must not.
-_OF_THE_RUN = {"run_id", "ingested_at", "failed_at", "attributes", "options", "started_at", "ended_at", "counts"}
+_OF_THE_RUN = {"run_id", "ingested_at", "computed_at", "failed_at", "attributes", "options", "started_at", "ended_at", "counts"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,16 @@ def test_every_column_of_every_model_is_what_sql_gives_and_the_same_in_a_folder(
             assert in_objects(found, _OF_THE_RUN) == in_objects(local.scalars(select(model)), _OF_THE_RUN), name
             if found:
                 full.add(name)
-    expected = {"ZTFAlert", "ZTFAlertRow", "ZTFCutouts", "LSSTAlert", "LSSTAlertRow", "LSSTCutouts"}
+    expected = {
+        "ZTFAlert",
+        "ZTFAlertRow",
+        "ZTFCutouts",
+        "ZTFFeatures",
+        "LSSTAlert",
+        "LSSTAlertRow",
+        "LSSTCutouts",
+        "LSSTFeatures",
+    }
     expected |= {"CrossMatch", "CrossMatchRow", "Run"}
     more = {"PGIRAlert", "ElasticcAlertRow"} if real_data.larger else {"PGIRAlert"}
     assert full >= expected | ({"DeadLetter", "DeadLetterRow"} if which == "made_up" else more)

@@ -70,7 +70,9 @@ def test_choices_and_defaults_are_the_programs() -> None:
         if action.nargs == 0:
             assert described["paramType"] == "BOOLEAN", name
             # Of the two flags of a pair, the one whose value is the default reads true.
-            assert described["defaultValue"] == str(action.const == action.default or name == "cutouts").lower(), name
+            assert described["defaultValue"] == str(action.const == action.default or name in ("cutouts", "features")).lower(), (
+                name
+            )
         elif action.default is not None and name != "warehouse":
             if action.type is None:
                 assert described["defaultValue"] == action.default, name
@@ -107,6 +109,8 @@ def test_choices_and_defaults_are_the_programs() -> None:
         ("crossmatch_url", "https://localhost:1/sync", "localhost"),
         ("cutouts", "false", "maybe"),
         ("no_cutouts", "true", "2"),
+        ("features", "false", "maybe"),
+        ("no_features", "true", "2"),
     ],
 )
 def test_the_console_refuses_what_the_program_refuses(name: str, good: str, bad: str) -> None:

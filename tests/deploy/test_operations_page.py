@@ -48,6 +48,14 @@ def test_alarms_are_about_metrics_that_exist() -> None:
 
 def test_every_metric_that_tells_of_trouble_has_an_alarm() -> None:
     conditions = " ".join(row[1] for row in table("Alarms"))
-    trouble = {"dead_letters", "rows_refused", "crossmatch_failed", "one_by_one", "unknown_field", "off_the_sky"}
+    trouble = {
+        "dead_letters",
+        "rows_refused",
+        "crossmatch_failed",
+        "one_by_one",
+        "unknown_field",
+        "off_the_sky",
+        "features_failed",
+    }
     assert trouble <= NAMES.keys()
     assert [name for name in trouble if f"`{name}" not in conditions] == []

@@ -1,4 +1,5 @@
-"""The first ingest on a machine: nothing is compiled for a few alerts, and the rows are those of the compiled decoder."""
+"""The first ingest on a machine: nothing is compiled for a few alerts but their features, and the rows are those of the compiled
+decoder."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def begun(night: Path, warehouse: Path, kept: Path) -> subprocess.Popen[str]:
     """A run of its own on a machine that has kept in that folder what it has compiled."""
-    command = [sys.executable, "-c", _INGEST, "--input", str(night), "--warehouse", str(warehouse)]
+    command = [sys.executable, "-c", _INGEST, "--input", str(night), "--warehouse", str(warehouse), "--no_features"]
     return subprocess.Popen(command, env={**os.environ, "NUMBA_CACHE_DIR": str(kept)}, stdout=subprocess.PIPE, text=True)
 
 

@@ -50,7 +50,7 @@ def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return warehouse
 
 
-TABLES = ("ztf_alerts", "ztf_cutouts")
+TABLES = ("ztf_alerts", "ztf_cutouts", "ztf_features")
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from transforms import metrics
 from transforms.metrics import METRICS, OTHERS, Counter, Distribution, Totals, totals
 from transforms.read_pubsub import _Open
 
+OWN = tuple(f"{survey}_{what}" for survey in ("lsst", "ztf") for what in ("alerts", "cutouts", "features"))
 NEWER = copy.deepcopy(ZTF_SCHEMA)
 NEWER["fields"].append({"name": "of_tomorrow", "type": "int"})
 
@@ -101,8 +102,7 @@ def test_a_night_with_a_service_tells_every_metric_as_the_tables_have_it(tmp_pat
     assert told.by_label(metrics.ONE_BY_ONE) == {"ztf": 3}
     assert letters["decode"] == 2
     assert told.by_label(metrics.ROWS_WRITTEN) == {
-        table: ask(w, f"SELECT count(*) FROM {table}")[0][0]
-        for table in ("crossmatches", "dead_letters", "lsst_alerts", "lsst_cutouts", "ztf_alerts", "ztf_cutouts")
+        table: ask(w, f"SELECT count(*) FROM {table}")[0][0] for table in ("crossmatches", "dead_letters", *OWN)
     }
     for survey, age in told.spreads(metrics.OBSERVED_AGE_SECS).items():
         [(oldest,)] = ask(w, f"SELECT max(epoch(ingested_at) - epoch(observed_at)) FROM {survey}_alerts")
@@ -181,8 +181,7 @@ def test_a_stream_tells_when_its_alerts_were_published(tmp_path: Path, as_stream
     assert told.by_label(metrics.LETTERS) == {"decode": 1, "read": 1}
     assert told.by_label(metrics.ONE_BY_ONE) == {"ztf": 3}
     assert told.by_label(metrics.ROWS_WRITTEN) == {
-        table: ask(tmp_path, f"SELECT count(*) FROM {table}")[0][0]
-        for table in ("dead_letters", "lsst_alerts", "lsst_cutouts", "ztf_alerts", "ztf_cutouts")
+        table: ask(tmp_path, f"SELECT count(*) FROM {table}")[0][0] for table in ("dead_letters", *OWN)
     }
     # The oldest of the batch: message 4 is the last of ZTF that is an alert, message 7 that of LSST.
     ages = told.spreads(metrics.PUBLISHED_AGE_SECS)

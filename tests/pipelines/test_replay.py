@@ -16,6 +16,8 @@ from schemas.tables import DEAD_LETTERS
 from tests.nights import ask, rows, run, simulated, truth
 
 _NEWEST_ID = 1099
+TABLES = ("lsst_alerts", "lsst_cutouts", "lsst_features")
+OF_THE_RUN = ("run_id", "ingested_at", "computed_at")
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ def test_letters_pass_when_their_schema_is_supplied(night: Path, tmp_path: Path,
 
     # The rows are those of a run that had the schema from the beginning, their source too.
     assert run(whole, night, flags=supplied) == 0
-    for table in ("lsst_alerts", "lsst_cutouts"):
-        assert rows(warehouse, table, ("run_id", "ingested_at")).equals(rows(whole, table, ("run_id", "ingested_at")))
+    for table in TABLES:
+        assert rows(warehouse, table, OF_THE_RUN).equals(rows(whole, table, OF_THE_RUN))
 
 
 def test_replayed_rows_go_when_their_input_is_ingested_again(
@@ -89,7 +91,7 @@ def test_replayed_rows_go_when_their_input_is_ingested_again(
     for again in (False, True):
         if again:
             assert run(warehouse, night, flags=supplied) == 0
-        for table in ("lsst_alerts", "lsst_cutouts"):
+        for table in TABLES:
             assert rows(warehouse, table).equals(rows(whole, table))
 
 
@@ -162,7 +164,7 @@ def test_letters_that_failed_again_go_when_their_input_is_ingested_again(
     assert replay(warehouse, *supplied) == 0
     assert ask(warehouse, "SELECT count(*), count(DISTINCT alert_id) FROM lsst_alerts") == [(30, 30)]
     assert ask(warehouse, "SELECT count(*) FROM dead_letters_open") == left
-    for table in ("lsst_alerts", "lsst_cutouts"):
+    for table in TABLES:
         assert rows(warehouse, table).equals(rows(whole, table))
     capsys.readouterr()
     assert cli.main(["audit", "--input", str(night), "--warehouse", str(warehouse), *supplied]) == 0
@@ -180,5 +182,5 @@ def test_a_replay_that_died_before_its_marks_is_replaced_by_one_of_more_letters(
         assert replay(warehouse, *supplied, "--max_letters", "11") == 1
     assert 0 < ask(warehouse, "SELECT count(*) FROM lsst_alerts")[0][0] < 30
     assert replay(warehouse, *supplied) == 0
-    for table in ("lsst_alerts", "lsst_cutouts"):
+    for table in TABLES:
         assert rows(warehouse, table).equals(rows(whole, table))

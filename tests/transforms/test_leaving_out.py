@@ -86,7 +86,7 @@ def test_the_job_knows_what_is_wanted(night, tmp_path):
     def want(*flags: str) -> Projection:
         job = Job.from_options(parse(["--input", str(night), "--warehouse", str(tmp_path), *flags]))
         job.clean_up()
-        assert job.sink.tables == tables_of_alerts(SURVEYS, job.want)
+        assert job.sink.tables == tables_of_alerts(SURVEYS, job.want, job.features)
         return job.want
 
     assert want() == Projection()
@@ -113,7 +113,9 @@ def test_load_files_hold_empty_arrays_for_a_history_that_is_left_out(stamps):
     times = dict.fromkeys(["ingested_at"])
     assert [one | times for one in alerts] == [one | {name: [] for name in HISTORY} | times for one in whole]
     # A row of insertAll says nothing of them, which means the same.
-    rows = list(WriteBigQuery("bigquery://p/d", "run", "streaming_inserts", tables_of_alerts(["ztf"], want)).rows_of(found[0]))
+    rows = list(
+        WriteBigQuery("bigquery://p/d", "run", "streaming_inserts", tables_of_alerts(["ztf"], want, False)).rows_of(found[0])
+    )
     assert {row.table for row in rows} == {"p:d.ztf_alerts"}
     assert all(not {*HISTORY} & {*row} for row in rows)
 

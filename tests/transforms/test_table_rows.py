@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -14,6 +15,8 @@ from alerts.avro.layout import EVERYTHING, Projection
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import DeadLetter
+from alerts.features.table import rows_of
+from alerts.surveys import survey
 from schemas.tables import CROSSMATCHES
 from tests.alerts.making import container, ztf_record
 from transforms.elements import AlertBatch, MatchBatch, TableBatch, UnitLetter
@@ -40,11 +43,19 @@ def test_the_rows_of_both_tables_are_the_decoders_own_columns(alerts: AlertBatch
     assert made[0].rows.column("alert_id").equals(made[1].rows.column("alert_id"))
 
 
+@pytest.mark.parametrize("features", [False, True])
 @pytest.mark.parametrize("want", [EVERYTHING, Projection(stamps=False), Projection(history=False)])
-def test_the_tables_that_are_named_are_those_that_rows_are_of(alerts: AlertBatch, want: Projection) -> None:
-    made = {one.table for one in alert_rows(alerts, want)}
-    assert {*tables_of_alerts(["ztf"], want)} == {*made, "dead_letters"}
-    assert {*tables_of_alerts(["ztf", "lsst"], want)} > {*made, "lsst_alerts"}
+def test_the_tables_that_are_named_are_those_that_rows_are_of(alerts: AlertBatch, want: Projection, features: bool) -> None:
+    made = {one.table for one in alert_rows(computed(alerts) if features else alerts, want)}
+    assert ("ztf_features" in made) == features
+    assert {*tables_of_alerts(["ztf"], want, features)} == {*made, "dead_letters"}
+    assert {*tables_of_alerts(["ztf", "lsst"], want, features)} > {*made, "lsst_alerts"}
+
+
+def computed(alerts: AlertBatch) -> AlertBatch:
+    made = rows_of(alerts.rows, survey(alerts.survey), "run")
+    assert made is not None
+    return replace(alerts, features=made.rows)
 
 
 def test_matches_are_of_no_unit() -> None:

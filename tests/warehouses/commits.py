@@ -16,7 +16,9 @@ import pytest
 from alerts.avro.decode import decode
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
+from alerts.features.table import rows_of
 from alerts.surveys import survey
+from alerts.tables import own_tables
 from simulation import simulate_packets
 from warehouses import files
 from warehouses.folder import claims
@@ -47,12 +49,14 @@ def from_input(rows: pa.RecordBatch, uri: str) -> pa.RecordBatch:
 
 
 def write(warehouse: str, run_id: str, unit: str, rows: pa.RecordBatch) -> list[WrittenFile]:
-    """Rows in files that are not in place yet."""
+    """Rows of alerts, their stamps and their features in files that are not in place yet."""
     writer = UnitWriter(warehouse, run_id, unit)
+    made = {table.name: rows for table in (ZTF.alerts_table, ZTF.cutouts_table)}
+    features = rows_of(rows, ZTF, run_id)
+    assert features
+    made["ztf_features"] = features.rows
     written = [
-        file
-        for table in (ZTF.alerts_table, ZTF.cutouts_table)
-        for file in writer.write(table, rows.select(table.arrow_schema.names))
+        file for table in own_tables(ZTF) for file in writer.write(table, made[table.name].select(table.arrow_schema.names))
     ]
     return [*written, *writer.close()]
 

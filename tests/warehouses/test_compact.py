@@ -24,7 +24,9 @@ from warehouses.folder.parquet_files import UnitWriter
 from warehouses.offsets import done, offset_rows
 from warehouses.units import Unit, WrittenFile
 
+TABLES = ("ztf_alerts", "ztf_cutouts", "ztf_features")
 ALL = "SELECT * FROM {} ORDER BY ALL"
+LOOKS = "SELECT a.source, f.* FROM ztf_alerts a JOIN ztf_features f USING (night, alert_id, packet_digest) ORDER BY ALL"
 STAMPS = "SELECT a.source, c.* FROM ztf_alerts a JOIN ztf_cutouts c USING (night, alert_id, packet_digest) ORDER BY ALL"
 FILES = 6
 
@@ -41,24 +43,24 @@ def filled(place: Path, number: int = FILES) -> Path:
 
 def rows_of(place: Path) -> list[pa.Table]:
     with warehouses.open(str(place)) as opened:
-        return [opened.query(sql).table for sql in (ALL.format("ztf_alerts"), ALL.format("ztf_cutouts"), STAMPS)]
+        return [opened.query(sql).table for sql in (*map(ALL.format, TABLES), STAMPS, LOOKS)]
 
 
 def test_rows_and_their_stamps_stay_and_lie_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = filled(tmp_path)
     before = rows_of(place)
     assert cli.main(["compact", "--warehouse", str(place), "--night", "2026-01-01"]) == 0
-    assert f"{2 * FILES} files before, {2 * FILES} after" in capsys.readouterr().out
+    assert f"{3 * FILES} files before, {3 * FILES} after" in capsys.readouterr().out
     assert cli.main(["compact", "--warehouse", str(place)]) == 0
-    assert f"{2 * FILES} files before, 2 after" in capsys.readouterr().out
+    assert f"{3 * FILES} files before, 3 after" in capsys.readouterr().out
     assert rows_of(place) == before
-    assert {len(list(place.glob(f"{table}/*/*.parquet"))) for table in ("ztf_alerts", "ztf_cutouts")} == {1}
+    assert {len(list(place.glob(f"{table}/*/*.parquet"))) for table in TABLES} == {1}
     [file] = place.glob("ztf_alerts/*/*.parquet")
     rows = pq.ParquetFile(file).read(columns=["healpix29", "object_id"]).to_pylist()
     keys = [(row["healpix29"] >> 34, row["object_id"]) for row in rows]
     assert keys == sorted(keys)
     assert cli.main(["compact", "--warehouse", str(place)]) == 0
-    assert "2 files before, 2 after" in capsys.readouterr().out
+    assert "3 files before, 3 after" in capsys.readouterr().out
 
 
 def test_a_run_again_still_replaces_what_was_there_for_its_input(tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_a_night_of_many_files_is_compacted_by_itself(tmp_path: Path, monkeypatc
     assert opened.tidy("elsewhere") is None
     done = opened.tidy("one more")
     assert done is not None
-    assert (done.before, done.after) == (2 * FILES, 2)
+    assert (done.before, done.after) == (3 * FILES, 3)
     assert opened.tidy("one more") is None
 
 
@@ -131,7 +133,7 @@ def test_rebuild_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     place = filled(tmp_path, 2)
     next(place.glob("ztf_cutouts/*/*.parquet")).unlink()
     assert cli.main(["compact", "--rebuild", "--warehouse", str(place)]) == 0
-    assert "the manifest names the 3 files that are there" in capsys.readouterr().out
+    assert "the manifest names the 5 files that are there" in capsys.readouterr().out
     assert cli.main(["compact", "--rebuild", "--warehouse", "bigquery://p/d"]) == 2
     assert "only a folder or gs://BUCKET/FOLDER has a manifest" in capsys.readouterr().err
     assert cli.main(["compact", "--warehouse", str(tmp_path / "none")]) == 2
@@ -172,7 +174,7 @@ def test_a_folder_from_before_is_compacted_as_far_as_it_says_what_it_is_of(tmp_p
     stranger = sorted(place.glob("ztf_alerts/*/*.parquet"))[0]
     stranger.rename(stranger.with_name("unknown-0-000.parquet"))
     before = rows_of(place)[:2]
-    assert compact.compact(str(place)) == (8, 4)
+    assert compact.compact(str(place)) == (12, 6)
     assert rows_of(place)[:2] == before
     put(str(place), "again", ("3.tar",), from_input(alerts(count=2, seed=3), "3.tar#new"))
     with warehouses.open(str(place)) as opened:
@@ -233,14 +235,14 @@ def test_a_night_that_came_in_many_rounds_is_few_files_in_every_table(tmp_path: 
         most |= Counter(live.column("table").to_pylist())
     size_bytes = sum(live.column("bytes").to_pylist())
     full = -(-size_bytes // (compact.FILE_BYTES // 2))
-    assert set(most) == {"ztf_alerts", "ztf_cutouts", "crossmatches", "offsets", "runs"}
+    assert set(most) == {*TABLES, "crossmatches", "offsets", "runs"}
     assert max(most.values()) <= compact.MANY_ROUNDS - 1 + full <= 30
     assert max(most["crossmatches"], most["offsets"], most["runs"]) < compact.MANY_ROUNDS
     assert sum(written) < 8 * size_bytes, "a night's rows are written again and again"
     # What every commit writes does not grow with the rounds of nights that are over.
     assert all(len(runs or ()) == 0 for runs in live.filter(pc.greater(live.column("rows"), 1)).column("runs").to_pylist())
     with warehouses.open(str(tmp_path / "w")) as opened:
-        for table in ("ztf_alerts", "ztf_cutouts", "crossmatches", "offsets", "runs"):
+        for table in (*TABLES, "crossmatches", "offsets", "runs"):
             assert opened.query(f"SELECT COUNT(*) AS n FROM {table}").to_pylist() == [{"n": rounds}], table
         assert done(opened, "cluster", "group") == {("topic", 0): rounds}
 

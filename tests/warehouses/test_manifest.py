@@ -188,7 +188,7 @@ def test_the_same_commit_again_changes_nothing(tmp_path: Path) -> None:
     unit = Unit(("a.tar",))
     written = write(str(tmp_path), "run1", unit.key, alerts())
     for _ in range(3):
-        assert commit(str(tmp_path), "run1", [unit], written) == 2 * alerts().num_rows
+        assert commit(str(tmp_path), "run1", [unit], written) == 3 * alerts().num_rows
     assert manifest.versions(str(tmp_path)) == [2]
     assert counted(tmp_path)[0] == alerts().num_rows
 
@@ -266,7 +266,7 @@ def test_the_account_of_a_run_reads_what_the_run_wrote(tmp_path: Path) -> None:
         path for path in files_of(tmp_path) if f"/{Unit(('3.tar',)).key}-" in path
     }
     compact.compact(str(tmp_path))
-    assert readers.begun(str(tmp_path)).of_run("run3").live.num_rows == 2
+    assert readers.begun(str(tmp_path)).of_run("run3").live.num_rows == 3
     shutil.rmtree(tmp_path / "_manifest")
     # What nobody has told of may be anybody's.
     assert place.counts("run", []).surveys["ztf"].alerts == 5 * rows.num_rows

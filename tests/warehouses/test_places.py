@@ -95,8 +95,11 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "w"
 
 
+KINDS = ("alerts", "alerts_unique", "cutouts", "features", "features_unique")
+
+
 def test_every_table_is_there_from_the_first_run(clean: Path) -> None:
-    names = [f"{survey}_{kind}" for survey in SURVEYS for kind in ("alerts", "alerts_unique", "cutouts")]
+    names = [f"{survey}_{kind}" for survey in SURVEYS for kind in KINDS]
     names += ["crossmatches", "crossmatches_unique", "dead_letters", "dead_letters_open", "offsets", "runs", "watched_files"]
     names += ["runs_by_hour", "runs_by_night"]
     with warehouses.open(str(clean)) as opened:
@@ -108,6 +111,8 @@ def test_every_table_is_there_from_the_first_run(clean: Path) -> None:
         "ztf_alerts": 5,
         "ztf_alerts_unique": 5,
         "ztf_cutouts": 5,
+        "ztf_features": 5,
+        "ztf_features_unique": 5,
         "runs": 1,
         "runs_by_hour": 1,
         "runs_by_night": 1,
@@ -118,9 +123,10 @@ def test_empty_tables_have_the_columns_and_types_that_full_ones_have(clean: Path
     with warehouses.open(str(clean)) as opened:
         full = opened.query("SELECT * FROM ztf_alerts").schema
         cutouts = opened.query("SELECT * FROM ztf_cutouts").schema
+        features = opened.query("SELECT * FROM ztf_features").schema
     shutil.copytree(clean / "runs", tmp_path / "w" / "runs")
     with warehouses.open(str(tmp_path / "w")) as opened:
-        for name, expected in (("ztf_alerts", full), ("ztf_cutouts", cutouts)):
+        for name, expected in (("ztf_alerts", full), ("ztf_cutouts", cutouts), ("ztf_features", features)):
             empty = opened.query(f"SELECT * FROM {name}").schema
             assert {one.name: one.type for one in empty} == {one.name: one.type for one in expected}
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.cloud import bigquery
 
+from alerts.surveys import SURVEYS
+from alerts.tables import own_tables
 from schemas.tables import DEAD_LETTERS, UNIT_STREAMS
 from schemas.views import json_text_sql
 from warehouses.bigquery.written_streams import Noted
@@ -60,7 +62,7 @@ def noted_of(client: bigquery.Client, dataset: str, units: Collection[str]) -> d
 def rows_gone(client: bigquery.Client, dataset: str, runs: Collection[str]) -> set[tuple[str, str]]:
     """Runs and tables that have fewer rows than were committed: somebody has deleted some, and wants them again.
 
-    Cutouts do not say which run wrote them, and go with the alerts of their survey.
+    Stamps and features go with the alerts of their survey: those do not say which run wrote them, these may be computed again.
     """
     sql = (
         "SELECT table_name, SUM(row_count) AS row_count, MIN(first_night) AS first_night, MAX(last_night) AS last_night FROM "
@@ -82,8 +84,14 @@ def rows_gone(client: bigquery.Client, dataset: str, runs: Collection[str]) -> s
             else:
                 continue
             if there[0]["n"] < row["row_count"]:
-                gone |= {(run, table), (run, table.replace("_alerts", "_cutouts"))}
+                gone |= {(run, name) for name in _going_with(table)}
     return gone
+
+
+def _going_with(table: str) -> list[str]:
+    """A table, and those whose rows go with its own."""
+    own = [[own.name for own in own_tables(survey)] for survey in SURVEYS.values()]
+    return next((names for names in own if names[0] == table), [table])
 
 
 def _ask(client: bigquery.Client, sql: str, **values: Any) -> list[bigquery.Row]:

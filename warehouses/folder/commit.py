@@ -83,7 +83,7 @@ def _path(warehouse: str, file: WrittenFile) -> str:
 
 
 def _parts(files: Iterable[WrittenFile]) -> Iterator[list[WrittenFile]]:
-    """Files that become one. By name, so that the files of alerts and of their cutouts are joined in the same order."""
+    """Files that become one. By name, so that files that go together are joined in the same order."""
     part: list[WrittenFile] = []
     for file in files:
         if part and (_folder(file) != _folder(part[0]) or sum(other.rows for other in part) + file.rows > PART_ROWS):

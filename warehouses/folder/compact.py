@@ -19,9 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alerts.surveys import SURVEYS
+from alerts.tables import own_tables
 from schemas.tables import CROSSMATCHES, READ_TABLES, RUNS, SHARED_TABLES
 from warehouses.files import delete, is_remote, open_file
 from warehouses.folder import claims, index, readers, unit_inputs
+from warehouses.folder.beside import Beside, goes_beside
 from warehouses.folder.in_place import put_in_place
 from warehouses.folder.locks import alone
 from warehouses.folder.manifest import Manifest, publish
@@ -34,13 +36,13 @@ MANY_FILES = 32
 MANY_ROUNDS = 8
 """.. and with so many at the end of a stream's round, of which a night has thousands."""
 FILE_BYTES = 320 * 2**20
-"""The most that goes into one file and the one beside it with stamps: both are sorted in memory. Half of it is a full one."""
+"""The most that goes into one file and those beside it: all are sorted in memory. Half of it is a full one."""
 _RECENT_SECS = 3600.0
 """A run that began so long ago has been accounted for, or has its claim still."""
 _GROUP_ROWS = 2048
 _OURS = {
     *(table.name for table in SHARED_TABLES),
-    *(table.name for survey in SURVEYS.values() for table in (survey.alerts_table, survey.cutouts_table)),
+    *(table.name for survey in SURVEYS.values() for table in own_tables(survey)),
 }
 _WITHOUT_SOURCE = {CROSSMATCHES.name, RUNS.name, *(table.name for table in READ_TABLES)}
 _ORDERED_BY = ("survey", "alert_id", "failed_at", "source", "started_at", "committed_at", "topic", "kafka_partition", "uri")
@@ -89,7 +91,7 @@ def compact(
 
 @dataclass
 class _Group:
-    """Files that become one, in one or in two tables: of two, row n of a file in one is row n of its companion in the other."""
+    """Files that become one, in one table or in several: row n of a file in one is row n of those beside it in the others."""
 
     paths: list[list[str]]
     """By table, the alerts' first."""
@@ -211,13 +213,14 @@ def _groups(
     files = files.filter(pc.is_in(files.column("night"), pa.array({night for _, night in wanted}, pa.date32())))
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     by_path = {file["path"]: file for file in files.sort_by("path").to_pylist()}
+    beside = Beside(by_path)
     for path, file in by_path.items():
-        if _other(path, "cutouts", "alerts") in by_path:
+        if beside.goes_with(path) is not None:
             continue
-        file["companion"] = by_path.get(_other(path, "alerts", "cutouts"))
+        file["beside"] = [by_path[other] for other in beside.of(path)]
         if touched is not None and 2 * _size_bytes(file) >= FILE_BYTES:
             continue
-        alike = (file["schema"], file["companion"] and file["companion"]["schema"], file["unit"] == STREAM)
+        alike = (file["schema"], *((other["table"], other["schema"]) for other in file["beside"]), file["unit"] == STREAM)
         own = file["unit"] if file["table"] == CROSSMATCHES.name and not whole_units else None
         found.setdefault((file["table"], file["night"], own, *alike), []).append(file)
     for (table, night, *_), alike_files in found.items():
@@ -244,13 +247,8 @@ def _with_inputs(warehouse: str, files: list[dict[str, Any]]) -> Iterator[dict[s
 
 
 def _size_bytes(file: dict[str, Any]) -> int:
-    """Of a file and the one beside it with stamps."""
-    return int(file["bytes"]) + int((file["companion"] or {"bytes": 0})["bytes"])
-
-
-def _other(path: str, this: str, other: str) -> str:
-    """The path of the file that goes with one; where none can, that of no file."""
-    return path.replace(f"_{this}/", f"_{other}/", 1) if f"_{this}/" in path else ""
+    """Of a file and those beside it."""
+    return sum(int(each["bytes"]) for each in (file, *file["beside"]))
 
 
 def _bins(files: list[dict[str, Any]]) -> Iterator[_Group]:
@@ -270,9 +268,7 @@ def _fit(files: list[dict[str, Any]]) -> bool:
 
 
 def _group(files: list[dict[str, Any]]) -> _Group:
-    paths = [[file["path"] for file in files]]
-    if files[0]["companion"]:
-        paths.append([file["companion"]["path"] for file in files])
+    paths = [[file["path"] for file in together] for together in zip(*((file, *file["beside"]) for file in files), strict=True)]
     keys = {file["unit"] for file in files}
     if len(keys) == 1:
         return _Group(paths, keys.pop(), None)
@@ -283,7 +279,7 @@ def _group(files: list[dict[str, Any]]) -> _Group:
 
 def _names_its_input(file: dict[str, Any]) -> bool:
     """Whether a file's rows have a column ``source``."""
-    return file["table"] not in _WITHOUT_SOURCE and "_cutouts/" not in file["path"]
+    return file["table"] not in _WITHOUT_SOURCE and not goes_beside(file["table"])
 
 
 def _inputs_of(warehouse: str, file: dict[str, Any]) -> set[str]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from warehouses.files import delete
 from warehouses.folder import unit_inputs
+from warehouses.folder.beside import Beside
 from warehouses.folder.manifest import Manifest
 from warehouses.folder.manifest_rows import as_text, may_hold
 from warehouses.folder.parquet_files import TEMPORARY, read_rows, write_rows
@@ -50,8 +51,9 @@ class Overlaps:
     def _rewrite(self, paths: list[str], inputs: Collection[str], without: Collection[str]) -> None:
         """Write files anew without the rows whose source is one of the inputs ``without``, of all that the unit has.
 
-        A cutouts file has no source column; its rows stand as in the alerts file of the same name.
+        Files of stamps and features have no such column; their rows stand as those of the alerts that they go with.
         """
+        beside = Beside(paths)
         known, gone = ({printable(uri) for uri in uris} for uris in (inputs, without))
         for path in paths:
             rows = read_rows(f"{self._warehouse}/{path}")
@@ -62,11 +64,10 @@ class Overlaps:
                 continue
             suffix = f"{uuid.uuid4().hex[:12]}-000.parquet"
             self._replace(path, suffix, rows.filter(keep))
-            cutouts = path.replace("_alerts/", "_cutouts/")
-            if cutouts != path and cutouts in paths:
-                stamps = read_rows(f"{self._warehouse}/{cutouts}")
-                if stamps.num_rows == rows.num_rows:
-                    self._replace(cutouts, suffix, stamps.filter(keep))
+            for other in beside.of(path):
+                own = read_rows(f"{self._warehouse}/{other}")
+                if own.num_rows == rows.num_rows:
+                    self._replace(other, suffix, own.filter(keep))
 
     def _replace(self, path: str, suffix: str, rows: pa.Table) -> None:
         self.replaced.append(path)

@@ -170,8 +170,9 @@ def open_parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     """A Parquet writer with the settings of every file of a warehouse."""
     plain = _INCOMPRESSIBLE & set(schema.names)
     leaves = _leaves(schema)
-    # Nobody can skip a row group for what stands in a list: lists need neither statistics nor dictionaries.
-    single = {leaf: kind for leaf, kind in leaves.items() if _IN_LIST not in leaf}
+    # Nobody can skip a row group for what stands in a list: lists need neither statistics nor dictionaries. Nor do features,
+    # which are hundreds, and of all values in any place of the sky.
+    single = {leaf: kind for leaf, kind in leaves.items() if _IN_LIST not in leaf and not leaf.startswith("features.")}
     return pq.ParquetWriter(
         file,
         schema,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event, orm
 
+from alerts.features.table import features_table_of
 from alerts.surveys import SURVEYS, Survey
 from schemas import Table
 from schemas.tables import CROSSMATCHES, DEAD_LETTERS, RUNS
@@ -19,7 +20,8 @@ from warehouses.places import at
 _PACKET = ("alert_id", "packet_digest", "schema_version", "run_id", "source", "published_at", "ingested_at")
 """Rows that agree in these are one packet, read and written once or by a run that repeated itself: equal in all columns."""
 
-_RELATIONS = ("all_cutouts", "cutouts", "crossmatches")
+_RELATIONS = ("all_cutouts", "cutouts", "crossmatches", "features", "features_row")
+"""Attributes of alerts that are no columns."""
 _SHOWN = ("survey", "alert_id", "catalog", "object_id", "run_id", "stage", "source")
 
 
@@ -69,8 +71,11 @@ def _refuse_writing(_: Any, __: Any, statement: str, ___: Any, context: sa.engin
         raise ReadOnly(f"give a select() of models, not {statement[:60]!r}; SQL text is for broker.warehouse.open(...).query()")
 
 
-def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) -> type[Model]:
-    """A model of a table or of a view of its columns; rows with equal values of ``key``, or of all columns, are one object."""
+def _model(name: str, relation: str, table: Table, key: Collection[str] = (), others: Collection[str] = ()) -> type[Model]:
+    """A model of a table or of a view of its columns; rows with equal values of ``key``, or of all columns, are one object.
+
+    ``others`` are attributes that it has besides.
+    """
     key = key or list(table.by_name)
     # What tells objects apart must be hashable, and parsed JSON is not: there its text stands too, under a private name.
     texts = [column.name for column in table.columns if column.type == "JSON" and column.name in key]
@@ -78,7 +83,7 @@ def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) ->
         sa.Column(
             column.name,
             sa.String() if column.name in texts else sql_type(column),
-            key=_attribute(column.name),
+            key=_attribute(column.name, others),
             doc=column.description,
         )
         for column in table.columns
@@ -91,9 +96,9 @@ def _model(name: str, relation: str, table: Table, key: Collection[str] = ()) ->
     return type(name, (Model,), members)
 
 
-def _attribute(name: str) -> str:
+def _attribute(name: str, others: Collection[str]) -> str:
     """The attribute of a column: a survey's field may be named like what every model has, or SQLAlchemy wants for itself."""
-    return f"packet_{name}" if name in _RELATIONS or hasattr(Model, name) else name
+    return f"packet_{name}" if name in others or hasattr(Model, name) else name
 
 
 def _documentation(relation: str, table: Table) -> str:
@@ -117,31 +122,44 @@ def _cutouts(alert: Any) -> Any:
     return next(iter(found), None)
 
 
+def _features(alert: Any) -> Any:
+    """The features of the alert as a dict, a record of each band among them; None where it has none."""
+    return alert.features_row.features if alert.features_row is not None else None
+
+
 def _models_of(survey: Survey, matches: type[Model]) -> Iterator[type[Model]]:
     name = survey.name.upper() if len(survey.name) <= 4 else survey.name.capitalize()
     cutouts = _model(f"{name}Cutouts", survey.cutouts_table.name, survey.cutouts_table)
+    features, packet = features_table_of(survey), ("alert_id", "packet_digest")
+    computed = _model(f"{name}Features", f"{features.name}_unique", features, packet) if features else None
     for suffix, view, key in (("Alert", "_unique", ("alert_id",)), ("AlertRow", "", _PACKET)):
-        alerts = _model(f"{name}{suffix}", f"{survey.alerts_table.name}{view}", survey.alerts_table, key)
+        alerts = _model(f"{name}{suffix}", f"{survey.alerts_table.name}{view}", survey.alerts_table, key, _RELATIONS)
         own, stamps, found = alerts.__table__.c, cutouts.__table__.c, matches.__table__.c
-        # The night and the object say where BigQuery keeps the stamps: it reads, and bills, no more than that.
-        of_alert = sa.and_(
-            orm.foreign(stamps.alert_id) == own.alert_id,
-            orm.foreign(stamps.night) == own.night,
-            sa.or_(orm.foreign(stamps.object_id) == own.object_id, own.object_id.is_(None)),
-            # Rows from before there was this column do not say whose they are.
-            sa.or_(orm.foreign(stamps.packet_digest) == own.packet_digest, orm.foreign(stamps.packet_digest).is_(None)),
-        )
+        # Rows from before there was this column do not say whose they are.
+        nameless = orm.foreign(stamps.packet_digest).is_(None)
+        of_alert = sa.and_(_in_place(stamps, own), sa.or_(orm.foreign(stamps.packet_digest) == own.packet_digest, nameless))
         at_alert = sa.and_(orm.foreign(found.alert_id) == own.alert_id, orm.foreign(found.survey) == own.survey)
         relations = {
             # A packet that was sent twice has its stamps twice: equal rows are one object, and that stands in a set once.
             "all_cutouts": orm.relationship(cutouts, primaryjoin=of_alert, collection_class=set, viewonly=True),
             "crossmatches": orm.relationship(matches, primaryjoin=at_alert, order_by=found.catalog, viewonly=True),
         }
+        if computed is not None:
+            looks = computed.__table__.c
+            of_packet = sa.and_(_in_place(looks, own), orm.foreign(looks.packet_digest) == own.packet_digest)
+            relations["features_row"] = orm.relationship(computed, primaryjoin=of_packet, uselist=False, viewonly=True)
+            alerts.features = property(_features)
         for relation, relationship in relations.items():
             setattr(alerts, relation, relationship)
         alerts.cutouts = property(_cutouts)
         yield alerts
-    yield cutouts
+    yield from (model for model in (cutouts, computed) if model is not None)
+
+
+def _in_place(beside: Any, alerts: Any) -> Any:
+    """Rows beside those of alerts have the same id. Night and object say where BigQuery keeps them: it reads no more."""
+    same_object = sa.or_(orm.foreign(beside.object_id) == alerts.object_id, alerts.object_id.is_(None))
+    return sa.and_(orm.foreign(beside.alert_id) == alerts.alert_id, orm.foreign(beside.night) == alerts.night, same_object)
 
 
 def _all_models() -> dict[str, type[Model]]:
