@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import TracebackType
@@ -20,6 +20,7 @@ from schemas.views import Dialect, objects_sql
 from warehouses import counts, letters
 from warehouses.alert_key import alert_key
 from warehouses.answers import Answer
+from warehouses.computed import Computed
 from warehouses.errors import QueryError
 from warehouses.result import Result
 from warehouses.sought import Sought, id_text, in_ranges, of_ids, of_object
@@ -37,6 +38,8 @@ SHOWN = (
     *("schema_version", "source", "published_at", "ingested_at"),
 )
 """The columns of the envelope that are shown of an alert that was looked for."""
+AsAvro = Callable[[Table, pa.RecordBatch], bytes]
+"""Makes a load file of rows of a table."""
 MAX_RADIUS_ARCSEC = 180 * 3600.0
 ROWS_AT_ONCE = 1024
 """Rows of an answer at a time: of the largest alerts, with history and stamps, some hundred megabytes."""
@@ -319,6 +322,16 @@ class Warehouse(abc.ABC):
         """What a run does at its end, so that its nights do not become many small files; None where there is nothing to do.
 
         ``in_rounds``: it is one of a stream's many, each of which brings few rows.
+        """
+
+    @abc.abstractmethod
+    def add_features(
+        self, survey: Survey, nights: tuple[date, date], run_id: str, as_avro: AsAvro, *, again: bool = False
+    ) -> Iterator[Computed]:
+        """Compute what alerts from one night to another have no features of the present version of, or, ``again``, of all.
+
+        Gives the numbers of some at a time, whose features are there then. ``as_avro`` makes load files of rows that are too old
+        to be sent otherwise. Raises ``QueryError``, ``OSError``, ``RuntimeError`` and what the service's client raises.
         """
 
     @property

@@ -29,10 +29,11 @@ from warehouses.bigquery.arrow_rows import in_schema, read_rows
 from warehouses.bigquery.billing import too_much
 from warehouses.bigquery.notes import standing_for
 from warehouses.bigquery.tables import prepare
+from warehouses.computed import Computed
 from warehouses.errors import QueryError
 from warehouses.reachable import ANSWER_SECS, why
 from warehouses.sql import ONE_SELECT, check_unicode, pointed_at, without_texts
-from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, known_surveys
+from warehouses.warehouse import ROWS_AT_ONCE, AsAvro, Compacted, Warehouse, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -300,6 +301,14 @@ class BigQueryWarehouse(Warehouse):
     def tidy(self, run_id: str, in_rounds: bool = False) -> Compacted | None:
         """See ``Warehouse``."""
         return None
+
+    def add_features(
+        self, survey: Survey, nights: tuple[date, date], run_id: str, as_avro: AsAvro, *, again: bool = False
+    ) -> Iterator[Computed]:
+        """See ``Warehouse``."""
+        from warehouses.bigquery.add_features import add_features  # noqa: PLC0415 - it opens connections to write
+
+        return add_features(self, survey, nights, run_id, as_avro, again=again)
 
     @property
     def when_interrupted(self) -> str:

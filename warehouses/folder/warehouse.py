@@ -21,8 +21,10 @@ from schemas import Table
 from schemas.views import nights_sql, unique_alerts_sql
 from warehouses import files
 from warehouses.answers import Answer
+from warehouses.computed import Computed
 from warehouses.errors import QueryError
 from warehouses.folder import claims, compact, index, plans, readers
+from warehouses.folder.add_features import add_features
 from warehouses.folder.alert_rows import AlertRows, AskDatabase
 from warehouses.folder.commit import commit
 from warehouses.folder.manifest import Manifest
@@ -35,7 +37,7 @@ from warehouses.reachable import Unreachable, check_bucket, check_reachable
 from warehouses.sought import Sought, of_ids
 from warehouses.sql import ONE_SELECT, check_unicode
 from warehouses.units import STREAM, Unit, WrittenFile
-from warehouses.warehouse import ROWS_AT_ONCE, Compacted, Warehouse, known_surveys
+from warehouses.warehouse import ROWS_AT_ONCE, AsAvro, Compacted, Warehouse, known_surveys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -330,6 +332,12 @@ class FolderWarehouse(Warehouse):
         many = compact.MANY_ROUNDS if in_rounds else compact.MANY_FILES
         before, after = compact.compact(self.uri, at_least=many, run_id=run_id, whole_units=in_rounds)
         return Compacted(before, after) if before != after else None
+
+    def add_features(
+        self, survey: Survey, nights: tuple[date, date], run_id: str, as_avro: AsAvro, *, again: bool = False
+    ) -> Iterator[Computed]:
+        """See ``Warehouse``."""
+        return add_features(self.uri, survey, nights, run_id, again=again)
 
     @property
     def when_interrupted(self) -> str:
