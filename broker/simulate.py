@@ -19,7 +19,10 @@ from simulation.packing import CONTAINER, WIRE
 
 __all__ = ["Night", "SimulatedPacket", "add_arguments", "main", "run", "simulate_packets", "write_night"]
 
-_EXAMPLES = """examples:
+_EXAMPLES = """A night of 96 alerts or more holds faders, risers, flares, variables of both signs, hostless transients and
+movers. truth.parquet tells the family of each alert, and by which numbers these were made: slope, amplitude, period, ...
+
+examples:
   broker simulate --alerts 1000 --out night
   broker simulate --survey lsst --alerts 10000 --duplicates 20 --damaged 10 --seed 1 --out visit"""
 

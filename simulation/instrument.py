@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,8 @@ class Instrument:
     position_decimals: int
     """Decimals of a degree to which packets state positions."""
     solar_system_share: float
+    steady_in: Literal["mag", "njy"]
+    """In which of the two what is planted rises and fades by the same amount each day: that in which packets tell it."""
     max_alerts: int
 
     @property

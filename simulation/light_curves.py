@@ -1,6 +1,6 @@
 """How bright an object was at every exposure of its field, and whether the survey detected it.
 
-Fluxes are difference fluxes (now minus template) in nJy; AB magnitude = 31.4 - 2.5 log10(flux in nJy).
+Fluxes are difference fluxes (now minus template) in nJy.
 """
 
 from __future__ import annotations
@@ -9,25 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulation.families import Change, Planted, plant
 from simulation.instrument import Instrument, Mask
+from simulation.magnitudes import ZERO_POINT_MAG, flux_njy
 from simulation.objects import Exposures, Kind, SkyObject
 from simulation.plan import NightPlan, Stream
 from simulation.sky import Floats
 
-ZERO_POINT_MAG = 31.4
 DETECTION_SNR = 5.0
 SYSTEMATIC_ERROR = 0.015
 """Share of the flux that limits the precision of bright sources."""
-
-
-def flux_njy(mag: float | Floats) -> Floats:
-    """Flux in nJy of an AB magnitude."""
-    return np.asarray(10 ** (0.4 * (ZERO_POINT_MAG - np.asarray(mag))))
-
-
-def mag_ab(flux: float | Floats) -> Floats:
-    """AB magnitude of a flux in nJy, which must be positive."""
-    return np.asarray(ZERO_POINT_MAG - 2.5 * np.log10(flux))
 
 
 @dataclass(frozen=True)
@@ -58,38 +49,30 @@ class LightCurve:
 
 @dataclass(frozen=True)
 class _Brightness:
-    """Unit light curve (1 at the object's first alert of the night), how much fainter the template's source is, and where."""
+    """Difference flux at every exposure, and the template's nearest source: its flux, and how far away it is."""
 
-    shape: Floats
-    sign: int
-    reference_mag_above: float
-    """Magnitudes by which the template's source is brighter than the change."""
+    model_njy: Floats
+    reference_njy: Floats
     reference_arcsec: float
 
 
 def light_curve(plan: NightPlan, sky_object: SkyObject) -> LightCurve:
     """The light curve of one object."""
     rng = plan.rng(Stream.LIGHT_CURVE, sky_object.index)
-    exposures = sky_object.field.exposures
-    alerting = _alerting(exposures, sky_object)
-    first = int(np.argmax(alerting))
-    bright = _brightness(rng, sky_object.kind, exposures.mjd_utc - exposures.mjd_utc[first])
-    depth = exposures.depth_mag + sky_object.field.chip_depth_mag[sky_object.chip]
-    # Bright alerts are rare: three quarters lie within 1.7 mag of the limit.
-    mag = depth[first] - 0.15 - min(rng.exponential(1.2), 5.5)
-    color = flux_njy(ZERO_POINT_MAG + rng.normal(0, 0.25) * (exposures.band - exposures.band[first]))
-    model = bright.sign * flux_njy(mag) * color * bright.shape
+    alerting = _alerting(sky_object)
+    bright = _brightness(plan, sky_object, rng, alerting)
+    model, depth = bright.model_njy, _depth_mag(sky_object)
     limit_error = flux_njy(depth) / DETECTION_SNR
     error = np.hypot(limit_error, SYSTEMATIC_ERROR * model)
-    flux = _measured(rng, model, error, alerting, exposures.earlier)
-    covered = plan.instrument.coverage(rng, len(flux)) | alerting
+    flux = _measured(rng, model, error, alerting)
+    covered = _covered(plan.instrument, sky_object, rng, alerting)
     ra, dec = _measured_positions(rng, plan.instrument, sky_object, len(flux))
     return LightCurve(
         depth_mag=depth,
         limit_error_njy=limit_error,
         flux_njy=flux,
         error_njy=error,
-        reference_njy=flux_njy(mag - bright.reference_mag_above) * color,
+        reference_njy=bright.reference_njy,
         reference_arcsec=bright.reference_arcsec,
         reference_angle_deg=rng.uniform(0, 360),
         covered=covered,
@@ -100,28 +83,79 @@ def light_curve(plan: NightPlan, sky_object: SkyObject) -> LightCurve:
     )
 
 
-def _alerting(exposures: Exposures, sky_object: SkyObject) -> Mask:
+def planted(plan: NightPlan, sky_object: SkyObject) -> Planted:
+    """What was planted of an object: nothing of most."""
+    if sky_object.planted is None:
+        return Planted()
+    return _planted(plan, sky_object, sky_object.planted, _alerting(sky_object)).told
+
+
+def _depth_mag(sky_object: SkyObject) -> Floats:
+    return np.asarray(sky_object.field.exposures.depth_mag + sky_object.field.chip_depth_mag[sky_object.chip])
+
+
+def _alerting(sky_object: SkyObject) -> Mask:
     """The exposures at which the object alerts in this night."""
+    exposures = sky_object.field.exposures
     passing = np.arange(len(exposures.mjd_utc)) - exposures.earlier
     return np.asarray((passing >= 0) & ((sky_object.passes >> np.maximum(passing, 0)) & 1 == 1))
 
 
-def _brightness(rng: np.random.Generator, kind: Kind, days: Floats) -> _Brightness:
+def _covered(instrument: Instrument, sky_object: SkyObject, rng: np.random.Generator, alerting: Mask) -> Mask:
+    """The exposures that saw the object on working pixels.
+
+    Of what stays where it is, no pass of the night that brought no alert: it would have been seen there.
+    """
+    covered = instrument.coverage(rng, len(alerting)) | alerting
+    if sky_object.planted is not None:
+        return np.ones_like(covered)
+    if sky_object.kind is Kind.SOLAR_SYSTEM:
+        return covered
+    tonight = np.arange(len(alerting)) >= sky_object.field.exposures.earlier
+    return np.asarray(covered & (alerting | ~tonight))
+
+
+def _brightness(plan: NightPlan, sky_object: SkyObject, rng: np.random.Generator, alerting: Mask) -> _Brightness:
+    if sky_object.planted is None:
+        return _unplanted(rng, sky_object.kind, sky_object.field.exposures, _depth_mag(sky_object), alerting)
+    change = _planted(plan, sky_object, sky_object.planted, alerting)
+    return _Brightness(change.model_njy, np.full(len(alerting), flux_njy(change.reference_mag)), change.reference_arcsec)
+
+
+def _planted(plan: NightPlan, sky_object: SkyObject, number: int, alerting: Mask) -> Change:
+    rng = plan.rng(Stream.FAMILIES, number)
+    return plant(rng, plan.instrument, sky_object, _depth_mag(sky_object), alerting)
+
+
+def _unplanted(rng: np.random.Generator, kind: Kind, exposures: Exposures, depth_mag: Floats, alerting: Mask) -> _Brightness:
+    first = int(np.argmax(alerting))
+    shape, reference_mag_above, reference_arcsec = _shape(rng, kind, exposures.mjd_utc - exposures.mjd_utc[first], alerting)
+    # Bright alerts are rare: three quarters lie within 1.7 mag of the limit.
+    mag = depth_mag[first] - 0.15 - min(rng.exponential(1.2), 5.5)
+    color = flux_njy(ZERO_POINT_MAG + rng.normal(0, 0.25) * (exposures.band - exposures.band[first]))
+    return _Brightness(flux_njy(mag) * color * shape, flux_njy(mag - reference_mag_above) * color, reference_arcsec)
+
+
+def _shape(rng: np.random.Generator, kind: Kind, days: Floats, alerting: Mask) -> tuple[Floats, float, float]:
+    """Unit light curve (1 or -1 at the object's first alert of the night), and the template's source beside it.
+
+    By how many magnitudes that is brighter than the change, and how far away it is in arcsec.
+    """
     sign = 1 if rng.random() < 0.6 else -1
     if kind is Kind.TRANSIENT:
         age, rise, decline = rng.uniform(1.5, 25), rng.uniform(1, 8), rng.uniform(12, 60)
         since = np.maximum(days + age, 0)
         shape = (1 - np.exp(-since / rise)) * np.exp(-since / decline)
         shape /= (1 - np.exp(-age / rise)) * np.exp(-age / decline)
-        return _Brightness(shape, 1, rng.uniform(-1.5, 1.5), rng.uniform(0.3, 6))
+        return shape, rng.uniform(-1.5, 1.5), rng.uniform(0.3, 6)
     if kind is Kind.VARIABLE_STAR:
-        shape = _waves(rng, days, periods=10 ** rng.uniform(-0.6, 1.5, 1))
-        return _Brightness(shape, sign, rng.uniform(0.9, 3.5), rng.uniform(0.02, 0.6))
+        shape = sign * _waves(rng, days, periods=10 ** rng.uniform(-0.6, 1.5, 1))
+        return shape, rng.uniform(0.9, 3.5), rng.uniform(0.02, 0.6)
     if kind is Kind.ACTIVE_NUCLEUS:
-        shape = _waves(rng, days, periods=np.array([4.3, 15.7, 61.0]))
-        return _Brightness(shape, sign, rng.uniform(1.0, 3.0), rng.uniform(0.02, 0.4))
-    # An asteroid was never here before tonight, and the template has some faint star not far away.
-    return _Brightness(np.where(np.abs(days) < 0.5, 1.0, 0.0), 1, rng.uniform(-4, -1), rng.uniform(2, 20))
+        shape = sign * _waves(rng, days, periods=np.array([4.3, 15.7, 61.0]))
+        return shape, rng.uniform(1.0, 3.0), rng.uniform(0.02, 0.4)
+    # An asteroid is here for one exposure, and the template has some faint star not far away.
+    return alerting.astype(np.float64), rng.uniform(-4, -1), rng.uniform(2, 20)
 
 
 def _waves(rng: np.random.Generator, days: Floats, periods: Floats) -> Floats:
@@ -131,15 +165,12 @@ def _waves(rng: np.random.Generator, days: Floats, periods: Floats) -> Floats:
     return np.asarray(waves / np.sin(phases).sum())
 
 
-def _measured(rng: np.random.Generator, model: Floats, error: Floats, alerting: Mask, earlier: int) -> Floats:
-    """The model with noise; tonight detected exactly where the plan says so."""
+def _measured(rng: np.random.Generator, model: Floats, error: Floats, alerting: Mask) -> Floats:
+    """The model with noise; detected at least where the plan says so."""
     flux = model + error * rng.standard_normal(len(model))
-    tonight = np.arange(len(model)) >= earlier
     at_least = np.abs(flux[alerting]) / error[alerting]
     sign = np.where(model[alerting] < 0, -1, 1)
     flux[alerting] = sign * error[alerting] * np.maximum(at_least, DETECTION_SNR + 0.3 * rng.random(int(alerting.sum())))
-    missed = tonight & ~alerting
-    flux[missed] = error[missed] * np.clip(rng.standard_normal(int(missed.sum())), -4, 4)
     return np.asarray(flux)
 
 

@@ -63,6 +63,7 @@ RUBIN = Instrument(
     scatter_arcsec=0.05,
     position_decimals=9,
     solar_system_share=0.15,
+    steady_in="njy",
     max_alerts=8_000_000,
 )
 

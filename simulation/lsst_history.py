@@ -126,7 +126,7 @@ def _fluxes(sky_object: SkyObject, curve: LightCurve, which: Ints, draws: Floats
 def _trails_and_shapes(sky_object: SkyObject, curve: LightCurve, which: Ints, draws: Floats) -> dict[str, Any]:
     """A trail is fitted to every source; that of a star has about the length of the seeing. Moments are in arcsec^2."""
     flux, variance = curve.flux_njy[which], (sky_object.field.exposures.seeing_arcsec[which] / 2.35) ** 2
-    moving = 1.5 if sky_object.kind is Kind.SOLAR_SYSTEM else 1.0
+    moving = 1.5 if sky_object.kind in (Kind.SOLAR_SYSTEM, Kind.MOVER) else 1.0
     fitted = ~_is_dipole(draws)
     columns = {
         "trailFlux": flux * 1.12,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
 from simulation.damage import DAMAGES, Patient
+from simulation.light_curves import planted
 from simulation.lsst import LSST
 from simulation.objects import SkyObject, star_id
 from simulation.packing import CONTAINER, SUFFIX, Packer
 from simulation.plan import NightPlan, Stream
 from simulation.sky import separation_arcsec
-from simulation.survey import MadeAlert, SimulatedSurvey
+from simulation.survey import MadeAlert, SimulatedSurvey, utc_from_mjd
 from simulation.ztf import ZTF
 
 SURVEYS: dict[str, SimulatedSurvey] = {survey.name: survey for survey in (ZTF, LSST)}
@@ -42,6 +43,18 @@ TRUTH_SCHEMA = pa.schema(
         ("is_solar_system", pa.bool_()),
         ("has_catalog_star", pa.bool_()),
         ("separation_arcsec", pa.float64()),
+        ("family", pa.string()),
+        ("planted", pa.int64()),
+        ("slope_mag_per_day", pa.float64()),
+        ("slope_njy_per_day", pa.float64()),
+        ("amplitude_mag", pa.float64()),
+        ("amplitude_njy", pa.float64()),
+        ("period_days", pa.float64()),
+        ("tau_days", pa.float64()),
+        ("began_at", pa.timestamp("us", tz="UTC")),
+        ("reference_arcsec", pa.float64()),
+        ("motion_arcsec_per_hour", pa.float64()),
+        ("motion_angle_deg", pa.float64()),
     ]
 )
 
@@ -65,10 +78,38 @@ class PacketTruth:
     observed_at: datetime
     night: date
     is_solar_system: bool
+    """Whether the packet itself names a known object of the solar system: of a ``mover`` it does not."""
     has_catalog_star: bool
     """Whether a star of the catalog lies within 5 arcsec."""
     separation_arcsec: float | None
     """To that star, from this alert's own position."""
+    family: str
+    """``fader``, ``riser``, ``flare``, ``variable``, ``hostless`` and ``mover`` are planted, by the numbers that follow.
+
+    ``transient``, ``variable_star``, ``active_nucleus`` and ``solar_system`` are what else a sky has.
+    """
+    planted: int | None
+    """Counts what is planted in the night: all alerts of a mover have one, though each is an object of its own."""
+    slope_mag_per_day: float | None
+    """Of faders and risers, where the survey's packets have magnitudes; positive: fading. Such numbers hold in every band."""
+    slope_njy_per_day: float | None
+    """Of faders and risers, where they have fluxes; positive: brightening."""
+    amplitude_mag: float | None
+    """From a flare's star to its peak."""
+    amplitude_njy: float | None
+    """Half of the range of a variable's difference flux, about 0."""
+    period_days: float | None
+    """Of a variable."""
+    tau_days: float | None
+    """In which a flare's flux sinks to 1/e."""
+    began_at: datetime | None
+    """When a fader, flare or hostless transient flared up; of a riser in flux, when that was 0."""
+    reference_arcsec: float | None
+    """From a hostless transient to the nearest source of the template."""
+    motion_arcsec_per_hour: float | None
+    """Of a mover."""
+    motion_angle_deg: float | None
+    """Its position angle, from north through east."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +246,8 @@ class Night:
             separation = round(
                 float(separation_arcsec(made.ra_deg, made.dec_deg, sky_object.star_ra_deg, sky_object.star_dec_deg)), 9
             )
+        told = asdict(planted(self.plan, sky_object))
+        began = told.pop("began_mjd_utc")
         starts = timedelta(hours=SURVEYS[self.survey].night_starts_utc_hours)
         return PacketTruth(
             name=name,
@@ -221,6 +264,10 @@ class Night:
             is_solar_system=sky_object.kind.name == "SOLAR_SYSTEM",
             has_catalog_star=separation is not None,
             separation_arcsec=separation,
+            family=sky_object.kind.name.lower(),
+            planted=sky_object.planted,
+            began_at=None if began is None else utc_from_mjd(began),
+            **told,
         )
 
 

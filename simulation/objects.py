@@ -15,6 +15,13 @@ class Kind(IntEnum):
     VARIABLE_STAR = 1
     ACTIVE_NUCLEUS = 2
     SOLAR_SYSTEM = 3
+    # Planted, by known numbers (``simulation.families``): those above are what else a sky has.
+    FADER = 4
+    RISER = 5
+    FLARE = 6
+    VARIABLE = 7
+    HOSTLESS = 8
+    MOVER = 9
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class SkyObject:
     ra_deg: float
     dec_deg: float
     kind: Kind
+    planted: int | None
+    """Counts what is planted in the night, None for all else. The places of a mover, objects of their own, have one number."""
     passes: int
     """Bit ``n`` is set where the object alerts at the night's pass ``n`` over its field."""
     star_id: int | None
@@ -81,6 +90,8 @@ class Objects:
     ra_deg: Floats
     dec_deg: Floats
     kind: Ints
+    planted: Ints
+    """-1 for None."""
     passes: Ints
     star_ra_deg: Floats
     star_dec_deg: Floats

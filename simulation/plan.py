@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from simulation.families import WITHOUT_STAR, deal, motion
 from simulation.instrument import Instrument
 from simulation.objects import Exposures, Field, Kind, Objects, SkyObject, star_id
 from simulation.sky import Floats, Ints, field_grid, from_tangent_plane, offset, separation_arcsec, sidereal_time_deg
@@ -37,6 +38,7 @@ class Stream(IntEnum):
     STAMPS = 5
     COPIES = 6
     DAMAGE = 7
+    FAMILIES = 8
 
 
 class NightPlan:
@@ -79,6 +81,7 @@ class NightPlan:
             ra_deg=float(o.ra_deg[index]),
             dec_deg=float(o.dec_deg[index]),
             kind=Kind(int(o.kind[index])),
+            planted=int(o.planted[index]) if o.planted[index] >= 0 else None,
             passes=int(o.passes[index]),
             star_id=int(star_id(index)) if has_star else None,
             star_ra_deg=float(o.star_ra_deg[index]),
@@ -128,10 +131,17 @@ class NightPlan:
 
     def _objects(self) -> Objects:
         instrument, rng = self.instrument, self.rng(Stream.OBJECTS)
-        kind, passes = self._kinds_and_passes(rng)
+        kind, planted, passes = self._kinds_and_passes(rng)
         count = len(kind)
-        field = np.arange(count) % len(self.fields)
-        chip, x, y = self._places(field, rng)
+        # The places of a mover lie in one cell of one field, that of the first of them.
+        movers, first = np.flatnonzero(kind == Kind.MOVER), np.arange(count)
+        first[movers] = np.searchsorted(planted[: int((planted >= 0).sum())], planted[movers])
+        field = first % len(self.fields)
+        chip, x, y = self._places(field, first, movers, rng)
+        for index in movers.tolist():
+            moved_x, moved_y = self._motion_pixels(int(planted[index]), self.fields[field[index]], int(passes[index]))
+            x[index] += moved_x
+            y[index] += moved_y
         east, north = instrument.chip_corner_deg()
         scale = instrument.pixel_arcsec / 3600
         center = np.array([(f.ra_deg, f.dec_deg) for f in self.fields])[field]
@@ -143,13 +153,24 @@ class NightPlan:
         star_ra, star_dec = offset(ra, dec, near + (far - near) * star[:, 1], 360 * star[:, 2])
         star_ra, star_dec = np.round(star_ra, DECIMALS), np.round(star_dec, DECIMALS)
         star_mag = np.where(star[:, 0] < STAR_SHARE, np.round(14 + 7 * np.sqrt(star[:, 3]), 3), np.nan)
+        star_mag[np.isin(kind, WITHOUT_STAR)] = np.nan
         number = _count_within_groups(field * len(instrument.chips) + chip)
-        return Objects(field, chip, number, x, y, ra, dec, kind, passes, star_ra, star_dec, star_mag)
+        return Objects(field, chip, number, x, y, ra, dec, kind, planted, passes, star_ra, star_dec, star_mag)
 
-    def _kinds_and_passes(self, rng: np.random.Generator) -> tuple[Ints, Ints]:
-        """What each object is and when it alerts, for as many objects as make the wanted number of alerts."""
+    def _motion_pixels(self, planted: int, field: Field, passes: int) -> tuple[float, float]:
+        """By how much in x and y a mover at its one pass is away from the middle of its way through the night."""
+        arcsec_per_hour, angle_deg = motion(self.rng(Stream.FAMILIES, planted))
+        times = field.exposures.mjd_utc[field.exposures.earlier :]
+        hours = 24 * float(times[passes.bit_length() - 1] - (times[0] + times[-1]) / 2)
+        pixels, angle = arcsec_per_hour * hours / self.instrument.pixel_arcsec, np.radians(angle_deg)
+        north = -np.cos(angle) if self.instrument.rows_run_south else np.cos(angle)
+        return round(float(-pixels * np.sin(angle)), 4), round(float(pixels * north), 4)
+
+    def _kinds_and_passes(self, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
+        """What each object is, its number if it is planted, and when it alerts: objects for the wanted number of alerts."""
         instrument = self.instrument
-        wanted = self.alerts
+        kind_planted, planted, passes_planted = deal(self.alerts, instrument.passes)
+        wanted = self.alerts - int(_bits(passes_planted, instrument.passes).sum())
         moving = rng.random(wanted) < instrument.solar_system_share
         kind = np.where(moving, Kind.SOLAR_SYSTEM, rng.choice(3, wanted, p=(0.35, 0.45, 0.2))).astype(np.int64)
         chances = np.array(list(instrument.alerts_in_night.values()))
@@ -162,10 +183,15 @@ class NightPlan:
         times[-1] -= total[count - 1] - wanted
         # A random subset of the passes: those with the smallest of random numbers.
         rank = np.argsort(np.argsort(rng.random((count, instrument.passes)), axis=1), axis=1)
-        return kind, ((rank < times[:, None]) << np.arange(instrument.passes)).sum(axis=1)
+        passes = ((rank < times[:, None]) << np.arange(instrument.passes)).sum(axis=1)
+        return (
+            np.concatenate([kind_planted, kind]),
+            np.concatenate([planted, np.full(count, -1)]),
+            np.concatenate([passes_planted, passes]),
+        )
 
-    def _places(self, field: Ints, rng: np.random.Generator) -> tuple[Ints, Floats, Floats]:
-        """Chip and pixel position of each object, at most one object in each cell of a field."""
+    def _places(self, field: Ints, first: Ints, movers: Ints, rng: np.random.Generator) -> tuple[Ints, Floats, Floats]:
+        """Chip and pixel position of each object, at most one object in each cell of a field; movers in the middle of theirs."""
         instrument = self.instrument
         margin = 13.0
         spaces = [pixels - 2 * margin for pixels in instrument.chip_pixels]
@@ -174,9 +200,10 @@ class NightPlan:
         for number in range(len(self.fields)):
             here = field == number
             code[here] = rng.choice(len(instrument.chips) * across * up, int(here.sum()), replace=False)
-        chip, place = np.divmod(code, across * up)
+        chip, place = np.divmod(code[first], across * up)
         # Within a cell the outer 0.15 stay empty on every side.
         within = 0.15 + 0.7 * rng.random((2, len(field)))
+        within[:, movers] = 0.5
         x, y = (place % across + within[0]) * spaces[0] / across, (place // across + within[1]) * spaces[1] / up
         return chip, margin + x, margin + y
 
@@ -184,8 +211,7 @@ class NightPlan:
     def _order(self) -> Ints:
         """Alerts as ``object * passes + pass``, in order of exposure, then chip."""
         instrument, objects = self.instrument, self.objects
-        seen = (objects.passes[:, None] >> np.arange(instrument.passes)) & 1
-        index, passing = np.nonzero(seen)
+        index, passing = np.nonzero(_bits(objects.passes, instrument.passes))
         slots = np.array([[instrument.slot(f, p) for p in range(instrument.passes)] for f in range(len(self.fields))])
         order = np.lexsort((objects.number[index], objects.chip[index], slots[objects.field[index], passing]))
         return (index * instrument.passes + passing)[order]
@@ -200,11 +226,16 @@ class NightPlan:
             field = self.fields[number]
             ra, dec = from_tangent_plane(field.ra_deg, field.dec_deg, *(width * (rng.random(2) - 0.5)))
             # Fields do not touch, so only this field's objects can be near.
-            here = slice(number, None, len(self.fields))
+            here = objects.field == number
             if separation_arcsec(ra, dec, objects.ra_deg[here], objects.dec_deg[here]).min() > ISOLATION_ARCSEC:
                 kept.append((float(ra), float(dec)))
         ras, decs = np.array(kept).T
         return ras, decs
+
+
+def _bits(passes: Ints, count: int) -> Ints:
+    """For each object whether it alerts at each of the passes: 0 or 1."""
+    return (passes[:, None] >> np.arange(count)) & 1
 
 
 def _count_within_groups(group: Ints) -> Ints:

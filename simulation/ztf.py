@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from simulation import ztf_history as history
+from simulation.families import WITHOUT_STAR
 from simulation.instrument import Instrument, Mask
 from simulation.light_curves import LightCurve, light_curve
 from simulation.objects import Kind, SkyObject
@@ -17,6 +18,8 @@ from simulation.survey import MadeAlert, SimulatedSurvey, utc_from_mjd
 from simulation.ztf_history import JD_OF_MJD, NOTHING, PIXEL_ARCSEC
 
 TEMPLATE_FWHM_PIXELS = 2.0
+LONG_KNOWN = (Kind.VARIABLE_STAR, Kind.ACTIVE_NUCLEUS, Kind.FLARE, Kind.VARIABLE)
+"""What was there before the history begins."""
 ARCHIVE_FOLDER = "/ztf/archive/sci/"
 
 
@@ -52,6 +55,7 @@ PALOMAR = Instrument(
     scatter_arcsec=0.1,
     position_decimals=7,
     solar_system_share=0.2,
+    steady_in="mag",
     max_alerts=5_000_000,
 )
 
@@ -97,7 +101,7 @@ def _beyond_history(
     is_moving = sky_object.kind is Kind.SOLAR_SYSTEM
     return {
         "pdiffimfilename": detection["pdiffimfilename"].removeprefix(ARCHIVE_FOLDER).removesuffix(".fz"),
-        "ssdistnr": (0.0 if traits[1] < 0.92 else 1.0) if is_moving else NOTHING,
+        "ssdistnr": (0.0 if traits[1] < 0.9 else 1.0) if is_moving else NOTHING,
         "ssmagnr": round(detection["magpsf"] + 0.4 * traits[2], 1) if is_moving else NOTHING,
         "ssnamenr": str(1000 + int(traits[3] * 800_000)) if is_moving else "null",
         **_past(sky_object, curve, traits, which, detection["jd"]),
@@ -119,9 +123,9 @@ def _beyond_history(
 
 
 def _past(sky_object: SkyObject, curve: LightCurve, traits: Floats, which: Any, jd: float) -> dict[str, Any]:
-    """How often and since when the place was seen to change; stars and nuclei also before the history begins."""
+    """How often and since when the place was seen to change; some also before the history begins."""
     dates = history.julian_dates(sky_object)[which[curve.detected[which]]]
-    older = int(400 * traits[47] ** 2) if sky_object.kind in (Kind.VARIABLE_STAR, Kind.ACTIVE_NUCLEUS) else 0
+    older = int(400 * traits[47] ** 2) if sky_object.kind in LONG_KNOWN else 0
     first = 2458200 + (jd - 40 - 2458200) * (1 - traits[47]) if older else dates[0]
     return {
         "ndethist": len(dates) + older,
@@ -139,7 +143,7 @@ def _pan_starrs(sky_object: SkyObject, traits: Floats, detection: dict[str, Any]
         }
         return nothing | {f"objectidps{n}": -999 for n in (1, 2, 3)} | {"nmtchps": 0}
     fields: dict[str, Any] = {"nmtchps": 3 + int(20 * traits[1])}
-    distance = 6 + 6 * float(traits[2])
+    distance = (15 if sky_object.kind in WITHOUT_STAR else 6) + 6 * float(traits[2])
     for n in (1, 2, 3):
         draw = traits[6 * n - 3 : 6 * n + 3]
         mag, star_id = 17 + 5 * float(draw[0]), 80_000_000_000_000_003 + sky_object.index * 7_000_003 + n

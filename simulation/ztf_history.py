@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from simulation.light_curves import ZERO_POINT_MAG, LightCurve, mag_ab
+from simulation.light_curves import LightCurve
+from simulation.magnitudes import ZERO_POINT_MAG, mag_ab
 from simulation.objects import SkyObject
 from simulation.sky import Floats, Ints, offset, separation_arcsec
 from simulation.survey import as_rows, between, record_fields
