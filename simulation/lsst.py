@@ -13,7 +13,7 @@ from simulation.instrument import Instrument, Mask
 from simulation.light_curves import LightCurve, light_curve
 from simulation.objects import Kind, SkyObject
 from simulation.plan import NightPlan, Stream
-from simulation.stamps import Scene, Star, lsst_stamp, paint, pixel_noise
+from simulation.stamps import Scene, Star, farther, lsst_stamp, paint, pixel_noise
 from simulation.survey import MadeAlert, SimulatedSurvey, utc_from_mjd
 
 PASSES = 2
@@ -167,7 +167,8 @@ def _scene(rng: np.random.Generator, sky_object: SkyObject, curve: LightCurve, s
     nearest = Star(dx - away * np.sin(angle), dy + away * np.cos(angle), float(curve.reference_njy[position]))
     limit = 5 * float(curve.limit_error_njy[position])
     places = rng.uniform(-side / 2, side / 2, (rng.poisson(1.5), 2))
-    field_stars = [Star(float(x), float(y), 0.3 * limit * (1 - rng.random()) ** -1.2) for x, y in places]
+    brightness = 0.3 * limit
+    field_stars = [Star(x, y, brightness * (1 - rng.random()) ** -1.2) for x, y in farther(places, (dx, dy), away)]
     fwhm = float(history.fwhm_pixels(sky_object, np.array([position]))[0])
     noise = pixel_noise(float(curve.limit_error_njy[position]), fwhm)
     return Scene(

@@ -63,6 +63,11 @@ class Images:
     difference: Pixels
 
 
+def farther(places: Floats, middle: tuple[float, float], pixels: float) -> list[tuple[float, float]]:
+    """Those of the places (columns, rows) that are farther than so many pixels from a middle: what is nearest stays so."""
+    return [(x, y) for x, y in places.tolist() if math.hypot(x - middle[0], y - middle[1]) > pixels]
+
+
 def paint(rng: np.random.Generator, scene: Scene) -> Images:
     """The images of a scene."""
     shape = (scene.side, scene.side)

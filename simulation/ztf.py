@@ -13,7 +13,7 @@ from simulation.light_curves import LightCurve, light_curve
 from simulation.objects import Kind, SkyObject
 from simulation.plan import NightPlan, Stream
 from simulation.sky import Floats, separation_arcsec
-from simulation.stamps import ZTF_SIDE, Scene, Star, blank_edge, on_chip, paint, pixel_noise, ztf_stamp
+from simulation.stamps import ZTF_SIDE, Scene, Star, blank_edge, farther, on_chip, paint, pixel_noise, ztf_stamp
 from simulation.survey import MadeAlert, SimulatedSurvey, utc_from_mjd
 from simulation.ztf_history import JD_OF_MJD, NOTHING, PIXEL_ARCSEC
 
@@ -219,7 +219,7 @@ def _scene(rng: np.random.Generator, sky_object: SkyObject, curve: LightCurve, c
     angle, away = np.radians(curve.reference_angle_deg), curve.reference_arcsec / PIXEL_ARCSEC
     nearest = Star(dx - away * np.sin(angle), dy - away * np.cos(angle), float(curve.reference_njy[position]) * per_njy)
     places = rng.uniform(-ZTF_SIDE / 2, ZTF_SIDE / 2, (rng.poisson(2.5), 2))
-    field_stars = [Star(float(x), float(y), 300 * (1 - rng.random()) ** -1.2) for x, y in places]
+    field_stars = [Star(x, y, 300 * (1 - rng.random()) ** -1.2) for x, y in farther(places, (dx, dy), away)]
     fwhm = candidate["fwhm"]
     return Scene(
         side=ZTF_SIDE,

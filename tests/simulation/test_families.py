@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 
 from alerts.features.compute import features_of
 from alerts.surveys import SURVEYS
@@ -44,7 +47,7 @@ def seen(survey: str, alerts: int, seed: int) -> list[Seen]:
         pa.Table.from_batches(ingest(one.data, one.name).decoded.rows[survey] for one in packets).combine_chunks().to_batches()
     )
     found = features_of(rows, SURVEYS[survey]).to_pylist()
-    stamps = {"science", "template", "difference"}
+    stamps = {"science", "difference"}
     told = rows.select([name for name in rows.schema.names if name not in stamps]).to_pylist()
     return [Seen(one.truth, row, features) for one, row, features in zip(packets, told, found, strict=True)]
 
@@ -188,6 +191,19 @@ def test_hostless_transients_have_nothing_beside_them(nights: dict[str, list[See
         days = (one.truth.observed_at - one.truth.began_at).total_seconds() / 86400
         assert one.features["age_history_days"] < days < 13
         assert not one.truth.has_catalog_star
+
+
+def test_nothing_in_a_template_is_nearer_than_the_packet_says(nights: dict[str, list[Seen]]) -> None:
+    looked = 0
+    for one in of(nights["ztf"], "hostless", "mover"):
+        image = fits.getdata(io.BytesIO(gzip.decompress(one.row["template"]))).astype(float)
+        if image.shape == (63, 63) and not np.isnan(image).any():
+            rows, columns = np.indices(image.shape) - 31
+            near = image[np.hypot(rows, columns) < one.row["candidate"]["distnr"] - 5]
+            assert np.abs(near - np.median(image)).max() < 8 * near.std()
+            assert near.std() < 3
+            looked += 1
+    assert looked > 5
 
 
 def test_movers_move_as_told_and_are_new_wherever_they_are(night: list[Seen]) -> None:
