@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("alert_id", type=int, metavar="ALERT_ID", help="the survey's id of the alert: candid, diaSourceId, ...")
     parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
     parser.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
+    parser.add_argument("--features", action="store_true", help="all features of its light curve, not only the telling ones")
     parser.add_argument("--json", action="store_true", help="all of it, as JSON")
     parser.epilog = "example: broker info 975188145315010126 --warehouse ./warehouse"
 
@@ -34,11 +35,11 @@ def main(arguments: argparse.Namespace) -> int:
     if not found:
         print(f"broker info: {arguments.warehouse} holds no alert {arguments.alert_id}", file=sys.stderr)
         return 1
-    print("\n\n".join(to_json(known) if arguments.json else text(known) for known in found))
+    print("\n\n".join(to_json(known) if arguments.json else text(known, arguments.features) for known in found))
     return 0
 
 
-def text(found: dict[str, Any]) -> str:
+def text(found: dict[str, Any], all_features: bool = False) -> str:
     """It for a person to read."""
     from alerts import brightness  # noqa: PLC0415 - brings Arrow
     from alerts.sexagesimal import sexagesimal  # noqa: PLC0415 - brings NumPy
@@ -59,12 +60,29 @@ def text(found: dict[str, Any]) -> str:
         lines.append(f"  {'brightness':<16} {brightness.in_words(told)}")
         lines.append(f"  {'points':<16} {', '.join(points)}")
         lines.append(f"  {'time (UTC)':<16} MJD {told['mjd_utc']:.6f}, JD {told['jd_utc']:.6f}{moment}")
+    lines += _feature_lines(found, all_features)
     history = {name: len(value) for name, value in alert.items() if isinstance(value, list) and name != "null_arrays"}
     lines += [f"  {name:<16} {number} entries" for name, number in history.items()]
     stamps = [f"{role} {size:,} bytes" if size is not None else f"no {role}" for role, size in found["stamps"].items()]
     lines.append(f"  {'stamps':<16} {', '.join(stamps) or found.get('stamps_unknown', 'none in the warehouse')}")
     lines += [line for match in found["crossmatches"] for line in _match_lines(match)] or ["  no catalog has been asked about it"]
     return "\n".join(lines)
+
+
+def _feature_lines(found: dict[str, Any], with_all: bool) -> list[str]:
+    from alerts.features import words  # noqa: PLC0415 - brings the definitions
+    from alerts.surveys import SURVEYS  # noqa: PLC0415
+
+    survey = SURVEYS[found["alert"]["survey"]]
+    if survey.photometry is None:
+        return []
+    row = found["features"]
+    if row is None or row["features"] is None:
+        why = "none were computed (broker features --night)" if row is None else "they could not be computed"
+        return [f"  {'features':<16} {why}"]
+    head, *more = words.summary(row["features"], survey)
+    lines = [f"  {'features':<16} {head}", *(f"  {'':<16} {line}" for line in more)]
+    return lines + ([f"    {line}".rstrip() for line in words.table(row["features"], survey)] if with_all else [])
 
 
 def _match_lines(row: dict[str, Any]) -> list[str]:

@@ -42,14 +42,7 @@ def curve_of_object(warehouse: Warehouse, object_id: str, survey: str | None = N
 
 
 def _curve_in(warehouse: Warehouse, object_id: str, survey: str | None) -> ObjectCurve:
-    known = {facts.name: facts for facts in surveys_in(warehouse, survey)}
-    alerts = [alert for alert in warehouse.alerts_of(object_id).to_pylist() if alert["survey"] in known]
-    names = sorted({alert["survey"] for alert in alerts})
-    if not names:
-        raise QueryError(f"the warehouse holds no alerts of object {object_id!r}")
-    if len(names) > 1:
-        raise QueryError(f"object {object_id!r} is one of {' and of '.join(names)}; name the survey")
-    found = known[names[0]]
+    found, alerts = alerts_of_object(warehouse, object_id, survey)
     own, *histories = facts_of(found).series
     entries = list(_own(warehouse, found, own, alerts))
     for history in histories:
@@ -58,11 +51,26 @@ def _curve_in(warehouse: Warehouse, object_id: str, survey: str | None) -> Objec
     return ObjectCurve(found, f"{object_id}{moving}", curve_of(entries, found, str(object_id)))
 
 
+def alerts_of_object(warehouse: Warehouse, object_id: str, survey: str | None) -> tuple[Survey, list[dict[str, Any]]]:
+    """Whose an object is, and its alerts as ``Warehouse.alerts_of`` gives them.
+
+    Raises ``QueryError`` when the warehouse holds no alert of the object, or those of several surveys.
+    """
+    known = {facts.name: facts for facts in surveys_in(warehouse, survey)}
+    alerts = [alert for alert in warehouse.alerts_of(object_id).to_pylist() if alert["survey"] in known]
+    names = sorted({alert["survey"] for alert in alerts})
+    if not names:
+        raise QueryError(f"the warehouse holds no alerts of object {object_id!r}")
+    if len(names) > 1:
+        raise QueryError(f"object {object_id!r} is one of {' and of '.join(names)}; name the survey")
+    return known[names[0]], alerts
+
+
 def _own(warehouse: Warehouse, survey: Survey, series: Series, alerts: Sequence[dict[str, Any]]) -> Iterator[Entry]:
     """Each alert's own record."""
     fields, column = _fields(survey, series), survey.by_field[series.name].name
     columns = ", ".join(["observed_at", *(f"{column}.{name} AS own_{name}" for name in fields)])
-    rows = unique_rows(warehouse, survey, _these(alerts), columns)
+    rows = unique_rows(warehouse, survey, these_alerts(alerts), columns)
     for row in warehouse.query(f"SELECT * FROM {rows} AS a ORDER BY observed_at DESC, alert_id").to_pylist():
         yield Entry(series, {name: row[f"own_{name}"] for name in fields}, row["observed_at"], row["alert_id"])
 
@@ -77,7 +85,7 @@ def _history(warehouse: Warehouse, survey: Survey, series: Series, alerts: Seque
     # The dialects differ in what the alias of an UNNEST names: DuckDB a table of one column, BigQuery the element.
     alias = "p" if warehouse.dialect == "bigquery" else "entries(p)"
     column = survey.by_field[series.name].name
-    rows = unique_rows(warehouse, survey, _these(alerts), f"observed_at, {column}")
+    rows = unique_rows(warehouse, survey, these_alerts(alerts), f"observed_at, {column}")
     entries = f"{rows} AS a, UNNEST(a.{column}) AS {alias}"
     sql = f"SELECT {fields}, MAX(a.observed_at) AS newest_packet FROM {entries} GROUP BY {keys}"
     for row in warehouse.query(f"{sql} ORDER BY newest_packet DESC, {keys}").to_pylist():
@@ -92,8 +100,8 @@ def _fields(survey: Survey, series: Series) -> list[str]:
     return [name for name in series.names if column is not None and name in column.by_name]
 
 
-def _these(alerts: Sequence[dict[str, Any]]) -> str:
-    """The alerts by their ids, and by their nights and their object, by which the table is divided and clustered."""
+def these_alerts(alerts: Sequence[dict[str, Any]]) -> str:
+    """SQL for these alerts by their ids, and by their nights and their object, by which the table is divided and clustered."""
     nights = ", ".join(sorted({f"DATE '{alert['night']}'" for alert in alerts}))
     ids = ", ".join(str(alert["alert_id"]) for alert in alerts)
     # Each alert's newest row is of the object, whatever its other rows are of.

@@ -9,6 +9,7 @@ from alerts.surveys import Survey
 from schemas.views import newest_matches_sql, unique_alerts_sql
 from warehouses.alert_key import AlertKey
 from warehouses.errors import QueryError
+from warehouses.object_features import features_of_alert
 from warehouses.warehouse import Warehouse
 
 
@@ -32,7 +33,7 @@ def _of_survey(warehouse: Warehouse, survey: Survey, alert_id: int) -> dict[str,
         own = newest_matches_sql(f"(SELECT * FROM crossmatches WHERE survey = '{survey.name}' AND {this})")
         matches = warehouse.query(f"SELECT * FROM ({own}) AS a ORDER BY catalog").to_pylist()
     packet = {column.field_name: rows[0].get(column.name) for column in survey.packet_columns}
-    told = {"brightness": brightness.of_packet(packet, survey)}
+    told = {"brightness": brightness.of_packet(packet, survey), "features": features_of_alert(warehouse, survey, rows[0])}
     return {"alert": rows[0], "rows": count, **told, "crossmatches": matches, **_stamps(warehouse, survey, rows[0])}
 
 

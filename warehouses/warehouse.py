@@ -228,11 +228,24 @@ class Warehouse(abc.ABC):
 
         return Result(curve_of_object(self, id_text(object_id), survey).table)
 
+    def features(self, object_id: str | int, survey: str | None = None) -> Result:
+        """What the alerts of an object looked like, one row per alert id, in order of time: how its features have changed.
+
+        Columns ``alert_id``, ``packet_digest``, ``object_id``, ``object_kind``, ``night``, ``observed_at``, ``features``
+        (``alerts.features.definitions.columns``), ``computed_at`` and ``version``; the last three are NULL where no features of
+        the alert were computed. Raises ``QueryError`` when there is no such object, it is of several surveys and none is named,
+        or its survey has no features.
+        """
+        from warehouses.object_features import features_of_object  # noqa: PLC0415 - it asks warehouses
+
+        return Result(features_of_object(self, id_text(object_id), survey))
+
     def info(self, alert: Any) -> list[dict[str, Any]]:
         """What is known of an alert (its id, a row, an object of the ORM), once per survey that has one of this id.
 
         Keys: ``alert`` (the row of ``{survey}_alerts_unique``), ``brightness`` (as ``alerts.brightness.of_packet`` gives it),
-        ``rows`` (copies and conflicts counted), ``crossmatches`` (rows of ``crossmatches_unique``), ``stamps`` (bytes of each
+        ``features`` (the packet's row of ``{survey}_features``, None where there is none), ``rows`` (copies and conflicts
+        counted), ``crossmatches`` (rows of ``crossmatches_unique``), ``stamps`` (bytes of each
         stamp of this packet, None where there is none) and, where nobody knows which they are, ``stamps_unknown`` (why).
 
         Raises ``QueryError``.
