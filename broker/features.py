@@ -11,7 +11,6 @@ from alerts.secrets import redact
 from alerts.surveys import SURVEYS, survey
 from pipelines.errors import OptionsError
 from pipelines.nights import nights
-from pipelines.stored_features import compute_stored
 from warehouses import InputsTaken, QueryError, StaleRun
 from warehouses.computed import Computed
 from warehouses.places import FORMS, LIMIT
@@ -42,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Do it, and tell how many there were; gives the exit status."""
+    from pipelines.stored_features import compute_stored  # noqa: PLC0415 - brings Beam, for its writers
+
     try:
         between, chosen = nights(arguments.night), survey(arguments.survey) if arguments.survey else None
         place = warehouses.at(arguments.warehouse, arguments.maximum_bytes_billed)

@@ -35,7 +35,9 @@ def features_of_object(warehouse: Warehouse, object_id: str, survey: str | None 
 def features_of_alert(warehouse: Warehouse, survey: Survey, alert: dict[str, Any]) -> dict[str, Any] | None:
     """The row of features of a row of ``{survey}_alerts``; None where none was computed, or the survey has none."""
     try:
-        stored = _stored(warehouse, survey, f"night = DATE '{alert['night']}' AND {warehouse.rows_of_alert(survey, alert['alert_id'])}")
+        stored = _stored(
+            warehouse, survey, f"night = DATE '{alert['night']}' AND {warehouse.rows_of_alert(survey, alert['alert_id'])}"
+        )
     except QueryError:
         return None
     digest = alert["packet_digest"]

@@ -151,6 +151,7 @@ def test_an_object_and_a_place_are_looked_for_by_the_column_of_the_clustering(cl
             "object": lambda: opened.alerts_of(alert["object_id"]),
             "cone": lambda: opened.cone(alert["ra_deg"], alert["dec_deg"], 5),
             "light curve": lambda: opened.light_curve(alert["object_id"]),
+            "features": lambda: opened.features(alert["object_id"]),
             "info": lambda: opened.info(alert["alert_id"]),
             "packet": lambda: opened.packet(alert["alert_id"]),
         }

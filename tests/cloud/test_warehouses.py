@@ -58,7 +58,7 @@ def told(broker: Broker, night: Path) -> dict[str, Any]:
     found["letters"] = broker.asked("SELECT stage, error_type, message FROM dead_letters_open ORDER BY message")
     status, text = broker("info", str(first["alert_id"]), "--json")
     info = json.loads(text)
-    found["info"] = status, info["stamps"], info["brightness"], len(info["crossmatches"])
+    found["info"] = status, info["stamps"], info["brightness"], info["features"]["features"], len(info["crossmatches"])
     status, text = broker("audit", "--input", str(night), "--survey", "ztf", "--format", "json")
     found["audit"] = status, json.loads(text)["accounted_for"]
     for picture, what in (("sky", ("--night", found["rows"][0]["night"])), ("light-curve", ("--object", first["object_id"]))):
@@ -66,6 +66,7 @@ def told(broker: Broker, night: Path) -> dict[str, Any]:
         found[picture] = (broker.out / f"{picture}.png").read_bytes()[:8]
     with warehouses.open(broker.place) as opened:
         found["light curve"] = opened.light_curve(first["object_id"]).to_pylist()
+        found["features"] = [row["features"] for row in opened.features(first["object_id"]).to_pylist()]
         found["runs"] = [row["status"] for row in opened.query("SELECT status FROM runs ORDER BY started_at").to_pylist()]
     with orm.Session(broker.place) as session:
         found["models"] = sorted(alert.alert_id for alert in session.scalars(select(orm.ZTFAlert)))
@@ -90,6 +91,7 @@ def test_each_command_says_the_same_of_each_kind(
     assert len(folder["rows"]) == len(folder["matches"]) == len(folder["models"]) == 20
     assert {int(one["alert_id"]) for one in folder["rows"]} <= {one["alert_id"] for one in truth(night)}
     assert folder["audit"] == (0, True)
+    assert folder["features"][0]["age_history_days"] is not None
     for kind in KINDS[1:]:
         for what, said in folder.items():
             assert answers[kind][what] == said, f"{what} of a {kind}"
