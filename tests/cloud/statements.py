@@ -22,6 +22,7 @@ DIVIDED: dict[str, Table] = {
 }
 """The tables that are divided by night, or by the day of a failure."""
 VIEWS = {**{f"{name}_alerts_unique": f"{name}_alerts" for name in SURVEYS}, "crossmatches_unique": "crossmatches"}
+VIEWS |= {f"{name}_features_unique": f"{name}_features" for name in SURVEYS}
 VIEWS["dead_letters_open"] = "dead_letters"
 
 

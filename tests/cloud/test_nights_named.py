@@ -105,10 +105,13 @@ def test_every_statement_names_its_nights(
         "rematch": command("rematch", "--crossmatch", f"file:{night / 'catalog.parquet'}", "--again", *write),
         "rematch of what failed": command("rematch", *write),
         "replay": command("replay", *write),
+        "features again": command("features", "--night", str(alert["night"]), "--again"),
+        "features": command("features", "--night", str(alert["night"])),
         "audit": command("audit", "--input", str(night), "--survey", "ztf", status=0),
         "audit by ids": command("audit", "--ids", str(tmp_path / "ids")),
         "the packet of a row": in_python(lambda opened: opened.packet(alert)),
         "stamps of an alert of the ORM": by_orm(lambda row: row.cutouts),
+        "features of an alert of the ORM": by_orm(lambda row: row.features),
         "crossmatches of an alert of the ORM": by_orm(lambda row: row.crossmatches),
     }
     wrong = []

@@ -133,6 +133,7 @@ class Account:
             "audit": lambda: cli.main(["audit", "--input", str(self.night), *place]),
             "replay": lambda: replay.run([*place, *self.inserts]),
             "rematch": lambda: rematch.run([*place, *self.inserts, "--crossmatch", stars]),
+            "features": lambda: cli.main(["features", *place, "--again"]),
         }
 
 

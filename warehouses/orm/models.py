@@ -19,8 +19,10 @@ from warehouses.places import at
 
 _PACKET = ("alert_id", "packet_digest", "schema_version", "run_id", "source", "published_at", "ingested_at")
 """Rows that agree in these are one packet, read and written once or by a run that repeated itself: equal in all columns."""
+_COMPUTED = ("alert_id", "packet_digest", "computed_at", "run_id")
+"""Rows of features that agree in these are of one packet, computed at once: equal in all columns."""
 
-_RELATIONS = ("all_cutouts", "cutouts", "crossmatches", "features", "features_row")
+_RELATIONS = ("all_cutouts", "all_features", "cutouts", "crossmatches", "features")
 """Attributes of alerts that are no columns."""
 _SHOWN = ("survey", "alert_id", "catalog", "object_id", "run_id", "stage", "source")
 
@@ -123,15 +125,16 @@ def _cutouts(alert: Any) -> Any:
 
 
 def _features(alert: Any) -> Any:
-    """The features of the alert as a dict, a record of each band among them; None where it has none."""
-    return alert.features_row.features if alert.features_row is not None else None
+    """The newest features of the alert as a dict, a record of each band among them; None where it has none."""
+    newest = max(alert.all_features, key=lambda row: (row.computed_at, row.run_id), default=None)
+    return None if newest is None else newest.features
 
 
 def _models_of(survey: Survey, matches: type[Model]) -> Iterator[type[Model]]:
     name = survey.name.upper() if len(survey.name) <= 4 else survey.name.capitalize()
     cutouts = _model(f"{name}Cutouts", survey.cutouts_table.name, survey.cutouts_table)
-    features, packet = features_table_of(survey), ("alert_id", "packet_digest")
-    computed = _model(f"{name}Features", f"{features.name}_unique", features, packet) if features else None
+    features = features_table_of(survey)
+    computed = _model(f"{name}Features", features.name, features, _COMPUTED) if features else None
     for suffix, view, key in (("Alert", "_unique", ("alert_id",)), ("AlertRow", "", _PACKET)):
         alerts = _model(f"{name}{suffix}", f"{survey.alerts_table.name}{view}", survey.alerts_table, key, _RELATIONS)
         own, stamps, found = alerts.__table__.c, cutouts.__table__.c, matches.__table__.c
@@ -147,7 +150,7 @@ def _models_of(survey: Survey, matches: type[Model]) -> Iterator[type[Model]]:
         if computed is not None:
             looks = computed.__table__.c
             of_packet = sa.and_(_in_place(looks, own), orm.foreign(looks.packet_digest) == own.packet_digest)
-            relations["features_row"] = orm.relationship(computed, primaryjoin=of_packet, uselist=False, viewonly=True)
+            relations["all_features"] = orm.relationship(computed, primaryjoin=of_packet, collection_class=set, viewonly=True)
             alerts.features = property(_features)
         for relation, relationship in relations.items():
             setattr(alerts, relation, relationship)
