@@ -24,6 +24,8 @@ ALERTS_FOR_ONE = 16
 """So many alerts of a night bring one planted object: from 96 on a night has one of each family."""
 MOTION_ARCSEC_PER_HOUR = (15.0, 30.0)
 """As asteroids of the main belt move; within a night a mover stays in its cell of the field."""
+FLARED_DAYS_AGO = 4.0
+"""A flare is older: its peak is not the newest thing that was seen of it."""
 BAND = "r"
 """The band in whose exposures the beginnings of what is planted are seen."""
 
@@ -157,8 +159,8 @@ def _flare(scene: _Scene) -> Change:
     """A star that is a little brighter than in the template, and some nights ago was very much so."""
     quiet = scene.mag_above(0.8, 1.3)
     amplitude, tau = round(float(scene.rng.uniform(1.8, 3.0)), 4), round(float(scene.rng.uniform(1.5, 3.0)), 4)
-    earlier = scene.seen[scene.seen < -1]
-    began = round(float(earlier[-min(3, len(earlier))]) if len(earlier) else -1.0, 4) - 0.01
+    earlier = scene.seen[scene.seen < -FLARED_DAYS_AGO]
+    began = round(float(earlier[-1]) if len(earlier) else -FLARED_DAYS_AGO, 4) - 0.01
     since = scene.days - began
     above = np.where(since >= 0, (10 ** (0.4 * amplitude) - 1) * np.exp(-np.maximum(since, 0) / tau), 0.0)
     return _hosted(
