@@ -43,6 +43,7 @@ CANNOT = {
         "docs/service.md",
         "broker stream status",
     ): "tests/cloud/test_streamed.py, tests/kafka/test_status.py run it",
+    ("docs/features.md", "broker "): "tests/broker/test_features_page.py runs it, and counts what it finds",
     **{
         ("docs/service.md", begin): "installs a service; tests/deploy/test_service.py has the unit looked at"
         for begin in ("python3 -m venv", "useradd", "install -D", "systemctl", "journalctl")
