@@ -30,6 +30,11 @@ class Elsewhere:
         """What that module has under the name."""
         return getattr(importlib.import_module(self.module), self.name)
 
+    @property
+    def plain(self) -> Compiled:
+        """The same: only numba's own functions are named so."""
+        return self.part
+
 
 class Later:
     """A function that numba compiles at its first call, or loads as an earlier process has kept it.
@@ -58,15 +63,27 @@ class Later:
         """The same, to be called from what is compiled."""
         return self._compiled(keep=False)
 
+    @functools.cached_property
+    def plain(self) -> Callable[..., Any]:
+        """The same as Python runs it, with all that it calls: slower, but at once."""
+        return self._calling({name: value.plain for name, value in self._called().items()})
+
+    def _called(self) -> dict[str, Any]:
+        """What it calls that numba compiles, by its names."""
+        names = {name: self._function.__globals__.get(name) for name in self._function.__code__.co_names}
+        return {name: value for name, value in names.items() if isinstance(value, Later | Elsewhere)}
+
+    def _calling(self, parts: dict[str, Any]) -> Callable[..., Any]:
+        """A copy with other ones of these: of the module's names, in which numba finds what it has compiled."""
+        function = self._function
+        whole = types.FunctionType(function.__code__, {**function.__globals__, **parts}, function.__name__, function.__defaults__)
+        whole.__module__, whole.__qualname__ = function.__module__, function.__qualname__
+        return whole
+
     def _compiled(self, keep: bool) -> Compiled:
         import numba  # noqa: PLC0415 - a quarter of a second
 
-        function, code = self._function, self._function.__code__
-        called = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
-        parts = {name: value.part for name, value in called.items() if isinstance(value, Later | Elsewhere)}
-        # A copy of the module's names, in which numba finds what it has compiled and not what stands for it.
-        whole = types.FunctionType(code, {**function.__globals__, **parts}, function.__name__, function.__defaults__)
-        whole.__module__, whole.__qualname__ = function.__module__, function.__qualname__
+        whole = self._calling({name: value.part for name, value in self._called().items()})
         return numba.njit(cache=keep, nogil=True)(whole)
 
 
@@ -77,6 +94,7 @@ def later(function: Callable[..., Any]) -> Any:
 
 def compile_all() -> None:
     """Call each function that numba compiles, on next to nothing: what it makes of them is kept on disk."""
+    importlib.import_module("alerts.avro.patience").PATIENCE.begin()
     rooms = ("alerts.avro.machine", "alerts.avro.weigh", "alerts.avro.encode", "alerts.catalogs.files.sky_index")
     for name in (*rooms, "alerts.features.once", "alerts.features.curves"):
         importlib.import_module(name).compile_now()

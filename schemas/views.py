@@ -55,12 +55,9 @@ def newest_last(published_at: datetime | None, schema_version: str | None, packe
 
 
 def newest_features_sql(table: str) -> str:
-    """A query with the newest row of each packet of ``table``: what ``{survey}_features_unique`` shows, in both dialects.
-
-    A packet is of one night; named here, a night that is asked for passes to the table.
-    """
+    """A query with the newest row of each packet of ``table``: what ``{survey}_features_unique`` shows, in both dialects."""
     order = "computed_at DESC, run_id DESC"
-    return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY night, alert_id, packet_digest ORDER BY {order}) = 1"
+    return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY alert_id, packet_digest ORDER BY {order}) = 1"
 
 
 def newest_matches_sql(table: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from alerts.compiling import later
 from alerts.features.once import SAME_TIME_DAYS
 from alerts.features.points import FLAGGED, LIMIT, MEASURED
+from alerts.features.unhurried import unhurried
 
 Array = np.ndarray[Any, Any]
 Number = Any  # numba's numbers are numpy's while Python's annotations say int and float
@@ -34,7 +35,7 @@ SLOPE, SLOPE_ERR, LAST_RATE, LAST_RATE_ERR, LAST_GAP, NIGHT_RATE, NIGHT_RATE_ERR
 COLOR, COLOR_ERR, COLOR_GAP, COLOR_SINCE = range(4)
 
 
-@later
+@unhurried
 def curves(  # noqa: PLR0917 - numba calls by position
     starts: Array, days: Array, band: Array, used: Array, value: Array, error: Array, is_mag: Number, rows: Array, out: Array
 ) -> None:
@@ -83,7 +84,8 @@ def _extremes(t: Array, y: Array, count: Number, is_mag: Number, found: Array) -
         # About the mean, so that the sum keeps its digits.
         square = 0.0
         for place in range(count):
-            square += (y[place] - mean) ** 2
+            off = y[place] - mean
+            square += off * off
         found[STD], found[AMPLITUDE] = np.sqrt(square / (count - 1)), (y[high] - y[low]) / 2
 
 
@@ -107,9 +109,10 @@ def _weighed(t: Array, y: Array, e: Array, count: Number, found: Array) -> None:
     for place in range(count):
         if e[place] * e[place] > 0:
             weight = 1 / (e[place] * e[place])
-            chi2 += weight * (y[place] - y_mean) ** 2
-            tt += weight * (t[place] - t_mean) ** 2
-            ty += weight * (t[place] - t_mean) * (y[place] - y_mean)
+            y_off, t_off = y[place] - y_mean, t[place] - t_mean
+            chi2 += weight * (y_off * y_off)
+            tt += weight * (t_off * t_off)
+            ty += weight * t_off * y_off
     found[WEIGHTED_MEAN] = y_mean
     if number > 1:
         found[CHI2] = chi2 / (number - 1)
@@ -135,7 +138,7 @@ def _rates(t: Array, y: Array, e: Array, count: Number, found: Array) -> None:
             found[NIGHT_RATE], found[NIGHT_RATE_ERR], found[NIGHT_GAP] = rate, error, gap
 
 
-@later
+@unhurried
 def counts(  # noqa: PLR0917
     starts: Array, band: Array, kind: Array, is_negative: Array, rows: Array, out: Array
 ) -> None:
@@ -153,7 +156,7 @@ def counts(  # noqa: PLR0917
                     out[which, rows[number], alert] = found
 
 
-@later
+@unhurried
 def rises(  # noqa: PLR0917
     starts: Array, days: Array, band: Array, kind: Array, mag: Array, limit_mag: Array, rows: Array, out: Array
 ) -> None:
@@ -174,7 +177,7 @@ def rises(  # noqa: PLR0917
                     break
 
 
-@later
+@unhurried
 def colors(  # noqa: PLR0917
     starts: Array, days: Array, band: Array, used: Array, mag: Array, mag_err: Array, rows: Array, out: Array
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alerts.compiling import later
+from alerts.features.unhurried import unhurried
 
 Array = np.ndarray[Any, Any]
 Number = Any  # numba's numbers are numpy's while Python's annotations say int and float
@@ -20,7 +21,7 @@ SAME_TIME_DAYS = 1e-5
 _BY_TIME, _BY_EXPOSURE, _BY_BOTH = 0, 1, 2
 
 
-@later
+@unhurried
 def gather(  # noqa: PLR0917 - numba calls by position
     counts: Array, days: Array, own_days: Array, is_limit: Array, value: Array, place: Array, time: Array, starts: Array
 ) -> Number:
@@ -49,7 +50,7 @@ def gather(  # noqa: PLR0917 - numba calls by position
     return found
 
 
-@later
+@unhurried
 def each_once(  # noqa: PLR0917
     starts: Array, place: Array, time: Array, band: Array, visit: Array, detector: Array, is_limit: Array, is_history: Array,
     is_flagged: Array, error: Array, value: Array, limit_mag: Array, is_negative: Array

@@ -1,5 +1,4 @@
-"""The first ingest on a machine: nothing is compiled for a few alerts but their features, and the rows are those of the compiled
-decoder."""
+"""The first ingest on a machine: nothing is compiled for a few alerts, and the rows are those of what is compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ NOT_FOR_A_FEW = {"numba", "llvmlite", "astropy", "astroquery", "gcsfs", "pandas"
 """What a run of a few alerts into a folder has no use for. Google's clients are not among them: Beam itself loads them."""
 OF_THE_RUN = (*PROVENANCE, "attributes", "failed_at")
 """Columns that differ from run to run, of dead letters too."""
-TABLES = ("ztf_alerts", "ztf_cutouts", "dead_letters")
+TABLES = ("ztf_alerts", "ztf_cutouts", "ztf_features", "dead_letters")
 _INGEST = """
 import sys
 from broker import cli
@@ -33,7 +32,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def begun(night: Path, warehouse: Path, kept: Path) -> subprocess.Popen[str]:
     """A run of its own on a machine that has kept in that folder what it has compiled."""
-    command = [sys.executable, "-c", _INGEST, "--input", str(night), "--warehouse", str(warehouse), "--no_features"]
+    command = [sys.executable, "-c", _INGEST, "--input", str(night), "--warehouse", str(warehouse)]
     return subprocess.Popen(command, env={**os.environ, "NUMBA_CACHE_DIR": str(kept)}, stdout=subprocess.PIPE, text=True)
 
 
