@@ -20,11 +20,12 @@ _ECLIPTIC_POLE = (0.0, -float(np.sin(_OBLIQUITY_RAD)), float(np.cos(_OBLIQUITY_R
 
 
 def positions(rows: pa.RecordBatch) -> tuple[Floats, Floats]:
-    """The alerts' ``ra_deg`` and ``dec_deg``; NaN where the batch has none."""
+    """The alerts' ``ra_deg`` and ``dec_deg``; NaN where the batch has none, and for what is no place on the sky."""
     ra, dec = (rows.schema.get_field_index(name) for name in ("ra_deg", "dec_deg"))
     none = np.full(rows.num_rows, np.nan)
     found = [none if place < 0 else rows.column(place).to_numpy(zero_copy_only=False).astype(np.float64) for place in (ra, dec)]
-    return found[0], found[1]
+    on_sky = (found[0] >= 0) & (found[0] <= 360) & (found[1] >= -90) & (found[1] <= 90)
+    return np.where(on_sky, found[0], np.nan), np.where(on_sky, found[1], np.nan)
 
 
 def latitudes_deg(ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, Floats]:

@@ -145,11 +145,11 @@ def test_workers_import_what_they_run_and_get_no_main(template: Submitted) -> No
 
 def test_the_graph_reads_as_the_pipeline_is_told(template: Submitted) -> None:
     top = {name for name in template.names if "/" not in name}
-    assert top == {"Read", "DecodeAlerts", "Write"}
+    assert top == {"Read", "DecodeAlerts", "Features", "Write"}
     ours = {name for name in template.names if name.count("/") == 1}
     assert ours == {
         *("Read/Units", "Read/SplitTars", "Read/SpreadTasks", "Read/ReadTasks"),
-        "DecodeAlerts/Decode",
+        *("DecodeAlerts/Decode", "Features/Compute"),
         *("Write/Alerts", "Write/DeadLetters_read", "Write/DeadLetters_decode", "Write/AllFiles", "Write/Together"),
         "Write/Commit",
     }
@@ -223,7 +223,7 @@ def test_a_stream_is_submitted_and_left_to_run(
     assert (source.timestamp_attribute, source.with_attributes) == ("kafka.timestamp", True)
 
     # Packets go from the message to rows in one stage; what Dataflow keeps before that is Pub/Sub's.
-    assert {name for name in found.names if "/" not in name} == {"Read", "DecodeAlerts", "Write"}
+    assert {name for name in found.names if "/" not in name} == {"Read", "DecodeAlerts", "Features", "Write"}
     assert all(name.startswith("Write/") for name in found.names if name.endswith("GroupByKey"))
     # By these a job that is updated finds its steps.
     assert {f"Write/{step}" for step in ("AlertRows", "LetterRows_read", "LetterRows_decode", "AllRows")} <= found.names

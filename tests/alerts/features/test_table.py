@@ -56,6 +56,14 @@ def fails_at(monkeypatch: pytest.MonkeyPatch, odd: set[int]) -> None:
     monkeypatch.setattr(compute, "features_of", fails)
 
 
+@pytest.mark.parametrize("place", [(float("inf"), 0.0), (10.0, -91.0), (361.0, 0.0), (float("nan"), 5.0), (3.0, None)])
+def test_what_is_no_place_on_the_sky_has_no_latitude(place: tuple[float, float | None]) -> None:
+    rows = pa.RecordBatch.from_pylist([{"ra_deg": ra, "dec_deg": dec} for ra, dec in ((0.0, 90.0), place)])
+    pole, odd = features_of(rows, ZTF).to_pylist()
+    assert pole["glat_deg"] == pytest.approx(27.128, abs=1e-3)
+    assert (odd["glat_deg"], odd["elat_deg"]) == (None, None)
+
+
 def test_a_survey_whose_brightness_nobody_has_told_has_no_features() -> None:
     unknown = replace(ZTF, photometry=None)
     assert rows_of(alerts(), unknown, "run") is None
