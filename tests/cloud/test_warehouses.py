@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 import warehouses
 from broker import cli, orm
+from tests.broker.features_page import questions
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated, truth
 
@@ -51,6 +52,7 @@ def told(broker: Broker, night: Path) -> dict[str, Any]:
     found["rows"] = broker.asked("SELECT alert_id, night, candidate FROM ztf_alerts_unique ORDER BY alert_id")
     found["object"] = broker.asked("--object", first["object_id"])
     found["cone"] = broker.asked("--cone", f"{first['ra_deg']},{first['dec_deg']},3600")
+    found["lines of features"] = [broker.asked(f"{line} ORDER BY object_id") for line in questions()["ztf"]]
     found["rematch"] = broker("rematch", "--survey", "ztf", "--crossmatch", f"file:{night / 'catalog.parquet'}", *broker.write)[0]
     found["matches"] = broker.asked("SELECT alert_id, status FROM crossmatches_unique ORDER BY alert_id")
     found["nothing to ask"] = broker("rematch", "--survey", "ztf", *broker.write)
@@ -92,6 +94,8 @@ def test_each_command_says_the_same_of_each_kind(
     assert {int(one["alert_id"]) for one in folder["rows"]} <= {one["alert_id"] for one in truth(night)}
     assert folder["audit"] == (0, True)
     assert folder["features"][0]["age_history_days"] is not None
+    # A night of 20 alerts has one fader planted.
+    assert folder["lines of features"][0]
     for kind in KINDS[1:]:
         for what, said in folder.items():
             assert answers[kind][what] == said, f"{what} of a {kind}"
