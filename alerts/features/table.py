@@ -75,6 +75,15 @@ def made_of(survey: Survey) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_TAKEN_OVER, "ra_deg", "dec_deg", *(column.name for column in found if column is not None))))
 
 
+@functools.cache
+def fields_of(survey: Survey, column: str) -> tuple[str, ...]:
+    """Of a column with records the fields that features are made of; none of other columns. Raises ``NoPhotometry``."""
+    facts = facts_of(survey)
+    named = [series for series in facts.series if (told := survey.by_field.get(series.name)) and told.name == column]
+    wanted = {facts.first_found, *(name for series in named for name in series.names)}
+    return tuple(field.name for field in survey.alerts_table.by_name[column].fields if field.name in wanted)
+
+
 def rows_of(alerts: pa.RecordBatch, survey: Survey, run_id: str) -> FeatureRows | None:
     """The features of rows of ``{survey}_alerts`` with all columns that these are made of; None where the survey has none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alerts.features.table import features_table_of, histories_of, made_of, rows_of, version
+from alerts.features.table import features_table_of, fields_of, histories_of, made_of, rows_of, version
 from alerts.surveys import Survey
-from schemas import Table
+from schemas import Column, Table
 from schemas.views import json_text_sql
 from warehouses.bigquery.writing import AtOnce, Connected, Rows
 from warehouses.computed import Computed
@@ -73,14 +73,17 @@ class _Adding:
                 told += Computed(seen=row["n"], had=row["n"] * had, without_history=row["n"] * (not had))
         yield told
         if any(not row["had"] and row["history"] != _LEFT_OUT for row in states):
-            columns = ", ".join(f"a.{name}" for name in self._columns())
+            columns = ", ".join(self._columns())
             condition = f"AND f.had IS NULL AND COALESCE(r.history, '') <> '{_LEFT_OUT}'"
             for rows in self._ask(f"{columns}, r.history AS history_told", condition):
                 yield self._compute(rows)
 
     def _columns(self) -> list[str]:
-        held = self.warehouse.columns_of(self.survey.alerts_table.name)
-        return [name for name in (*made_of(self.survey), "null_arrays") if name in held]
+        """In SQL: of records only the fields that features are made of, and that are billed."""
+        table = self.survey.alerts_table
+        held = self.warehouse.columns_of(table.name)
+        names = [name for name in (*made_of(self.survey), "null_arrays") if name in held]
+        return [_column_sql(table.by_name[name], fields_of(self.survey, name)) for name in names]
 
     def _ask(self, columns: str, more: str) -> Any:
         """Something of the night's alerts ``a``: ``f.had`` where they have features, and ``r.history``, which their run says.
@@ -111,6 +114,17 @@ class _Adding:
             if refused:
                 raise QueryError(f"{self.warehouse.uri} refuses rows of {self.table.name}: {refused[0].message}")
         return Computed(rows.num_rows, 0, kept.num_rows, failed, rows.num_rows - kept.num_rows)
+
+
+def _column_sql(column: Column, fields: Sequence[str]) -> str:
+    if not fields:
+        return f"a.{column.name}"
+    if column.mode != "REPEATED":
+        return f"STRUCT({', '.join(f'a.{column.name}.{name} AS {name}' for name in fields)}) AS {column.name}"
+    told = ", ".join(f"p.{name} AS {name}" for name in fields)
+    return (
+        f"ARRAY(SELECT AS STRUCT {told} FROM UNNEST(a.{column.name}) AS p WITH OFFSET AS place ORDER BY place) AS {column.name}"
+    )
 
 
 def _has_history(rows: pa.RecordBatch, survey: Survey) -> pa.Array:

@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from alerts.features import compute, table
 from alerts.features.compute import features_of
 from alerts.features.definitions import of_alerts, of_bands
-from alerts.features.table import features_table_of, rows_of, version
+from alerts.features.table import features_table_of, fields_of, made_of, rows_of, version
 from alerts.surveys import SURVEYS
 from alerts.tables import own_tables
+from tests.alerts.making import ingest
+from tests.conftest import OURS
 from tests.warehouses.commits import alerts
 
 ZTF = SURVEYS["ztf"]
@@ -83,3 +86,25 @@ def test_another_formula_unit_or_name_is_another_version(changed: dict[str, Any]
             assert version.__wrapped__(ZTF) != versions["ztf"]
             patch.setattr(table, name, lambda _, some=defined: (*some[:-1], replace(some[-1], sign="said better")))
             assert version.__wrapped__(ZTF) == versions["ztf"]
+
+
+def test_what_is_named_is_all_that_features_are_made_of() -> None:
+    """Of real packets of all surveys: what BigQuery reads of stored ones is no more."""
+    seen = set()
+    for path in sorted(path for path in OURS.rglob("*") if path.suffix in (".avro", ".bin", ".gz")):
+        for name, rows in ingest(path.read_bytes(), path.name).decoded.rows.items():
+            survey = SURVEYS[name]
+            named = [(column, narrowed(rows.column(column), fields_of(survey, column))) for column in made_of(survey)]
+            narrow = pa.RecordBatch.from_arrays([array for _, array in named], names=[column for column, _ in named])
+            assert features_of(narrow, survey).equals(features_of(rows, survey)), path
+            seen.add(name)
+    assert {"ztf", "lsst", "decam"} <= seen
+
+
+def narrowed(records: pa.Array, fields: tuple[str, ...]) -> pa.Array:
+    """Records with some of their fields; as BigQuery makes them, none is NULL as a whole."""
+    if not fields:
+        return records
+    if pa.types.is_list(records.type):
+        return pa.ListArray.from_arrays(records.offsets, narrowed(records.values, fields))
+    return pa.StructArray.from_arrays([pc.struct_field(records, name) for name in fields], names=list(fields))
