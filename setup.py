@@ -60,6 +60,8 @@ setup(
         "pytz",
         "requests>=2.32",
         "shtab>=1.7",
+        # Filters' grammar; its nodes change their names with its major version.
+        "sqlglot>=30.11,<31",
         "tqdm>=4.66",
         "urllib3>=2.0",
         "xxhash>=3.5",

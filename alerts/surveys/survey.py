@@ -11,6 +11,7 @@ from typing import Literal
 
 from alerts.surveys.photometry import Photometry
 from alerts.surveys.public import Public
+from alerts.surveys.row_facts import RowFacts
 from schemas import Column, Table, known_schemas
 from schemas.avro_files import AvroSchema, named_types, resolve, without_null
 from schemas.tables import ENVELOPE, alerts_table, cutouts_table
@@ -52,6 +53,8 @@ class Survey:
     per pixel, y from row 0 to row 1. None where nobody knows."""
     photometry: Photometry | None = None
     """Where the brightness is and what it is; without it there are tables and stamps, but no light curves."""
+    row_facts: RowFacts = field(default_factory=RowFacts)
+    """What numbers and texts of a row stand for."""
     public: Public | None = None
     """Which alerts are for everybody (``alerts.surveys.public``). None: the survey does not say, and none is known to be."""
     former_fields: frozenset[str] = frozenset()

@@ -5,8 +5,8 @@ from typing import Any
 from alerts.surveys.photometry import Photometry, Series
 from alerts.surveys.public import PublicPrograms
 from alerts.surveys.survey import Survey
+from alerts.surveys.ztf_row import PIXEL_ARCSEC, ROW_FACTS
 
-_PIXEL_ARCSEC = 1.012
 _DIFFERENCE: dict[str, Any] = {
     "value": ("magpsf",),
     "error": ("sigmapsf",),
@@ -39,12 +39,12 @@ _PHOTOMETRY = Photometry(
     "mag",
     "magnitude of the difference (PSF fit, AB)",
     (
-        Series("candidate", **_DIFFERENCE, **_REFERENCE, arcsec_per_distance=_PIXEL_ARCSEC),
+        Series("candidate", **_DIFFERENCE, **_REFERENCE, arcsec_per_distance=PIXEL_ARCSEC),
         Series(
             "prv_candidates",
             **_DIFFERENCE,
             **_REFERENCE,
-            arcsec_per_distance=_PIXEL_ARCSEC,
+            arcsec_per_distance=PIXEL_ARCSEC,
             alert_id=("candid",),
             limit=("diffmaglim",),
         ),
@@ -80,8 +80,9 @@ ZTF = Survey(
     time_reference="start",
     stamp_side=63,
     # From alerts of one exposure: in every quadrant row 0 is north of row 1, and x runs west, to within 1.1 degrees.
-    sky_of_pixels_arcsec=((-_PIXEL_ARCSEC, 0.0), (0.0, -_PIXEL_ARCSEC)),
+    sky_of_pixels_arcsec=((-PIXEL_ARCSEC, 0.0), (0.0, -PIXEL_ARCSEC)),
     photometry=_PHOTOMETRY,
+    row_facts=ROW_FACTS,
     # 2 is the partnership's, 3 Caltech's: of one object there are exposures of all three.
     public=PublicPrograms("candidate", "programid", frozenset({1})),
 )
