@@ -50,7 +50,20 @@ def file_schema(table: Table) -> pa.Schema:
     """The columns that stand in the files of a table."""
     by = table.by_name[table.partition_by or ""]
     names = [name for name in table.arrow_schema.names if not (name == by.name and by.type == "DATE")]
-    return pa.schema([table.arrow_schema.field(name) for name in names])
+    return pa.schema([_plain(table.arrow_schema.field(name)) for name in names])
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """A column whose fields have no descriptions: those of features would take more room than the features of a small file."""
+    return field.with_type(_undescribed(field.type))
+
+
+def _undescribed(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(pa.field(kind.value_field.name, _undescribed(kind.value_type), kind.value_field.nullable))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _undescribed(field.type), field.nullable) for field in kind])
+    return kind
 
 
 class UnitWriter:
