@@ -27,7 +27,7 @@ _BINARY: dict[type, str] = {
     **{exp.Nullif: "nullif", exp.StartsWith: "starts_with"},
 }
 _UNARY: dict[type, str] = {
-    **{exp.Neg: "neg", exp.Not: "not", exp.Abs: "abs", exp.Sqrt: "sqrt", exp.Ln: "ln", exp.Exp: "exp", exp.Floor: "floor"},
+    **{exp.Not: "not", exp.Abs: "abs", exp.Sqrt: "sqrt", exp.Ln: "ln", exp.Exp: "exp", exp.Floor: "floor"},
     **{exp.Ceil: "ceil", exp.Sin: "sin", exp.Cos: "cos", exp.Tan: "tan", exp.Lower: "lower", exp.Upper: "upper"},
 }
 _MANY: dict[type, str] = {exp.Coalesce: "coalesce", exp.Least: "least", exp.Greatest: "greatest"}
@@ -77,6 +77,14 @@ def _column(node: Any, scopes: Sequence[NamedScope]) -> Node:
 def _constant(node: Any, scopes: Sequence[NamedScope]) -> Node:
     del scopes
     return constants.literal(node, at(node))
+
+
+def _negative(node: Any, scopes: Sequence[NamedScope]) -> Node:
+    """A negative number is a constant as a positive one is."""
+    held = value(node.this, scopes)
+    if isinstance(held, Literal) and isinstance(held.value, (int, float)) and not isinstance(held.value, bool):
+        return Literal(held.type, at(node), -held.value)
+    return call("neg", [held], at(node))
 
 
 def _cast(node: Any, scopes: Sequence[NamedScope]) -> Node:
@@ -169,7 +177,14 @@ def _json_value(node: Any, scopes: Sequence[NamedScope]) -> Node:
 
 
 _SPECIAL: dict[type, Read] = {
-    **{exp.Literal: _constant, exp.Boolean: _constant, exp.Null: _constant, exp.Cast: _cast, exp.TryCast: _cast},
+    **{
+        exp.Literal: _constant,
+        exp.Boolean: _constant,
+        exp.Null: _constant,
+        exp.Neg: _negative,
+        exp.Cast: _cast,
+        exp.TryCast: _cast,
+    },
     **{exp.And: _junction, exp.Or: _junction, exp.Column: _column, exp.Dot: _column, exp.Is: _is, exp.Between: _between},
     **{exp.In: _in, exp.Case: _case, exp.If: _if, exp.Log: _log, exp.Like: _like, exp.JSONExtractScalar: _json_value},
 }
