@@ -12,7 +12,7 @@ from typing import Literal
 
 from alerts.filters.row import Type
 
-Kind = Literal["number", "bool", "text", "any", "same", "json", "constant text"]
+Kind = Literal["number", "ordered", "number or text", "bool", "text", "any", "same", "json", "constant text"]
 """What an argument may be: ``same`` is what the first one is, numbers among each other."""
 
 
@@ -85,13 +85,13 @@ FUNCTIONS: dict[str, Function] = {
     "nullif": _function("NULLIF", "any", "same", gives=lambda types: types[0]),
     **{name: _function(name.upper(), "number", "number", gives=_of_numbers, more=_MANY) for name in ("least", "greatest")},
     "case": Function("CASE", ("any",), _of_branches, 3, 2 * _MANY + 1),
-    "to_float": _function("SAFE_CAST(... AS FLOAT64)", "any", gives="FLOAT64"),
+    "to_float": _function("SAFE_CAST(... AS FLOAT64)", "number or text", gives="FLOAT64"),
     "json_value": _function("JSON_VALUE", "json", "constant text", gives="STRING"),
 }
 AGGREGATES: dict[str, Function] = {
     "count": Function("COUNT", ("any",), "INT64", 0, 1),
     "countif": _function("COUNTIF", "bool", gives="INT64"),
-    **{name: _function(name.upper(), "any", gives=lambda types: types[0]) for name in ("min", "max")},
+    **{name: _function(name.upper(), "ordered", gives=lambda types: types[0]) for name in ("min", "max")},
     "sum": _function("SUM", "number", gives=_of_numbers),
     "avg": _function("AVG", "number", gives="FLOAT64"),
     "stddev": _function("STDDEV", "number", gives="FLOAT64"),

@@ -17,6 +17,8 @@ from alerts.filters.types import call, must_be
 
 _MOST_SOURCES = 2
 _FORM = "a subquery is SELECT ... FROM UNNEST(array) AS p WHERE ..."
+_OF_THE_ENTRY = "a subquery within another one goes over an array of the other one's entries"
+_OF_THE_FIRST = "the second array of a subquery is one of the first one's entries"
 _ORDERED = ("INT64", "FLOAT64", "TIMESTAMP", "DATE")
 
 
@@ -85,8 +87,8 @@ def _entries(select: Any, scopes: Sequence[NamedScope]) -> tuple[tuple[Entries, 
     inner, sources = list(scopes), list[Entries]()
     for unnest in read:
         source, scope = _source(unnest, inner)
-        if sources and source.outer != len(inner) - 1:
-            raise FilterError("the second array of a subquery is one of the first one's entries", at(unnest))
+        if source.outer != len(inner) - 1:
+            raise FilterError(_OF_THE_ENTRY if not sources else _OF_THE_FIRST, at(unnest))
         inner.append(scope)
         sources.append(source)
     where = select.args.get("where")

@@ -50,6 +50,10 @@ def _check(sql: str, kind: Kind, node: Node) -> None:
         raise FilterError("JSON is asked by JSON_VALUE(..., '$.NAME')", node.at)
     if kind == "number" and node.type not in _NUMBERS:
         raise FilterError(f"{sql} takes numbers, and this is {_a(node.type)}{_hint(node)}", node.at)
+    if kind == "number or text" and node.type not in (*_NUMBERS, "STRING"):
+        raise FilterError(f"{sql} takes numbers and texts, and this is {_a(node.type)}", node.at)
+    if kind == "ordered" and node.type not in (*_NUMBERS, "TIMESTAMP", "DATE"):
+        raise FilterError(f"{sql} takes numbers and times, and this is {_a(node.type)}", node.at)
     if kind == "bool" and node.type != "BOOL":
         raise FilterError(f"{sql} takes truth values, and this is {_a(node.type)}", node.at)
     if kind in ("text", "constant text") and node.type != "STRING":
