@@ -6,6 +6,7 @@ others and all other filters are as if it were not there.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from alerts.filters.batches import Batch
-from alerts.filters.tree import Query
+from alerts.filters.steps import Steps
 from alerts.filters.vectors import Array, Mask, Vector
 
 _MOST_TOLD = 300
@@ -45,54 +46,59 @@ class Judged:
         }
 
 
-def judge(alerts: pa.RecordBatch, queries: Mapping[str, Query]) -> dict[str, Judged]:
-    """What filters, by their names, say of alerts (``alerts.filters.batches.Batch``)."""
-    batch = Batch(alerts)
-    return {name: _judged(alerts, batch, query) for name, query in queries.items()}
+def judge(alerts: pa.RecordBatch, program: Steps) -> dict[str, Judged]:
+    """What the filters of a program, by their names, say of alerts (``alerts.filters.batches.Batch``)."""
+    batch = Batch(alerts, program)
+    return {name: _judged(alerts, batch, program, name) for name in program.asked}
 
 
-def _judged(alerts: pa.RecordBatch, batch: Batch, query: Query) -> Judged:
-    count = alerts.num_rows
-    passed, rejected, by_null = (np.zeros(count, np.bool_) for _ in range(3))
-    failures: dict[int, str] = {}
-    parts: list[tuple[pa.Array, ...]] = []
-    for begin, end, found in _asked(alerts, batch, query, 0):
+def _judged(alerts: pa.RecordBatch, batch: Batch, program: Steps, name: str) -> Judged:
+    parts, failures = [], dict[int, str]()
+    for begin, found in _asked(alerts, batch, program, name, 0):
         if isinstance(found, str):
             failures[begin] = found
-            continue
-        where, columns = found
-        passed[begin:end] = where.true()
-        by_null[begin:end] = ~where.mask
-        rejected[begin:end] = ~where.data | ~where.mask
-        parts.append(columns)
-    columns = tuple(pa.concat_arrays(pieces) for pieces in zip(*parts, strict=True)) if parts else _none(query)
-    return Judged(passed, rejected, by_null, failures, columns)
+            none = np.zeros(1, np.bool_)
+            parts.append((none, none, none, _none(program.asked[name].types)))
+        else:
+            where, columns = found
+            nulls = np.zeros(len(where.data), np.bool_) if where.known is None else ~where.known
+            parts.append((where.true(), ~where.data | nulls, nulls, columns))
+    if len(parts) == 1:
+        passed, rejected, by_null, columns = parts[0]
+        return Judged(passed, rejected, by_null, failures, columns)
+    masks = [np.concatenate([part[number] for part in parts]) for number in range(3)]
+    columns = tuple(pa.concat_arrays(pieces) for pieces in zip(*(part[3] for part in parts), strict=True))
+    return Judged(masks[0], masks[1], masks[2], failures, columns)
 
 
 def _asked(
-    alerts: pa.RecordBatch, batch: Batch, query: Query, begin: int
-) -> Iterator[tuple[int, int, tuple[Vector, tuple[pa.Array, ...]] | str]]:
+    alerts: pa.RecordBatch, batch: Batch, program: Steps, name: str, begin: int
+) -> Iterator[tuple[int, tuple[Vector, tuple[pa.Array, ...]] | str]]:
     """Parts of the batch in order: what the filter says of their rows, or why it fails on their one."""
     try:
-        found = _answers(batch, query)
+        found = _answers(batch, program, name)
     except Exception as error:  # whatever it is, it is this filter's and these alerts' alone
         if alerts.num_rows <= 1:
-            yield begin, begin + 1, f"{type(error).__name__}: {error}"[:_MOST_TOLD]
+            yield begin, f"{type(error).__name__}: {error}"[:_MOST_TOLD]
             return
         half = alerts.num_rows // 2
         for part, at in ((alerts.slice(0, half), begin), (alerts.slice(half), begin + half)):
-            yield from _asked(part, Batch(part), query, at)
+            yield from _asked(part, Batch(part, program), program, name, at)
         return
-    yield begin, begin + alerts.num_rows, found
+    yield begin, found
 
 
-def _answers(batch: Batch, query: Query) -> tuple[Vector, tuple[pa.Array, ...]]:
-    where = batch.value(query.where)
+def _answers(batch: Batch, program: Steps, name: str) -> tuple[Vector, tuple[pa.Array, ...]]:
+    asked = program.asked[name]
+    where = batch.value(asked.where)
     if where.data.dtype != np.bool_:
         # NULL as a whole condition.
         where = Vector(np.zeros(batch.length, np.bool_), np.zeros(batch.length, np.bool_))
     rows = np.flatnonzero(where.true())
-    return where, tuple(_column(batch.value(column.node).take(rows), column.node.type) for column in query.columns)
+    if not len(rows):
+        return where, _none(asked.types)
+    columns = zip(asked.columns, asked.types, strict=True)
+    return where, tuple(_column(batch.value(number).take(rows), kind) for number, kind in columns)
 
 
 _ARROW: dict[str, pa.DataType] = {
@@ -112,5 +118,6 @@ def _column(vector: Vector, kind: str) -> pa.Array:
     return told.cast(_ARROW[kind])
 
 
-def _none(query: Query) -> tuple[pa.Array, ...]:
-    return tuple(pa.nulls(0, _ARROW[column.node.type]) for column in query.columns)
+@functools.cache
+def _none(types: tuple[str, ...]) -> tuple[pa.Array, ...]:
+    return tuple(pa.nulls(0, _ARROW[kind]) for kind in types)

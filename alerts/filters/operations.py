@@ -15,7 +15,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alerts.filters.tree import Literal, Operation
+from alerts.filters.tree import Literal, Node, Operation
 from alerts.filters.vectors import Array, Vector, both, finite
 
 Run = Callable[[Operation, Sequence[Vector]], Vector]
@@ -33,12 +33,24 @@ _FLOATS: dict[str, Any] = {
     **{"sin": np.sin, "cos": np.cos, "tan": np.tan, "pow": np.power, "atan2": np.arctan2, "div": np.divide},
     **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.abs},
 }
+_FEW = 8
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _SURE = 2.0**62
 """Whole numbers that are smaller by their floats do fit; others are looked at one by one."""
 _EXACT: dict[str, Callable[..., int]] = {
     **{"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg, "abs": abs},
 }
+
+
+WITH_CONSTANTS = frozenset({*_COMPARE, *_FLOATS})
+"""Operations that take a constant as it is, without a row for each alert."""
+
+
+def scalar(node: Node) -> Vector | None:
+    """A constant number, once; None for all else."""
+    if isinstance(node, Literal) and node.type in ("INT64", "FLOAT64"):
+        return Vector(np.int64(node.value) if node.type == "INT64" else np.float64(node.value))  # type: ignore[arg-type]
+    return None
 
 
 def run(node: Operation, given: Sequence[Vector]) -> Vector:
@@ -53,10 +65,13 @@ def run(node: Operation, given: Sequence[Vector]) -> Vector:
 def compare(name: str, first: Vector, second: Vector) -> Vector:
     """One of ``eq ne lt le gt ge``."""
     numeric, textual = _COMPARE[name]
-    if first.is_text or second.is_text:
+    if isinstance(first.data, pa.Array) or isinstance(second.data, pa.Array):
         texts = [vector.data if vector.is_text else pa.nulls(len(vector.data), pa.string()) for vector in (first, second)]
         return _truths(textual(*texts))
-    return Vector(numeric(first.data, second.data), both(first, second))
+    known = first.known
+    if second.known is not None:
+        known = second.known if known is None else known & second.known
+    return Vector(numeric(first.data, second.data), known)
 
 
 def _truths(found: pa.Array) -> Vector:
@@ -77,7 +92,7 @@ def _whole(node: Operation, given: Sequence[Vector]) -> Vector:
     known = both(*given)
     fits = np.abs(near) < _SURE
     for row in np.flatnonzero(~fits):
-        exact = _EXACT[node.name](*(int(vector.data[row]) for vector in given))
+        exact = _EXACT[node.name](*(int(np.broadcast_to(vector.data, fits.shape)[row]) for vector in given))
         fits[row] = -(2**63) <= exact < 2**63
     return Vector(data, known if fits.all() else fits if known is None else known & fits)
 
@@ -93,9 +108,11 @@ def _mod(node: Operation, given: Sequence[Vector]) -> Vector:
 
 def _and(node: Operation, given: Sequence[Vector]) -> Vector:
     del node
-    false = np.logical_or.reduce([~vector.data & vector.mask for vector in given])
-    known = both(*given)
-    return Vector(~false, None) if known is None else Vector(~false & known, known | false)
+    if all(vector.known is None for vector in given):
+        return Vector(np.logical_and.reduce([vector.data for vector in given]))
+    true = np.logical_and.reduce([vector.true() for vector in given])
+    false = np.logical_or.reduce([~vector.data if vector.known is None else ~vector.data & vector.known for vector in given])
+    return Vector(true, true | false)
 
 
 def _or(node: Operation, given: Sequence[Vector]) -> Vector:
@@ -131,8 +148,9 @@ def _in(node: Operation, given: Sequence[Vector]) -> Vector:
     if held.is_text:
         found = pc.is_in(held.data, pa.array(constants, pa.string())).to_numpy(zero_copy_only=False)
         return Vector(np.asarray(found, np.bool_), both(held))
-    equal = [compare("eq", held, vector).data for vector in given[1:]]
-    return Vector(np.logical_or.reduce(equal), held.known)
+    if held.data.dtype == np.bool_ or len(constants) <= _FEW:
+        return Vector(np.logical_or.reduce([compare("eq", held, vector).data for vector in given[1:]]), held.known)
+    return Vector(np.isin(held.data, [vector.data[0] for vector in given[1:]] if len(held.data) else []), held.known)
 
 
 def _matching(match: Callable[[pa.Array, str], pa.Array]) -> Run:

@@ -18,6 +18,7 @@ from alerts.features.compute import features_of
 from alerts.filters.batches import Batch
 from alerts.filters.parse import parse
 from alerts.filters.row import row_of
+from alerts.filters.steps import steps_of
 from alerts.filters.tree import Node
 from alerts.surveys import SURVEYS
 from tests.alerts.filters import by_row
@@ -71,7 +72,7 @@ def made_matches(number: int) -> list[dict[str, Any]] | None:
 
 
 def same(node: Node, rows: pa.RecordBatch, dicts: list[dict[str, Any]]) -> None:
-    vector = Batch(rows).value(node)
+    vector = Batch(rows, steps_of([node])).value(-1)
     ours = (
         vector.data.to_pylist()
         if vector.is_text
@@ -236,9 +237,11 @@ def test_a_slice_is_asked_about_itself(odd: tuple[pa.RecordBatch, list[dict[str,
 
 
 def test_what_several_filters_ask_is_computed_once(odd: tuple[pa.RecordBatch, list[dict[str, Any]]]) -> None:
-    batch = Batch(odd[0])
     first, second = of("candidate.ra + 1 > 2 AND candidate.fid = 1"), of("NOT (candidate.ra + 1 > 2)")
-    batch.value(first)
-    held = len(batch._held)
-    batch.value(second)
-    assert len(batch._held) == held + 1
+    program = steps_of([first, second])
+    batch = Batch(odd[0], program)
+    batch.value(program.asked["0"].where)
+    before = batch.computed
+    batch.value(program.asked["1"].where)
+    # NOT alone is new.
+    assert batch.computed == before + 1

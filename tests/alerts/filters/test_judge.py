@@ -11,6 +11,7 @@ import pytest
 from alerts.filters.judge import Judged, judge
 from alerts.filters.parse import parse
 from alerts.filters.row import row_of
+from alerts.filters.steps import Steps
 from alerts.filters.tree import Query
 from alerts.surveys import SURVEYS
 from tests.alerts.filters.test_batches import MATCHES
@@ -52,7 +53,7 @@ def one(found: dict[str, Judged]) -> Judged:
 
 def test_each_alert_has_one_verdict_and_null_is_told() -> None:
     rows = batch([alert(0, 0.95), alert(1, 0.1), alert(2, None), alert(3, float("nan")), alert(4, 0.99)])
-    judged = one(judge(rows, {"good": query("candidate.drb > 0.9", COLUMNS)}))
+    judged = one(judge(rows, Steps({"good": query("candidate.drb > 0.9", COLUMNS)})))
     assert judged.passed.tolist() == [True, False, False, False, True]
     assert judged.rejected.tolist() == [False, True, True, True, False]
     assert judged.by_null.tolist() == [False, False, True, True, False]
@@ -74,7 +75,7 @@ BY_MATCH = "EXISTS(SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WH
 @pytest.mark.parametrize("broken", [[0], [6], [2, 3], list(range(7))])
 def test_who_fails_fails_alone(broken: list[int]) -> None:
     rows = batch([alert(number, columns="no json" if number in broken else '{"otype":"QSO"}') for number in range(7)])
-    found = judge(rows, {"by_match": query(BY_MATCH), "plain": query("candidate.drb > 0.5")})
+    found = judge(rows, Steps({"by_match": query(BY_MATCH), "plain": query("candidate.drb > 0.5")}))
     judged = found["by_match"]
     assert list(judged.failures) == broken
     assert all("JSONDecodeError" in why for why in judged.failures.values())
@@ -88,7 +89,7 @@ def test_who_fails_fails_alone(broken: list[int]) -> None:
 @pytest.mark.parametrize("condition", ["NULL", "TRUE", "FALSE", "candidate.drb > 0.5"])
 def test_conditions_that_are_constants_and_batches_that_are_empty(condition: str) -> None:
     for count in (0, 3):
-        judged = one(judge(batch([alert(number) for number in range(count)]), {"x": query(condition, COLUMNS)}))
+        judged = one(judge(batch([alert(number) for number in range(count)]), Steps({"x": query(condition, COLUMNS)})))
         assert judged.counts["seen"] == count
         assert judged.counts["passed"] == (0 if condition in ("NULL", "FALSE") else count)
         assert judged.counts["rejected_by_null"] == (count if condition == "NULL" else 0)
