@@ -57,7 +57,7 @@ def cost(samples: Iterable[Sample], rounds: int = ROUNDS) -> MarkdownTable:
     PATIENCE.begin()
     table = MarkdownTable("Features of light curves, in batches of 256", ["sample", *_COLUMNS])
     for sample in samples:
-        made = [_filled(batch) for batch in batches(sample.packets(AT_MOST))]
+        made = [filled(batch) for batch in batches(sample.packets(AT_MOST))]
         known = survey(sample.survey)
         decoded = [decode(batch).rows[sample.survey] for batch in made]
         spent = taking_turns(
@@ -82,7 +82,7 @@ def cost(samples: Iterable[Sample], rounds: int = ROUNDS) -> MarkdownTable:
     return table
 
 
-def _filled(batch: list[Packet]) -> list[Packet]:
+def filled(batch: list[Packet]) -> list[Packet]:
     """A batch as a night has them: few real packets are on this machine, and a batch of 20 is dearer for each of them."""
     return (batch * (256 // len(batch) + 1))[:256]
 
