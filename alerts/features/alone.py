@@ -42,7 +42,8 @@ def latitudes_deg(ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, Floats]:
 
 def age_days(own: Told, survey: Survey) -> Floats:
     """How long before the alert the survey's first detection was that its own record tells of."""
-    return np.asarray(own.raw["days"] - days(own.records, (facts_of(survey).first_found,), survey), np.float64)
+    with np.errstate(over="ignore"):
+        return np.asarray(own.raw["days"] - days(own.records, (facts_of(survey).first_found,), survey), np.float64)
 
 
 def apparent_mags(own: Told, survey: Survey) -> tuple[Floats, Floats]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 import warehouses
+from alerts.features.table import rows_of
 from alerts.surveys import survey as survey_named
 from broker import cli
 from tests.alerts.features.test_table import fails_at
@@ -112,6 +116,79 @@ def test_files_of_features_go_where_those_of_their_alerts_go(
     with warehouses.open(str(place)) as opened:
         opened.rebuild()
     assert all(in_all(place)[survey].equals(whole[survey]) for survey in SURVEYS)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Alerts of one night in two files, without features."""
+    place = tmp_path_factory.mktemp("two_runs")
+    for seed in ("1", "2"):
+        archive = simulated(tmp_path_factory.mktemp("night"), "--alerts", "12", "--seed", seed)
+        assert run(place, archive, flags=("--no_features",)) == 0
+    return place
+
+
+@pytest.mark.parametrize(
+    ("between", "flags"),
+    [
+        ("warehouses.folder.add_features.rows_of", ()),
+        ("warehouses.folder.add_features.rows_of", ("--again",)),
+        ("warehouses.folder.compact.write_rows", ()),
+    ],
+)
+def test_what_is_compacted_while_features_are_computed_has_them_all(
+    between: str,
+    flags: tuple[str, ...],
+    two_runs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever of the two began first: each takes the files that it found, and the other puts its own in their place."""
+    place, every = tmp_path / "w", alerts_in(two_runs)
+    shutil.copytree(two_runs, place)
+    within_compaction = "compact" in between
+    meanwhile = [lambda: features(place, capsys) if within_compaction else compact.compact(str(place))]
+    module, _, name = between.rpartition(".")
+    whose = getattr(importlib.import_module(module), name)
+
+    def once(*given: Any, **named: Any) -> Any:
+        while meanwhile:
+            meanwhile.pop()()
+        return whose(*given, **named)
+
+    monkeypatch.setattr(between, once)
+    if within_compaction:
+        compact.compact(str(place))
+    else:
+        assert features(place, capsys, *flags)["computed"] == every
+    assert not meanwhile
+    assert together(place)
+    assert features(place, capsys) == account(every, had=every)
+    assert ask(place, "SELECT count(*), count(features) FROM ztf_features") == [(every, every)]
+
+
+def test_what_was_ingested_again_while_features_were_computed_stays(
+    two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file is left that features were computed of, nothing is put in place, and no commit of others is undone."""
+    place, every = tmp_path / "w", alerts_in(two_runs)
+    shutil.copytree(two_runs, place)
+    archives = [source.partition("#")[0] for (source,) in ask(place, "SELECT min(source) FROM ztf_alerts GROUP BY run_id")]
+    newest = []
+
+    def ingested_again(*given: Any) -> Any:
+        if not newest:
+            assert run(place, *archives) == 0
+            newest.append(readers.begun(str(place)).version)
+        return rows_of(*given)
+
+    monkeypatch.setattr("warehouses.folder.add_features.rows_of", ingested_again)
+    assert cli.main(["features", "--warehouse", str(place)]) == 0
+    assert readers.begun(str(place)).version >= newest[0]
+    assert ask(place, "SELECT count(DISTINCT run_id) FROM ztf_alerts") == [(1,)]
+    assert together(place)
+    assert ask(place, "SELECT count(*), count(features) FROM ztf_features") == [(every, every)]
 
 
 def together(place: Path) -> bool:

@@ -46,22 +46,30 @@ def add_features(
     table = features_table_of(survey)
     if table is None:
         return
-    before, let_go = readers.newest(warehouse)
-    try:
-        with claims.claim(warehouse, run_id, ()):
-            adding = _Adding(warehouse, run_id, survey, table, again)
-            files = _of_nights(before.of(survey.alerts_table.name), nights).to_pylist()
-            beside = Beside(before.live.column("path").to_pylist())
-            for begin in range(0, len(files), _FILES_AT_ONCE):
-                yield adding.add(files[begin : begin + _FILES_AT_ONCE], beside)
-    finally:
-        let_go()
+    looked_at: set[str] = set()
+    with claims.claim(warehouse, run_id, ()):
+        # What was written anew while we were at it, by a compaction, is among the files of a later version.
+        while True:
+            before, let_go = readers.newest(warehouse)
+            try:
+                files = _of_nights(before.of(survey.alerts_table.name), nights)
+                files = [file for file in files if file["path"] not in looked_at]
+                if not files:
+                    return
+                adding = _Adding(warehouse, run_id, survey, table, again, Beside(before.live.column("path").to_pylist()))
+                for begin in range(0, len(files), _FILES_AT_ONCE):
+                    counts = adding.add(files[begin : begin + _FILES_AT_ONCE])
+                    # Alerts of the later ones have been counted, but for those that nothing had been computed of.
+                    yield replace(counts, seen=counts.computed, had=0, without_history=0) if looked_at else counts
+                looked_at.update(file["path"] for file in files)
+            finally:
+                let_go()
 
 
-def _of_nights(files: pa.Table, nights: tuple[date, date]) -> pa.Table:
+def _of_nights(files: pa.Table, nights: tuple[date, date]) -> list[dict[str, Any]]:
     first, last = (pa.scalar(night, pa.date32()) for night in nights)
     night = files.column("night")
-    return files.filter(pc.fill_null(pc.and_(pc.greater_equal(night, first), pc.less_equal(night, last)), False))
+    return files.filter(pc.fill_null(pc.and_(pc.greater_equal(night, first), pc.less_equal(night, last)), False)).to_pylist()
 
 
 @dataclass(frozen=True)
@@ -83,15 +91,16 @@ class _Adding:
     survey: Survey
     table: Table
     again: bool
+    beside: Beside
 
-    def add(self, files: Sequence[dict[str, Any]], beside: Beside) -> Computed:
+    def add(self, files: Sequence[dict[str, Any]]) -> Computed:
         """Compute the features of some files of alerts, as far as that is to be done, and put them in place."""
         counts, made = Computed(), []
         for file in files:
-            old = beside.of_table(file["path"], self.table.name)
+            old = self.beside.of_table(file["path"], self.table.name)
             try:
                 found = self._of_file(file, old)
-            except FileNotFoundError:  # ingested again meanwhile, in a bucket an hour ago: with its features
+            except FileNotFoundError:  # written anew meanwhile, in a bucket an hour ago
                 continue
             if isinstance(found, Computed):
                 counts += found
@@ -104,7 +113,7 @@ class _Adding:
 
     def _of_file(self, file: dict[str, Any], old: str | None) -> Computed | _Made:
         rows = int(file["rows"])
-        if old is not None and not self.again and self._versions(old) == {version(self.survey)}:
+        if old is not None and self._is_done(old):
             return Computed(seen=rows, had=rows)
         with open_file(f"{self.warehouse}/{file['path']}") as opened:
             parquet = pq.ParquetFile(opened)
@@ -112,9 +121,12 @@ class _Adding:
                 return Computed(seen=rows, without_history=rows)
             return self._write(parquet, file, old)
 
-    def _versions(self, path: str) -> set[str]:
+    def _is_done(self, path: str) -> bool:
+        """Whether features are of the present version and, ``again``, ours: of what was compacted when we had computed them."""
         with open_file(f"{self.warehouse}/{path}") as opened:
-            return set(pc.unique(pq.ParquetFile(opened).read(columns=["version"]).column(0)).to_pylist())
+            told = pq.ParquetFile(opened).read(columns=["version", "run_id"])
+        versions, runs = (set(pc.unique(told.column(name)).to_pylist()) for name in ("version", "run_id"))
+        return versions == {version(self.survey)} and (not self.again or runs == {self.run_id})
 
     def _write(self, parquet: pq.ParquetFile, file: dict[str, Any], old: str | None) -> _Made:
         night, name = file["path"].rpartition("/")[0].partition("/")[2], file["path"].rpartition("/")[2].partition(".")[0]
@@ -150,6 +162,10 @@ class _Adding:
                     for each in made
                     if current.is_live(each.alerts["path"]) and each.old == beside.of_table(each.alerts["path"], self.table.name)
                 ]
+                gone = [path for each in made if each not in still for path in (each.written.temporary, each.written.final)]
+                if not still:
+                    delete(gone)
+                    return still
                 note = put_in_place(self.warehouse, self.run_id, [each.written for each in still])
                 following = current.next(
                     without=[each.old for each in still if each.old is not None],
@@ -157,10 +173,9 @@ class _Adding:
                     deleted=readers.collect(self.warehouse, current),
                 )
                 temporary = f"{self.warehouse}/{TEMPORARY}/{self.run_id}/{uuid.uuid4().hex}.manifest"
-                if not still or publish(self.warehouse, following, temporary):
+                if publish(self.warehouse, following, temporary):
                     readers.collect(self.warehouse, following)
-                    gone = [each.written for each in made if each not in still]
-                    delete([note, *(path for file in gone for path in (file.temporary, file.final))])
+                    delete([note, *gone])
                     return still
 
     def _rows(self, made: Sequence[_Made]) -> pa.Table:

@@ -124,8 +124,10 @@ class _Group:
         old = [path for paths in self.paths for path in paths]
         current = readers.begun(warehouse)
         claims.check_claim(warehouse, run_id)
-        if not all(current.is_live(path) for path in old):
-            # Somebody has ingested one of the inputs again meanwhile: the next time.
+        beside = Beside(current.live.column("path").to_pylist())
+        together = [[path, *beside.of(path)] for path in self.paths[0]]
+        if not all(current.is_live(path) for path in old) or together != [*map(list, zip(*self.paths, strict=True))]:
+            # Somebody has ingested one of the inputs again meanwhile, or computed features of it: the next time.
             delete(path for file in written for path in (file.temporary, file.final))
             return True
         if self.unit is not None:
