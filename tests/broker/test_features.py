@@ -42,6 +42,14 @@ def whole(night: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa
     return in_all(place)
 
 
+@pytest.fixture(scope="module")
+def without(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same alerts, whose features nobody has computed."""
+    place = tmp_path_factory.mktemp("without")
+    assert run(place, night, flags=("--no_features",)) == 0
+    return place
+
+
 def in_all(place: Path) -> dict[str, pa.Table]:
     return {survey: rows(place, f"{survey}_features") for survey in SURVEYS}
 
@@ -64,10 +72,9 @@ def alerts_in(place: Path, condition: str = "true") -> int:
 
 
 def test_features_of_stored_alerts_are_those_of_ingest(
-    night: Path, whole: dict[str, pa.Table], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    without: Path, whole: dict[str, pa.Table], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "w"
-    assert run(place, night, flags=("--no_features",)) == 0
+    place = shutil.copytree(without, tmp_path / "w")
     every = alerts_in(place)
     assert all(found.num_rows == 0 for found in in_all(place).values())
     # One night, then the rest, and again.
@@ -92,12 +99,11 @@ def test_features_of_stored_alerts_are_those_of_ingest(
 
 
 def test_files_of_features_go_where_those_of_their_alerts_go(
-    night: Path, whole: dict[str, pa.Table], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    night: Path, without: Path, whole: dict[str, pa.Table], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Compacted, and replaced when an input is ingested again: as if they had been written with the alerts."""
-    place = tmp_path / "w"
+    place = shutil.copytree(without, tmp_path / "w")
     [archive] = night.glob("*.tar.gz")
-    assert run(place, night, flags=("--no_features",)) == 0
     features(place, capsys)
     features(place, capsys, "--again")
     assert together(place)

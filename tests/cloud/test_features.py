@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from google.cloud import bigquery
 
 from broker import cli, warehouse
 from tests.alerts.features.test_table import fails_at
@@ -66,7 +68,21 @@ def test_what_was_stored_without_its_history_has_no_features(
     cloud.rows(f"DELETE FROM `{cloud.project}.{bare}.runs` WHERE TRUE")
     assert features(place, capsys) == account(33, without=33)
     place = ingested(cloud, night, full, "--no_features")
+    # As a dataset of an earlier version is.
+    with contextlib.closing(bigquery.Client(project=cloud.project)) as client:
+        for table in ("ztf_features_unique", "ztf_features"):
+            client.delete_table(f"{cloud.project}.{full}.{table}")
     cloud.rows(f"DELETE FROM `{cloud.project}.{full}.runs` WHERE TRUE")
     [odd] = cloud.rows(f"SELECT MIN(alert_id) AS id FROM `{cloud.project}.{full}.ztf_alerts` WHERE night = '2018-06-01'")
     fails_at(monkeypatch, {odd["id"]})
     assert features(place, capsys) == account(33, computed=33, failed=1)
+
+
+def test_features_of_what_is_stored_in_a_bucket(cloud: Cloud, night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, place = cloud.folder(), cloud.folder()
+    for folder, flags in ((whole, ()), (place, ("--no_features",))):
+        assert cli.main(["ingest", "--input", str(night), "--survey", "ztf", "--warehouse", folder, *flags]) == 0
+    assert features(place, capsys, "--night", "2026-09-17") == account(23, computed=23)
+    assert features(place, capsys, "--again") == account(33, computed=33)
+    assert features(place, capsys) == account(33, had=33)
+    assert in_table(place) == in_table(whole)
