@@ -35,24 +35,55 @@ def aggregate(  # noqa: PLR0917
     return _reduced(node.name, values, starts, counts, has)
 
 
+LARGEST = 1e150
+"""Of larger numbers there is no sum, mean or standard deviation: engines differ in where theirs end."""
+
+
 def _reduced(name: str, values: Array, starts: Array, counts: Array, has: Mask) -> Vector:
-    reduce = {"min": np.minimum, "max": np.maximum, "logical_or": np.logical_or, "logical_and": np.logical_and}.get(name, np.add)
-    floats = name in ("avg", "stddev")
-    out = np.zeros(len(counts), np.float64 if floats else values.dtype)
+    if name in ("sum", "avg", "stddev"):
+        is_whole = name == "sum" and values.dtype != np.float64
+        return (_whole_sums if is_whole else _of_floats)(name, values, starts, counts, has)
+    reduce = {"min": np.minimum, "max": np.maximum, "logical_or": np.logical_or, "logical_and": np.logical_and}[name]
+    out = np.zeros(len(counts), values.dtype)
+    if len(starts):
+        out[has] = reduce.reduceat(values, starts)
+    return Vector(out, has)
+
+
+def _of_floats(name: str, values: Array, starts: Array, counts: Array, has: Mask) -> Vector:
+    out = np.zeros(len(counts))
     if not len(starts):
         return Vector(out, has)
+    numbers, sizes = values.astype(np.float64), counts[has]
+    known = has.copy()
+    known[has] = np.logical_and.reduceat(np.abs(numbers) <= LARGEST, starts)
     with np.errstate(all="ignore"):
-        if not floats:
-            out[has] = reduce.reduceat(values, starts)
-            return Vector(out, has) if name != "sum" or out.dtype != np.float64 else finite(out, has)
-        numbers = values.astype(np.float64)
-        mean = np.add.reduceat(numbers, starts) / counts[has]
-        if name == "avg":
-            out[has] = mean
-            return finite(out, has)
-        squares = np.add.reduceat((numbers - np.repeat(mean, counts[has])) ** 2, starts)
-        out[has] = np.sqrt(squares / (counts[has] - 1))
-    return finite(out, has & (counts > 1))
+        sums = np.add.reduceat(numbers, starts)
+        if name == "sum":
+            out[has] = sums
+        elif name == "avg":
+            out[has] = sums / sizes
+        else:
+            out[has] = np.sqrt(np.add.reduceat((numbers - np.repeat(sums / sizes, sizes)) ** 2, starts) / (sizes - 1))
+            known &= counts > 1
+    return finite(out, known)
+
+
+def _whole_sums(name: str, values: Array, starts: Array, counts: Array, has: Mask) -> Vector:
+    """Sums of whole numbers, NULL where 64 bits do not hold them."""
+    del name
+    out, known = np.zeros(len(counts), np.int64), has.copy()
+    if not len(starts):
+        return Vector(out, known)
+    out[has] = np.add.reduceat(values, starts)
+    near = np.zeros(len(counts))
+    near[has] = np.add.reduceat(np.abs(values.astype(np.float64)), starts)
+    ends = np.cumsum(counts)
+    for row in np.flatnonzero(near >= 2.0**62):
+        exact = sum(values[ends[row] - counts[row] : ends[row]].tolist())
+        known[row] = -(2**63) <= exact < 2**63
+        out[row] = exact if known[row] else 0
+    return Vector(out, known)
 
 
 def _first(  # noqa: PLR0917

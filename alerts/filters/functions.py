@@ -12,7 +12,7 @@ from typing import Literal
 
 from alerts.filters.row import Type
 
-Kind = Literal["number", "ordered", "number or text", "bool", "text", "any", "same", "json", "constant text"]
+Kind = Literal["number", "whole", "ordered", "number or text", "bool", "text", "any", "same", "json", "constant text"]
 """What an argument may be: ``same`` is what the first one is, numbers among each other."""
 
 
@@ -57,7 +57,7 @@ _MANY = 50
 FUNCTIONS: dict[str, Function] = {
     **{name: _function(sql, "number", "number", gives=_of_numbers) for name, sql in (("add", "+"), ("sub", "-"), ("mul", "*"))},
     "div": _function("/", "number", "number", gives="FLOAT64"),
-    "mod": _function("MOD", "number", "number", gives="INT64"),
+    "mod": _function("MOD", "whole", "whole", gives="INT64"),
     "neg": _function("-", "number", gives=_of_numbers),
     "abs": _function("ABS", "number", gives=_of_numbers),
     **{

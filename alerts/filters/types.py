@@ -10,6 +10,16 @@ from alerts.filters.row import ID_NAMES, Type
 from alerts.filters.tree import Literal, Node, Operation, Path
 
 _NUMBERS = ("INT64", "FLOAT64")
+_TAKEN: dict[Kind, tuple[str, tuple[Type, ...]]] = {
+    "number": ("numbers", _NUMBERS),
+    "whole": ("whole numbers", ("INT64",)),
+    "ordered": ("numbers and times", (*_NUMBERS, "TIMESTAMP", "DATE")),
+    "number or text": ("numbers and texts", (*_NUMBERS, "STRING")),
+    "bool": ("truth values", ("BOOL",)),
+    "text": ("texts", ("STRING",)),
+    "constant text": ("texts", ("STRING",)),
+}
+"""What is said of a kind of arguments, and the types that it has."""
 
 
 def must_be(kind: Type, node: Node, where: str) -> Node:
@@ -48,16 +58,8 @@ def _check(sql: str, kind: Kind, node: Node) -> None:
         return
     if node.type == "JSON":
         raise FilterError("JSON is asked by JSON_VALUE(..., '$.NAME')", node.at)
-    if kind == "number" and node.type not in _NUMBERS:
-        raise FilterError(f"{sql} takes numbers, and this is {_a(node.type)}{_hint(node)}", node.at)
-    if kind == "number or text" and node.type not in (*_NUMBERS, "STRING"):
-        raise FilterError(f"{sql} takes numbers and texts, and this is {_a(node.type)}", node.at)
-    if kind == "ordered" and node.type not in (*_NUMBERS, "TIMESTAMP", "DATE"):
-        raise FilterError(f"{sql} takes numbers and times, and this is {_a(node.type)}", node.at)
-    if kind == "bool" and node.type != "BOOL":
-        raise FilterError(f"{sql} takes truth values, and this is {_a(node.type)}", node.at)
-    if kind in ("text", "constant text") and node.type != "STRING":
-        raise FilterError(f"{sql} takes texts, and this is {_a(node.type)}", node.at)
+    if kind in _TAKEN and node.type not in _TAKEN[kind][1]:
+        raise FilterError(f"{sql} takes {_TAKEN[kind][0]}, and this is {_a(node.type)}{_hint(node)}", node.at)
     if kind == "constant text" and not isinstance(node, Literal):
         raise FilterError(f"{sql} takes a constant text here", node.at)
 

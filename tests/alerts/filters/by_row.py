@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from alerts.filters.aggregates import LARGEST
 from alerts.filters.row import RowField
 from alerts.filters.tree import Entries, Literal, Node, Operation, Path, Subquery
 
@@ -98,6 +99,8 @@ def _aggregate(name: str, values: list[Any]) -> Any:
         return None
     if name in ("min", "max"):
         return min(values) if name == "min" else max(values)
+    if any(isinstance(each, float) and abs(each) > LARGEST for each in values):
+        return None
     if name == "sum":
         return _number(sum(values))
     if name in ("logical_or", "logical_and"):
@@ -105,10 +108,7 @@ def _aggregate(name: str, values: list[Any]) -> Any:
     mean = sum(map(float, values)) / len(values)
     if name == "avg":
         return _number(mean)
-    try:
-        return _number(math.sqrt(sum((float(each) - mean) ** 2 for each in values) / (len(values) - 1)))
-    except OverflowError:
-        return None
+    return _number(math.sqrt(sum((float(each) - mean) ** 2 for each in values) / (len(values) - 1)))
 
 
 def _number(held: Any) -> Any:
