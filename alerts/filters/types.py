@@ -9,7 +9,7 @@ from alerts.filters.functions import AGGREGATES, FUNCTIONS, Kind
 from alerts.filters.row import ID_NAMES, Type
 from alerts.filters.tree import Literal, Node, Operation, Path
 
-_NUMBERS = ("INT64", "FLOAT64")
+_NUMBERS: tuple[Type, ...] = ("INT64", "FLOAT64")
 _TAKEN: dict[Kind, tuple[str, tuple[Type, ...]]] = {
     "number": ("numbers", _NUMBERS),
     "whole": ("whole numbers", ("INT64",)),
