@@ -174,6 +174,25 @@ def test_what_is_compacted_while_features_are_computed_has_them_all(
     assert ask(place, "SELECT count(*), count(features) FROM ztf_features") == [(every, every)]
 
 
+def test_of_two_who_compute_the_same_at_once_one_tells_that_it_was_done(
+    two_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, every = tmp_path / "w", alerts_in(two_runs)
+    shutil.copytree(two_runs, place)
+    others = []
+
+    def after_the_other(*given: Any) -> Any:
+        if not others:
+            others.append({})
+            others.append(features(place, capsys))
+        return rows_of(*given)
+
+    monkeypatch.setattr("warehouses.folder.add_features.rows_of", after_the_other)
+    assert features(place, capsys) == account(every, had=every)
+    assert others[1] == account(every, computed=every)
+    assert together(place)
+
+
 def test_what_was_ingested_again_while_features_were_computed_stays(
     two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

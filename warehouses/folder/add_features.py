@@ -106,10 +106,12 @@ class _Adding:
                 counts += found
             else:
                 made.append(found)
-        for one_more in self._take(made) if made else []:
+        taken, not_needed = self._take(made) if made else ([], [])
+        for one_more in taken:
             rows = one_more.written.rows
             counts += Computed(seen=rows, computed=rows, failed=one_more.failed)
-        return counts
+        rows = sum(each.written.rows for each in not_needed)
+        return counts + Computed(seen=rows, had=rows)
 
     def _of_file(self, file: dict[str, Any], old: str | None) -> Computed | _Made:
         rows = int(file["rows"])
@@ -149,23 +151,20 @@ class _Adding:
             size_bytes = out.tell()
         return _Made(file, old, described(replace(written, size_bytes=size_bytes), writer.writer.metadata, schema), failed)
 
-    def _take(self, made: Sequence[_Made]) -> list[_Made]:
-        """Have the manifest name the files; gives those whose alerts are still there."""
+    def _take(self, made: Sequence[_Made]) -> tuple[list[_Made], list[_Made]]:
+        """Have the manifest name the files; gives those that it names, and those whose alerts have features of others now."""
         with alone(self.warehouse):
             while True:
                 current = readers.begun(self.warehouse)
                 claims.check_claim(self.warehouse, self.run_id)
                 beside = Beside(current.live.column("path").to_pylist())
-                # Of others the alerts, or their features, were written anew meanwhile.
-                still = [
-                    each
-                    for each in made
-                    if current.is_live(each.alerts["path"]) and each.old == beside.of_table(each.alerts["path"], self.table.name)
-                ]
+                there = [each for each in made if current.is_live(each.alerts["path"])]
+                still = [each for each in there if each.old == beside.of_table(each.alerts["path"], self.table.name)]
+                not_needed = [each for each in there if each not in still]
                 gone = [path for each in made if each not in still for path in (each.written.temporary, each.written.final)]
                 if not still:
                     delete(gone)
-                    return still
+                    return still, not_needed
                 note = put_in_place(self.warehouse, self.run_id, [each.written for each in still])
                 following = current.next(
                     without=[each.old for each in still if each.old is not None],
@@ -176,7 +175,7 @@ class _Adding:
                 if publish(self.warehouse, following, temporary):
                     readers.collect(self.warehouse, following)
                     delete([note, *gone])
-                    return still
+                    return still, not_needed
 
     def _rows(self, made: Sequence[_Made]) -> pa.Table:
         rows = manifest_rows.rows_of(self.warehouse, [each.written for each in made], {}, [self.run_id]).to_pylist()
