@@ -47,6 +47,7 @@ def add_features(
     if table is None:
         return
     looked_at: set[str] = set()
+    computed = 0
     with claims.claim(warehouse, run_id, ()):
         # What was written anew while we were at it, by a compaction, is among the files of a later version.
         while True:
@@ -55,15 +56,20 @@ def add_features(
                 files = _of_nights(before.of(survey.alerts_table.name), nights)
                 files = [file for file in files if file["path"] not in looked_at]
                 if not files:
-                    return
+                    break
                 adding = _Adding(warehouse, run_id, survey, table, again, Beside(before.live.column("path").to_pylist()))
                 for begin in range(0, len(files), _FILES_AT_ONCE):
                     counts = adding.add(files[begin : begin + _FILES_AT_ONCE])
+                    computed += counts.computed
                     # Alerts of the later ones have been counted, but for those that nothing had been computed of.
                     yield replace(counts, seen=counts.computed, had=0, without_history=0) if looked_at else counts
                 looked_at.update(file["path"] for file in files)
             finally:
                 let_go()
+    if computed:
+        # What was replaced, and was held by ourselves.
+        with alone(warehouse):
+            readers.collect(warehouse, readers.begun(warehouse))
 
 
 def _of_nights(files: pa.Table, nights: tuple[date, date]) -> list[dict[str, Any]]:
