@@ -78,7 +78,9 @@ def _feature_lines(found: dict[str, Any], with_all: bool) -> list[str]:
         return []
     row = found["features"]
     if row is None or row["features"] is None:
-        why = "none were computed (broker features --night)" if row is None else "they could not be computed"
+        why = (
+            "none are stored; broker features computes them where the history is" if row is None else "they could not be computed"
+        )
         return [f"  {'features':<16} {why}"]
     head, *more = words.summary(row["features"], survey)
     lines = [f"  {'features':<16} {head}", *(f"  {'':<16} {line}" for line in more)]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from alerts.errors import UnknownSurvey
 from alerts.features.definitions import POINTS, Definition, of_alerts, of_bands
-from alerts.light_curve import facts_of
+from alerts.light_curve import NoPhotometry, facts_of
 from alerts.surveys import Survey, survey
 
 
@@ -44,7 +45,12 @@ def _table(definitions: Iterable[Definition]) -> list[str]:
 
 def main(names: list[str]) -> int:
     """Print them of the surveys; gives the exit status."""
-    sys.stdout.write("\n\n".join(markdown(survey(name)) for name in names) + "\n")
+    try:
+        pages = [markdown(survey(name)) for name in names]
+    except (UnknownSurvey, NoPhotometry) as error:
+        sys.stderr.write(f"alerts.features.describe: {error}\n")
+        return 2
+    sys.stdout.write("\n\n".join(pages) + "\n")
     return 0
 
 

@@ -75,4 +75,4 @@ def test_info_says_where_none_were_computed(tmp_path: Path, capsys: pytest.Captu
     assert run(tmp_path / "w", night, flags=("--no_features",)) == 0
     (alert_id,) = ask(tmp_path / "w", "SELECT alert_id FROM ztf_alerts")[0]
     assert cli.main(["info", str(alert_id), "--warehouse", str(tmp_path / "w")]) == 0
-    assert "  features         none were computed (broker features --night)" in capsys.readouterr().out
+    assert "  features         none are stored; broker features computes them" in capsys.readouterr().out

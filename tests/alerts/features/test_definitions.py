@@ -119,3 +119,8 @@ def test_the_page_has_them_all(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"\n| `{known.name}` | {known.unit} |" in page
     assert main(["ztf", "lsst"]) == 0
     assert capsys.readouterr().out == f"{page}\n\n{markdown(SURVEYS['lsst'])}\n"
+
+
+def test_a_survey_that_there_is_not_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nope"]) == 2
+    assert "survey 'nope' is not known" in capsys.readouterr().err
