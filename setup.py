@@ -17,6 +17,7 @@ setup(
         "alerts.catalogs.cds",
         "alerts.catalogs.files",
         "alerts.features",
+        "alerts.filters",
         "alerts.surveys",
         "audit",
         "broker",

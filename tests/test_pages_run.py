@@ -57,6 +57,10 @@ NO_PROGRAMS = {
     ("README.md", "ReadPackets"): "a drawing",
     ("docs/architecture.md", "broker "): "what tests/test_imports.py draws, and compares",
     ("docs/dataflow.md", "ZTF, archive, file_loads"): "what deploy.costs prints: tests/deploy/test_costs.py",
+    **{
+        ("docs/filters.md", begin): "tests/broker/test_filters_page.py checks it"
+        for begin in ("-- about", "(SELECT COUNT(*)", "fast.sql:")
+    },
     ("docs/operations.md", "sum by (job_id)"): "PromQL of Cloud Monitoring, which has no parser here",
     ("docs/operations.md", 'resource.type="dataflow_step"'): "the language of Cloud Logging, which has no parser here",
 }

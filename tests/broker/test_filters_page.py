@@ -1,0 +1,50 @@
+"""``docs/filters.md``: the filters that it shows are such, and what it prints is what is printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from alerts.filters.functions import AGGREGATES, FUNCTIONS
+from alerts.filters.parse import parse
+from alerts.filters.row import row_of
+from alerts.surveys import SURVEYS
+from broker import cli
+from tests.pages import ROOT, blocks
+
+PAGE = "docs/filters.md"
+
+
+def block(begin: str) -> str:
+    (found,) = [each.text for each in blocks(PAGE) if each.text.startswith(begin)]
+    return found
+
+
+def test_the_filter_is_good_and_without_its_sign_it_is_told_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fast.sql").write_text(block("-- about"))
+    assert cli.main(["filter", "check", "fast.sql"]) == 0
+    assert capsys.readouterr().out.startswith("fast.sql: good for ztf, version ")
+    told = block("fast.sql:")
+    Path("fast.sql").write_text("-- surveys: ztf\n\n\nSELECT alert_id\nFROM alerts\nWHERE candidate.magpsf < 18\n")
+    assert cli.main(["filter", "check", "fast.sql"]) == 0
+    assert capsys.readouterr().err.rstrip() == told.rstrip()
+
+
+def test_the_subqueries_are_of_the_language() -> None:
+    lines = block("(SELECT COUNT(*)").replace("\n        ", " ").splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert parse(f"SELECT alert_id FROM alerts WHERE {line}", row_of(SURVEYS["ztf"])).where.type == "BOOL"
+
+
+def test_the_page_names_all_functions() -> None:
+    words = set(re.findall(r"[A-Z][A-Z0-9_]+", (ROOT / PAGE).read_text(encoding="utf-8")))
+    named = {
+        function.sql for function in (*FUNCTIONS.values(), *AGGREGATES.values()) if re.fullmatch(r"[A-Z0-9_]+", function.sql)
+    }
+    assert named - words == set()
