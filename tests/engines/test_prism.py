@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import re
 import shutil
 import signal
@@ -11,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from apache_beam.runners.portability.prism_runner import PrismRunner
+from apache_beam.utils import subprocess_server
 from apache_beam.utils.shared import Shared
 
 from broker import cli
@@ -28,26 +29,33 @@ from tests.nights import ask, run, simulated
 from tests.pipelines.test_watch import old
 from transforms.metrics import Totals, totals
 
-# Beam does not close its end of the pipe from a Prism that it ends.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[tuple[str, ...]]:
     """The flags of Prism, which all runs of this process share."""
     if why := prism.missing():
         pytest.skip(why)
-    yield ("--runner", "PrismRunner", "--prism_location", str(prism.binary()))
-    PrismRunner.shared_handle.acquire(lambda: None).stop()
-    # Beam neither waits for a Prism that it ends nor closes its pipe: what is left of both would be found in some other test. It
-    # holds what was shared last until something else is.
-    Shared().acquire(threading.Event)
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def kept(*words: Any, **how: Any) -> subprocess.Popen[bytes]:
+        begun.append(subprocess.Popen(*words, **how))
+        return begun[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Beam neither waits for a Prism that it ends nor closes its pipe: what is left of both would be found in some other test.
+        patch.setattr(subprocess_server, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": kept}))
+        yield ("--runner", "PrismRunner", "--prism_location", str(prism.binary()))
+        PrismRunner.shared_handle.acquire(lambda: None).stop()
+        # It holds what was shared last until something else is.
+        Shared().acquire(threading.Event)
+    for process in begun:
+        process.wait(20)
     for thread in threading.enumerate():
         if "log_stdout" in thread.name:
             thread.join(20)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    for process in begun:
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
