@@ -15,7 +15,7 @@ from warehouses import QueryError
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the alerts of half of the objects have features."""
+    """A folder with a night's alerts, some of them twice, and their features."""
     night = simulated(tmp_path_factory.mktemp("night"), "--alerts", "60", "--duplicates", "4", "--damaged", "0", "--seed", "7")
     place = tmp_path_factory.mktemp("warehouse")
     assert run(place, night) == 0
