@@ -22,6 +22,7 @@ setup(
         "audit",
         "broker",
         "broker.archive",
+        "broker.filtering",
         "broker.pictures",
         "pipelines",
         "schemas",

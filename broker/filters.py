@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from alerts.filters.errors import FilterError
 
 if TYPE_CHECKING:
     from alerts.filters.row import RowField
@@ -38,45 +34,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Check or list; gives the exit status: 0 where all filters are good, 2 where one is not."""
     if arguments.asked == "columns":
         return _columns(arguments.survey, arguments.below)
-    statuses = [_check(Path(file), arguments.strict) for pattern in arguments.files for file in _files(pattern)]
-    return max(statuses)
+    from broker.filtering import check  # noqa: PLC0415 - brings the parser, and the surveys' tables
 
-
-def _files(pattern: str) -> list[str]:
-    """Those that a pattern stands for, where the shell has not told; else the name itself, which then is not there."""
-    return sorted(glob.glob(pattern)) or [pattern]
-
-
-def _check(path: Path, strict: bool) -> int:
-    from alerts.filters.check import check  # noqa: PLC0415 - brings the parser, and the surveys' tables
-    from alerts.filters.parse import parse  # noqa: PLC0415
-    from alerts.filters.row import NO_LISTS, row_of  # noqa: PLC0415
-    from alerts.filters.text import read_filter, version_of  # noqa: PLC0415
-    from alerts.filters.write import canonical  # noqa: PLC0415
-    from alerts.surveys import survey  # noqa: PLC0415
-
-    text = ""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        told = read_filter(path)
-        queries = {name: parse(told.text, row_of(survey(name))) for name in told.surveys}
-    except FilterError as error:
-        print(error.told(str(path), text), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{path}: {error.strerror}", file=sys.stderr)
-        return 2
-    wrong = False
-    for name, query in queries.items():
-        findings = check(query, survey(name), NO_LISTS)
-        for finding in findings:
-            print(finding.told(str(path), text), file=sys.stderr)
-        is_wrong = any(finding.is_error for finding in findings) or (strict and bool(findings))
-        wrong = wrong or is_wrong
-        columns = ", ".join(f"{column.name} {column.node.type}" for column in query.columns) or "none"
-        verdict = "wrong" if is_wrong else "good" if not findings else "can be run, with warnings"
-        print(f"{path}: {verdict} for {name}, version {version_of(canonical(query))}, columns: {columns}")
-    return 2 if wrong else 0
+    return check.main(arguments)
 
 
 def _columns(name: str, below: str) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from broker import cli
+from tests.nights import simulated
 
 GOOD = """-- about: bright and rising
 -- surveys: ztf
@@ -85,6 +87,27 @@ def test_a_filter_of_two_surveys_must_be_one_of_each(tmp_path: Path, capsys: pyt
     assert status == 0
     assert [line.split(",")[0] for line in out.splitlines()] == ["rising.sql: good for ztf", "rising.sql: good for lsst"]
     assert asked(tmp_path, capsys, rising=both.replace("features.r.last_rate_njy_per_day", "candidate.ra"))[0] == 2
+
+
+def test_its_own_packets_are_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    night = simulated(tmp_path / "night", "--alerts", "4", "--damaged", "0", "--archive", "folder")
+    first, *others = sorted(night.rglob("*.avro"))
+    for name, files in (("passes", [first]), ("rejects", others)):
+        (tmp_path / "bright" / name).mkdir(parents=True)
+        for file in files:
+            shutil.copy(file, tmp_path / "bright" / name)
+    text = f"-- surveys: ztf\nSELECT alert_id\nFROM alerts\nWHERE alert_id = {first.stem}"
+    status, out, err = asked(tmp_path, capsys, bright=text)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "bright.sql: of its own packets 1 pass and 3 do not, as they must"
+    status, out, err = asked(tmp_path, capsys, bright=text.replace(" = ", " != "))
+    assert status == 2
+    assert f"bright.sql:4:7: error: bright/passes/{first.name} (alert {first.stem}) must pass, and does not: alert_id != " in err
+    assert err.count("must not pass, and does") == 3
+    shutil.rmtree(tmp_path / "bright" / "rejects")
+    (tmp_path / "bright" / "rejects").mkdir()
+    assert asked(tmp_path, capsys, bright=text)[0] == 0
+    assert asked(tmp_path, capsys, "--strict", bright=text)[0] == 2
 
 
 def test_what_can_be_asked_for_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

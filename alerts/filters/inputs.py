@@ -1,0 +1,50 @@
+"""What filters read of an alert: the columns and fields that some of them name, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from alerts.filters.tree import Node, Path, Query, Subquery, children
+
+BESIDE = ("features", "matches", "scores", "watchlists", "regions")
+"""Columns of the row that are no columns of ``{survey}_alerts``."""
+
+
+@dataclass
+class UsedField:
+    """A field of the row that is read, and which of its own fields are."""
+
+    fields: dict[str, UsedField] = field(default_factory=dict)
+    """None: it is a value, or an array whose entries are only counted."""
+
+    def take(self, names: Iterable[str]) -> UsedField:
+        """The field below this one that dotted names lead to, read from now on."""
+        found = self
+        for name in names:
+            found = found.fields.setdefault(name, UsedField())
+        return found
+
+
+def used_fields(queries: Iterable[Query]) -> dict[str, UsedField]:
+    """By their names the columns of the row that filters read, each with the fields of it that are read."""
+    row = UsedField()
+    for query in queries:
+        for node in (query.where, *(column.node for column in query.columns)):
+            _take(node, [row])
+    return row.fields
+
+
+def _take(node: Node, scopes: list[UsedField]) -> None:
+    """Take what a node reads; ``scopes`` are the row and the entries that subqueries around it go over."""
+    if isinstance(node, Path):
+        names = node.names if node.last.scale is None else (*node.names[:-1], node.last.scale[0])
+        scopes[node.scope].take(names)
+        return
+    inside = scopes
+    if isinstance(node, Subquery):
+        inside = scopes[: node.depth + 1]
+        for source in node.sources:
+            inside = [*inside, inside[source.outer].take(source.names)]
+    for child in children(node):
+        _take(child, inside)

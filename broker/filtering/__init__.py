@@ -1,0 +1,1 @@
+"""What ``broker filter`` does: filters checked, tried over nights, and explained term by term."""
