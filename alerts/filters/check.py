@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from alerts.filters.cost import too_dear
 from alerts.filters.findings import Finding
 from alerts.filters.functions import FUNCTIONS
 from alerts.filters.ranges import contradictions, is_number
@@ -40,6 +41,7 @@ def check(query: Query, survey: Survey, lists: Lists) -> list[Finding]:
         *_ages(nodes, survey),
         *_timed(nodes, lists),
         *_swallowed(query.where, is_guarded=False),
+        *too_dear(query, survey),
     ]
     return sorted(dict.fromkeys(found), key=lambda finding: not finding.is_error)
 

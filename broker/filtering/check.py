@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alerts.filters.check import check
+from alerts.filters.cost import over_decoding
 from alerts.filters.errors import FilterError
 from alerts.filters.findings import Finding
 from alerts.filters.own_packets import judge_own_packets
@@ -63,7 +64,8 @@ def _check(path: Path, arguments: argparse.Namespace) -> int:
         is_wrong = is_wrong or is_wrong_here
         columns = ", ".join(f"{column.name} {column.node.type}" for column in query.columns) or "none"
         verdict = "wrong" if is_wrong_here else "good" if not findings else "can be run, with warnings"
-        print(f"{path}: {verdict} for {name}, version {version_of(canonical(query))}, columns: {columns}")
+        cost = f"{over_decoding(query, survey(name)):.2g} of decoding an alert"
+        print(f"{path}: {verdict} for {name}, version {version_of(canonical(query))}, cost {cost}, columns: {columns}")
     if own.passes or own.rejects:
         print(f"{path}: of its own packets {own.passes:,} pass and {own.rejects:,} do not, as they must")
     return 2 if is_wrong else 0

@@ -33,7 +33,9 @@ def asked(folder: Path, capsys: pytest.CaptureFixture[str], *words: str, **filte
 def test_a_good_filter_tells_its_version_and_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = asked(tmp_path, capsys, bright=GOOD)
     assert (status, err) == (0, "")
-    assert re.fullmatch(r"bright\.sql: good for ztf, version [0-9a-f]{12}, columns: mag FLOAT64, n_detections INT64\n", out)
+    head = r"bright\.sql: good for ztf, version [0-9a-f]{12}, cost 0\.0\d+ of decoding an alert"
+    form = rf"{head}, columns: mag FLOAT64, n_detections INT64\n"
+    assert re.fullmatch(form, out)
 
 
 def test_what_is_suspicious_is_told_and_is_wrong_only_where_that_is_asked(
