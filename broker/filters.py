@@ -1,11 +1,14 @@
-"""``broker filter``: whether a text is a filter and what is suspicious about it; what filters can ask for."""
+"""``broker filter``: filters checked, tried over nights of a warehouse, explained term by term; what they can ask for."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from warehouses.places import FORMS, LIMIT
 
 if TYPE_CHECKING:
     from alerts.filters.row import RowField
@@ -13,30 +16,66 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   broker filter check fast.sql
   broker filter check filters/*.sql --strict
+  broker filter try fast.sql --warehouse ./warehouse --night 2026-11-01..07 --sample 20 --stamps page.html
+  broker filter explain fast.sql 975188145315010126 --warehouse ./warehouse
+  broker filter explain fast.sql --night 2026-11-01 --warehouse ./warehouse
   broker filter columns ztf
   broker filter columns ztf features.r"""
+
+
+_MODULES = {"check": "check", "try": "tryout", "explain": "explain"}
+_NIGHTS = "this night, or from one to another: 2026-11-01..2026-11-23, or 2026-11-01..23"
+_MOST_SAMPLED = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be asked, and its flags."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
-    asked = parser.add_subparsers(dest="asked", required=True, metavar="check|columns")
+    asked = parser.add_subparsers(dest="asked", required=True, metavar="check|try|explain|columns")
     check = asked.add_parser("check", help="whether a file is a filter, of what type its columns are, and what is suspicious")
     check.add_argument("files", nargs="+", metavar="FILE", help="NAME.sql; * and ? stand for more of them")
     check.add_argument("--strict", action="store_true", help="what is suspicious is wrong: status 2")
+    tried = asked.add_parser(
+        "try", help="what a filter makes of nights in a warehouse: a line for each, and a sample of what passes"
+    )
+    tried.add_argument("file", metavar="FILE", help="NAME.sql")
+    tried.add_argument("--night", metavar="NIGHT[..NIGHT]", help=f"{_NIGHTS} (default: the newest)")
+    tried.add_argument(
+        "--sample",
+        type=_count,
+        metavar="N",
+        help="show so many of the alerts that pass, always the same (default with --stamps: 20)",
+    )
+    tried.add_argument("--stamps", metavar="PAGE.html", help="write the sample there with stamps and light curves, as one page")
+    explained = asked.add_parser(
+        "explain", help="why an alert passes or does not, term by term; or over nights, how many each term lets through"
+    )
+    explained.add_argument("file", metavar="FILE", help="NAME.sql")
+    explained.add_argument("alert_id", nargs="?", type=int, metavar="ALERT_ID", help="an alert of the warehouse")
+    explained.add_argument("--night", metavar="NIGHT[..NIGHT]", help=f"in place of ALERT_ID all alerts: {_NIGHTS}")
+    for command in (tried, explained):
+        command.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
+        command.add_argument("--survey", metavar="NAME", help="where the filter is of several surveys: only this one's alerts")
+        command.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
     columns = asked.add_parser("columns", help="what a filter of a survey can ask for, with types")
     columns.add_argument("survey", metavar="SURVEY", help="ztf, lsst, ...")
     columns.add_argument("below", nargs="?", default="", metavar="PATH", help="only what begins so: candidate, features.r")
 
 
+def _count(text: str) -> int:
+    if not (text.isdigit() and int(text) <= _MOST_SAMPLED):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number up to {_MOST_SAMPLED:,}")
+    return int(text)
+
+
 def main(arguments: argparse.Namespace) -> int:
-    """Check or list; gives the exit status: 0 where all filters are good, 2 where one is not."""
+    """Do what is asked; gives the exit status: 0 where it could be done and nothing is wrong, else 2."""
     if arguments.asked == "columns":
         return _columns(arguments.survey, arguments.below)
-    from broker.filtering import check  # noqa: PLC0415 - brings the parser, and the surveys' tables
-
-    return check.main(arguments)
+    # Each brings the parser, and the surveys' tables.
+    module = importlib.import_module(f"broker.filtering.{_MODULES[arguments.asked]}")
+    return int(module.main(arguments))
 
 
 def _columns(name: str, below: str) -> int:

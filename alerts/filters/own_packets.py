@@ -23,7 +23,7 @@ from alerts.filters.findings import Finding
 from alerts.filters.inputs import BESIDE, used_fields
 from alerts.filters.judge import judge
 from alerts.filters.steps import Steps
-from alerts.filters.terms import FAILED, Terms, ToldTerm, first_that_decides
+from alerts.filters.terms import FAILED, Terms, ToldTerm, that_decides
 from alerts.filters.tree import Query
 from alerts.surveys import Survey, survey
 
@@ -118,15 +118,14 @@ def _verdicts(rows: pa.RecordBatch, name: str, facts: Survey, query: Query) -> I
 
 def _wrong(packet: str, name: str, told: Sequence[ToldTerm], used: Collection[str]) -> Finding:
     """A packet that must pass and does not, or the other way round, with the term that decided."""
-    number = first_that_decides(told)
+    number = that_decides(told)
     if number is None:
         why = "; ".join(term.why for term in told if term.why)
         return Finding(f"{packet} must not pass, and does: {why}", told[0].term.at, is_error=True)
-    # One that has failed has no verdict, whichever folder it is in.
-    failed = next((term for term in told if term.answer == FAILED), None)
-    term = failed or told[number]
+    term = told[number]
     must = "must pass" if name == PASSES else "must not pass"
-    does = "fails" if failed is not None else "does not"
+    # One that fails has no verdict, whichever folder it is in.
+    does = "fails" if term.answer == FAILED else "does not"
     unknown = [each for each in _UNKNOWN_HERE if each in used]
     more = f"; of a packet by itself {' and '.join(unknown)} are not known" * bool(unknown)
     return Finding(f"{packet} {must}, and {does}: {term.sentence}{more}", term.term.at, is_error=True)

@@ -84,6 +84,12 @@ class Terms:
         )
 
 
-def first_that_decides(told: Sequence[ToldTerm]) -> int | None:
-    """The number of the first term that is not TRUE; None where all are, and the alert passes."""
-    return next((number for number, term in enumerate(told) if term.answer != TRUE), None)
+def that_decides(told: Sequence[ToldTerm]) -> int | None:
+    """The number of the term by which an alert did not pass: the first that is not TRUE; None where all are.
+
+    One that has failed comes before all others: then there is no verdict.
+    """
+    answers = [term.answer for term in told]
+    if FAILED in answers:
+        return answers.index(FAILED)
+    return next((number for number, answer in enumerate(answers) if answer != TRUE), None)

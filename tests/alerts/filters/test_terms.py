@@ -10,7 +10,7 @@ from alerts.filters.row import row_of
 from alerts.filters.shown import written
 from alerts.filters.steps import Steps
 from alerts.filters.survivors import Survivors
-from alerts.filters.terms import Terms, first_that_decides, terms_of
+from alerts.filters.terms import Terms, terms_of, that_decides
 from alerts.surveys import SURVEYS
 from tests.alerts.filters.test_judge import BY_MATCH, alert, batch, query
 
@@ -64,15 +64,16 @@ def test_sentinels_and_other_units_are_told_as_they_were_sent() -> None:
     assert scaled.sentence.endswith("is FALSE (candidate.distnr_arcsec = 2.024)")
 
 
-def test_the_first_that_is_not_true_decides_and_who_fails_is_told() -> None:
+def test_the_first_that_is_not_true_decides_but_for_one_that_fails() -> None:
     condition = f"candidate.isdiffpos AND candidate.drb > 0.5 AND {BY_MATCH} AND candidate.fid < 9"
     terms = Terms(query(condition))
     told = terms.told(batch([alert(1, None, columns="no json")]))
     assert [term.answer for term in told] == ["TRUE", "NULL", "failed", "TRUE"]
-    assert first_that_decides(told) == 1
+    assert that_decides(told) == 2
     assert "JSONDecodeError" in told[2].why
+    assert that_decides(terms.told(batch([alert(1, None)]))) == 1
     told = terms.told(batch([alert(1, columns='{"otype":"QSO"}')]))
-    assert first_that_decides(told) is None
+    assert that_decides(told) is None
 
 
 def test_survivors_are_counted_term_by_term_over_batches() -> None:

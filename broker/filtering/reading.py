@@ -1,0 +1,64 @@
+"""A filter read from its file, and the warehouse that it is asked over: what ``try`` and ``explain`` have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alerts.filters.errors import FilterError
+from alerts.filters.parse import parse
+from alerts.filters.row import row_of
+from alerts.filters.text import FilterText, read_filter, version_of
+from alerts.filters.tree import Query
+from alerts.filters.write import canonical
+from alerts.surveys import survey
+from warehouses.errors import QueryError
+from warehouses.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class FilterFile:
+    """A filter, and what it is for each of its surveys."""
+
+    path: Path
+    told: FilterText
+    queries: Mapping[str, Query]
+
+    def version(self, survey_name: str) -> str:
+        """What it is for a survey, as a hash (``alerts.filters.text.version_of``)."""
+        return version_of(canonical(self.queries[survey_name]))
+
+
+def read(path: Path) -> FilterFile:
+    """The filter of a file. Raises ``FilterError`` and ``OSError``."""
+    told = read_filter(path)
+    return FilterFile(path, told, {name: parse(told.text, row_of(survey(name))) for name in told.surveys})
+
+
+def say_why_not(path: Path, error: FilterError | OSError) -> None:
+    """Why a file is no filter, with the part of its text that is meant."""
+    if isinstance(error, FilterError):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""
+        print(error.told(str(path), text), file=sys.stderr)
+    else:
+        print(f"{path}: {error.strerror}", file=sys.stderr)
+
+
+def surveys_asked(filter_file: FilterFile, warehouse: Warehouse, arguments: argparse.Namespace) -> list[str]:
+    """The surveys of a filter whose alerts the warehouse holds, or the one named. Raises ``QueryError`` where there is none."""
+    known = list(filter_file.queries)
+    if arguments.survey is not None and arguments.survey not in known:
+        raise QueryError(f"--survey {arguments.survey}: {filter_file.path} is a filter of {', '.join(known)}")
+    wanted = known if arguments.survey is None else [arguments.survey]
+    held = [each.name for each in warehouse.surveys]
+    found = [name for name in wanted if name in held]
+    if not found:
+        told = f"holds those of {', '.join(held)}" if held else "holds none"
+        raise QueryError(f"{filter_file.path} is a filter of {' and '.join(wanted)} alerts, and {warehouse.uri} {told}")
+    return found
