@@ -29,7 +29,7 @@ class SampledAlert:
     """The filter's columns."""
 
 
-class Sample:
+class PassedSample:
     """The alerts of a survey so far whose ids have the smallest hashes."""
 
     def __init__(self, most: int, columns: tuple[Output, ...]) -> None:

@@ -20,7 +20,7 @@ from alerts.secrets import redact
 from alerts.surveys import survey
 from broker.filtering.explain import say_without_features
 from broker.filtering.reading import FilterFile, read, say_why_not, surveys_asked
-from broker.filtering.sampled import Sample, SampledAlert
+from broker.filtering.sampled import PassedSample, SampledAlert
 from pipelines.errors import OptionsError
 from pipelines.nights import nights
 from pipelines.status import DONE, WRONG_OPTIONS
@@ -85,7 +85,7 @@ class _OfSurvey:
     def __init__(self, asked: FilterFile, opened: Warehouse, name: str, most: int) -> None:
         query = asked.queries[name]
         self.rows = FilterRows(opened, survey(name), [query])
-        self.sample = Sample(most, query.columns)
+        self.sample = PassedSample(most, query.columns)
         self._opened, self._program = opened, Steps({"": query})
         self._failures = list[str]()
 
