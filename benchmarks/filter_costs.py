@@ -20,7 +20,7 @@ import pyarrow as pa
 from alerts.avro.decode import decode
 from alerts.avro.patience import PATIENCE
 from alerts.filters.batches import Batch
-from alerts.filters.cost import BATCH, DECODING, WEIGHTS, Kind, Weight, kind_of
+from alerts.filters.cost import BATCH, DECODING, WEIGHTS, Kind, StepWeight, kind_of
 from alerts.filters.parse import parse
 from alerts.filters.row import row_of
 from alerts.filters.steps import Steps
@@ -83,14 +83,14 @@ def _entries(rows: pa.RecordBatch) -> int:
     return len(rows.column("prv_candidates").flatten())
 
 
-def weights(few: pa.RecordBatch) -> dict[Kind, Weight]:
+def weights(few: pa.RecordBatch) -> dict[Kind, StepWeight]:
     """What a batch and a row take, of two sizes."""
     many = pa.Table.from_batches([few] * _LARGER).combine_chunks().to_batches()[0]
     small, large = micros(few), micros(many)
     found = {}
     for kind, (took, rows) in small.items():
         per_row = max(0.0, (large[kind][0] - took) / (large[kind][1] - rows))
-        found[kind] = Weight(max(0.0, took - per_row * rows), per_row)
+        found[kind] = StepWeight(max(0.0, took - per_row * rows), per_row)
     return found
 
 

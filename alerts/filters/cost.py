@@ -25,7 +25,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Weight:
+class StepWeight:
     """Microseconds of a step."""
 
     batch: float
@@ -33,17 +33,17 @@ class Weight:
     row: float
 
 
-WEIGHTS: dict[Kind, Weight] = {
-    "constant": Weight(4, 0.007),
-    "field": Weight(9, 0.004),
-    "text field": Weight(50, 0.02),
-    "operation": Weight(2.5, 0.0003),
-    "function": Weight(23, 0.008),
-    "text operation": Weight(45, 0.007),
-    "one by one": Weight(30, 0.8),
-    "entries": Weight(130, 0.008),
-    "aggregate": Weight(70, 0.01),
-    "first": Weight(70, 0.09),
+WEIGHTS: dict[Kind, StepWeight] = {
+    "constant": StepWeight(4, 0.007),
+    "field": StepWeight(9, 0.004),
+    "text field": StepWeight(50, 0.02),
+    "operation": StepWeight(2.5, 0.0003),
+    "function": StepWeight(23, 0.008),
+    "text operation": StepWeight(45, 0.007),
+    "one by one": StepWeight(30, 0.8),
+    "entries": StepWeight(130, 0.008),
+    "aggregate": StepWeight(70, 0.01),
+    "first": StepWeight(70, 0.09),
 }
 """Of 29 November 2026, on two cores that were shared with other work."""
 _ONE_BY_ONE = ("to_float", "json_value")
@@ -119,5 +119,5 @@ def _rows(context: Context) -> float:
     return rows
 
 
-def _micros(weight: Weight, rows: float) -> float:
+def _micros(weight: StepWeight, rows: float) -> float:
     return weight.batch / BATCH + weight.row * rows
