@@ -34,7 +34,7 @@ _PARSED = {
     "catalog-server": ("a stand-in for CDS X-Match on this machine, with faults to order", "broker.catalog_server"),
     "compact": ("many small files of a warehouse's nights to few sorted ones", "broker.compact"),
     "features": ("features of the alerts that are in a warehouse", "broker.features"),
-    "filter": ("whether a filter is one, and what filters can ask for", "broker.filters"),
+    "filter": ("filters checked, tried over nights of a warehouse, and explained", "broker.filters"),
     "completion": ("completion of these commands for your shell", "broker.completion"),
     "publish": ("packets to Pub/Sub, Kafka or a folder at a given pace", "broker.publish"),
     "relay": ("messages of Kafka, as they come, to Pub/Sub", "broker.relay"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   broker filter check fast.sql
   broker filter check filters/*.sql --strict
+  broker filter check fast.sql --warehouse ./warehouse --reference_night 2026-11-01..07
   broker filter try fast.sql --warehouse ./warehouse --night 2026-11-01..07 --sample 20 --stamps page.html
   broker filter explain fast.sql 975188145315010126 --warehouse ./warehouse
   broker filter explain fast.sql --night 2026-11-01 --warehouse ./warehouse
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = asked.add_parser("check", help="whether a file is a filter, of what type its columns are, and what is suspicious")
     check.add_argument("files", nargs="+", metavar="FILE", help="NAME.sql; * and ? stand for more of them")
     check.add_argument("--strict", action="store_true", help="what is suspicious is wrong: status 2")
+    check.add_argument(
+        "--reference_night",
+        metavar="NIGHT[..NIGHT]",
+        help="hold max_rate of the filter's header on each of these nights of the warehouse: 2026-11-01, or 2026-11-01..07",
+    )
     tried = asked.add_parser(
         "try", help="what a filter makes of nights in a warehouse: a line for each, and a sample of what passes"
     )
@@ -54,8 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explained.add_argument("file", metavar="FILE", help="NAME.sql")
     explained.add_argument("alert_id", nargs="?", type=int, metavar="ALERT_ID", help="an alert of the warehouse")
     explained.add_argument("--night", metavar="NIGHT[..NIGHT]", help=f"in place of ALERT_ID all alerts: {_NIGHTS}")
-    for command in (tried, explained):
-        command.add_argument("--warehouse", default="./warehouse", metavar="URI", help=FORMS)
+    for command in (check, tried, explained):
+        # check looks at a warehouse only where it is asked about its nights.
+        default = None if command is check else "./warehouse"
+        command.add_argument("--warehouse", default=default, metavar="URI", help=FORMS)
         command.add_argument("--survey", metavar="NAME", help="where the filter is of several surveys: only this one's alerts")
         command.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
     columns = asked.add_parser("columns", help="what a filter of a survey can ask for, with types")

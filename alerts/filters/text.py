@@ -30,6 +30,8 @@ class FilterText:
     reference: str = ""
     max_rate: float | None = None
     """The largest part of a night's alerts that it is meant to pass."""
+    max_rate_at: Span | None = None
+    """Where that stands."""
 
 
 def read_filter(path: Path) -> FilterText:
@@ -61,6 +63,7 @@ def parse_text(name: str, text: str) -> FilterText:
         told["about"]["value"] if "about" in told else "",
         told["reference"]["value"] if "reference" in told else "",
         _rate(told.get("max_rate")),
+        _span(told["max_rate"]) if "max_rate" in told else None,
     )
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 
 import warehouses
-from alerts.filters.errors import FilterError, pointed
+from alerts.filters.errors import pointed
 from alerts.filters.judge import judge
 from alerts.filters.shown import as_text, written
 from alerts.filters.steps import Steps
 from alerts.filters.survivors import Survivors
 from alerts.filters.terms import FAILED, Terms, ToldTerm, that_decides
-from alerts.secrets import redact
 from alerts.surveys import survey
-from broker.filtering.reading import FilterFile, read, say_why_not, surveys_asked
+from broker.filtering.judged_nights import say_without_features
+from broker.filtering.reading import FilterFile, failed, read, surveys_asked
 from pipelines.errors import OptionsError
 from pipelines.nights import nights
 from pipelines.status import DONE, WRONG_OPTIONS
@@ -29,11 +28,12 @@ from warehouses.warehouse import Warehouse
 
 def main(arguments: argparse.Namespace) -> int:
     """Explain, and print; gives the exit status."""
-    path = Path(arguments.file)
+    asked = read(Path(arguments.file))
+    if asked is None:
+        return WRONG_OPTIONS
     try:
-        asked = read(path)
         if (arguments.alert_id is None) == (arguments.night is None):
-            raise QueryError("give an ALERT_ID, or --night NIGHT for all alerts of one")
+            raise OptionsError("give an ALERT_ID directly behind the file, or --night NIGHT for all alerts of one")
         with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
             names = surveys_asked(asked, opened, arguments)
             if arguments.alert_id is not None:
@@ -41,12 +41,10 @@ def main(arguments: argparse.Namespace) -> int:
             else:
                 for name in names:
                     _explain_nights(asked, opened, name, nights(arguments.night))
-    except (FilterError, OSError) as error:
-        say_why_not(path, error)
-        return WRONG_OPTIONS
-    except (QueryError, OptionsError) as error:
-        print(f"broker filter explain: {redact(str(error))}", file=sys.stderr)
-        return WRONG_OPTIONS
+    except BrokenPipeError:
+        raise
+    except (QueryError, OptionsError, OSError) as error:
+        return failed("explain", error)
     return DONE
 
 
@@ -109,13 +107,3 @@ def _explain_nights(asked: FilterFile, opened: Warehouse, name: str, between: tu
         print(f"  {number:>2} {numbers}  {written(node)}")
     print("left: this term and all before it are TRUE; alone: only this term kept them from passing")
     say_without_features(rows, opened)
-
-
-def say_without_features(rows: FilterRows, opened: Warehouse) -> None:
-    """A warning where alerts have no features that the filter asks for."""
-    if rows.without_features:
-        print(
-            f"warning: {rows.without_features:,} alerts have no features of the present version, which read NULL; "
-            f"broker features --warehouse {opened.uri} computes them where histories are stored",
-            file=sys.stderr,
-        )

@@ -14,7 +14,9 @@ from alerts.filters.row import row_of
 from alerts.filters.text import FilterText, read_filter, version_of
 from alerts.filters.tree import Query
 from alerts.filters.write import canonical
+from alerts.secrets import redact
 from alerts.surveys import survey
+from pipelines.status import WRONG_OPTIONS
 from warehouses.errors import QueryError
 from warehouses.warehouse import Warehouse
 
@@ -32,22 +34,24 @@ class FilterFile:
         return version_of(canonical(self.queries[survey_name]))
 
 
-def read(path: Path) -> FilterFile:
-    """The filter of a file. Raises ``FilterError`` and ``OSError``."""
-    told = read_filter(path)
-    return FilterFile(path, told, {name: parse(told.text, row_of(survey(name))) for name in told.surveys})
-
-
-def say_why_not(path: Path, error: FilterError | OSError) -> None:
-    """Why a file is no filter, with the part of its text that is meant."""
-    if isinstance(error, FilterError):
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            text = ""
+def read(path: Path) -> FilterFile | None:
+    """The filter of a file; None where it is none, which then has been said, with the part of its text that is meant."""
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        told = read_filter(path)
+        return FilterFile(path, told, {name: parse(told.text, row_of(survey(name))) for name in told.surveys})
+    except FilterError as error:
         print(error.told(str(path), text), file=sys.stderr)
-    else:
+    except OSError as error:
         print(f"{path}: {error.strerror}", file=sys.stderr)
+    return None
+
+
+def failed(command: str, error: Exception) -> int:
+    """Why something cannot be done, as a sentence; gives the exit status."""
+    print(f"broker filter {command}: {redact(str(error))}", file=sys.stderr)
+    return WRONG_OPTIONS
 
 
 def surveys_asked(filter_file: FilterFile, warehouse: Warehouse, arguments: argparse.Namespace) -> list[str]:

@@ -4,50 +4,39 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
 import warehouses
-from alerts.filters.errors import FilterError
-from alerts.filters.judge import judge
 from alerts.filters.shown import as_text
-from alerts.filters.steps import Steps
-from alerts.secrets import redact
-from alerts.surveys import survey
-from broker.filtering.explain import say_without_features
-from broker.filtering.reading import FilterFile, read, say_why_not, surveys_asked
-from broker.filtering.sampled import PassedSample, SampledAlert
+from broker.filtering.judged_nights import JudgedNights
+from broker.filtering.reading import FilterFile, failed, read, surveys_asked
+from broker.filtering.sampled import SampledAlert
 from pipelines.errors import OptionsError
-from pipelines.nights import nights
 from pipelines.status import DONE, WRONG_OPTIONS
 from warehouses.errors import QueryError
-from warehouses.filter_rows import FilterRows
 from warehouses.warehouse import Warehouse
 
 _HEAD = ("night", "seen", "passed", "rate", "rejected by NULL", "failed", "µs per alert")
 _WIDTHS = (18, 11, 11, 9, 17, 8, 13)
-_MOST_FAILURES = 3
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Try, and print; gives the exit status."""
-    path = Path(arguments.file)
+    asked = read(Path(arguments.file))
+    if asked is None:
+        return WRONG_OPTIONS
     try:
-        asked = read(path)
         if arguments.stamps is not None:
             _check_place(Path(arguments.stamps))
         with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
             _try(asked, opened, arguments)
-    except (FilterError, OSError) as error:
-        say_why_not(path, error)
-        return WRONG_OPTIONS
-    except (QueryError, OptionsError) as error:
-        print(f"broker filter try: {redact(str(error))}", file=sys.stderr)
-        return WRONG_OPTIONS
+    except BrokenPipeError:
+        raise
+    except (QueryError, OptionsError, OSError) as error:
+        return failed("try", error)
     return DONE
 
 
@@ -63,11 +52,11 @@ def _try(asked: FilterFile, opened: Warehouse, arguments: argparse.Namespace) ->
     most = arguments.sample if arguments.sample is not None else 20 if arguments.stamps else 0
     told, samples = list[tuple[str, ...]](), list[tuple[str, SampledAlert]]()
     for name in surveys_asked(asked, opened, arguments):
-        tried = _OfSurvey(asked, opened, name, most)
+        tried = JudgedNights(asked, opened, name, most)
         found = tried.asked_for(arguments.night)
         print(f"{asked.path}, version {asked.version(name)}, over {name} alerts of {opened.uri}")
         print(_line(_HEAD))
-        for cells in tried.lines(found):
+        for cells in _lines(tried, found):
             print(_line(cells), flush=True)
             told.append((f"{name} {cells[0]}", *cells[1:]))
         tried.say()
@@ -79,50 +68,15 @@ def _try(asked: FilterFile, opened: Warehouse, arguments: argparse.Namespace) ->
         _write_page(asked, opened, Path(arguments.stamps), [_HEAD, *told], samples)
 
 
-class _OfSurvey:
-    """A filter over the nights of one survey."""
-
-    def __init__(self, asked: FilterFile, opened: Warehouse, name: str, most: int) -> None:
-        query = asked.queries[name]
-        self.rows = FilterRows(opened, survey(name), [query])
-        self.sample = PassedSample(most, query.columns)
-        self._opened, self._program = opened, Steps({"": query})
-        self._failures = list[str]()
-
-    def asked_for(self, text: str | None) -> dict[date, int]:
-        """The nights that ``--night`` names, or the newest, and how many rows they have. Raises ``QueryError``."""
-        newest = None if text else self.rows.newest_night()
-        return self.rows.nights((newest, newest) if newest else nights(text))
-
-    def lines(self, found: Mapping[date, int]) -> Iterator[tuple[str, ...]]:
-        """A line for each night, and one for all where there are several."""
-        total, secs = Counter[str](), 0.0
-        for night, number in found.items():
-            counts, spent = self._night(night, number)
-            total += counts
-            secs += spent
-            yield _cells(str(night), counts, spent)
-        if len(found) > 1:
-            yield _cells(f"{len(found)} nights", total, secs)
-
-    def _night(self, night: date, number: int) -> tuple[Counter[str], float]:
-        """What it says of a night's alerts, and the CPU seconds of that alone."""
-        counts, secs = Counter[str](), 0.0
-        for batch in self.rows.of_night(night, number):
-            begin = time.process_time()
-            judged = judge(batch, self._program)[""]
-            secs += time.process_time() - begin
-            counts.update(judged.counts)
-            self.sample.add(batch, judged)
-            for row, why in list(judged.failures.items())[: _MOST_FAILURES - len(self._failures)]:
-                self._failures.append(f"alert {batch.column('alert_id')[row].as_py()} failed: {why}")
-        return counts, secs
-
-    def say(self) -> None:
-        """What is to be known beside the counts."""
-        for failure in self._failures:
-            print(failure, file=sys.stderr)
-        say_without_features(self.rows, self._opened)
+def _lines(tried: JudgedNights, found: Mapping[date, int]) -> Iterator[tuple[str, ...]]:
+    """A line for each night, and one for all where there are several."""
+    total, secs = Counter[str](), 0.0
+    for night, counts, spent in tried.judged(found):
+        total += counts
+        secs += spent
+        yield _cells(str(night), counts, spent)
+    if len(found) > 1:
+        yield _cells(f"{len(found)} nights", total, secs)
 
 
 def _cells(night: str, counts: Counter[str], secs: float) -> tuple[str, ...]:

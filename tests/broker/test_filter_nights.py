@@ -243,6 +243,46 @@ def test_alerts_without_features_among_others_are_told(night: Path, tmp_path: Pa
     assert "warning: 5 alerts have no features of the present version, which read NULL" in err
 
 
+@pytest.mark.parametrize("flags", [(), ("--strict",)])
+def test_the_largest_rate_is_held_on_each_reference_night(
+    flags: tuple[str, ...], warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_night = "SELECT COUNT(*) FILTER (candidate.isdiffpos = 't'), COUNT(*) FROM ztf_alerts_unique GROUP BY night ORDER BY night"
+    rates = [passed / seen for passed, seen in ask(warehouse, by_night)]
+    assert rates[0] != rates[1]
+    low, high = sorted(rates)
+    place = ("--warehouse", str(warehouse), "--reference_night", "2026-09-01..30", *flags)
+    for most, wrong in ((high, 0), (low, 1), (low * 0.99, 2)):
+        wanted = Path(file(tmp_path, "candidate.isdiffpos"))
+        wanted.write_text(f"-- max_rate: {most!r}\n{wanted.read_text()}")
+        status, out, err = told(capsys, "check", str(wanted), *place)
+        assert status == (2 if wrong else 0)
+        assert err.count(f"{wanted}:1:14: error: of ") == err.count(f"; {most:g} is the most") == wrong
+        assert sum(" alerts of night 2026-09-" in line for line in out) == 2 - wrong
+    status, _, err = told(capsys, "check", file(tmp_path, "candidate.isdiffpos"), *place)
+    assert status == (2 if flags else 0)
+    assert "warning: it has no max_rate to be held on the reference nights" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--reference_night", "2025-01-01"), "wanted.sql: WAREHOUSE holds no ztf alerts of night 2025-01-01"),
+        (("--reference_night", "monday"), "wanted.sql: --reference_night monday is no night"),
+        (("--reference_night", NIGHT, "--survey", "lsst"), "--survey lsst: "),
+        ((), "--warehouse is asked about --reference_night NIGHT; give that, too"),
+    ],
+)
+def test_reference_nights_that_are_none(
+    flags: tuple[str, ...], said: str, warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = Path(file(tmp_path, "candidate.isdiffpos"))
+    wanted.write_text(f"-- max_rate: 0.5\n{wanted.read_text()}")
+    status, _, err = told(capsys, "check", str(wanted), "--warehouse", str(warehouse), *flags)
+    assert status == 2
+    assert said.replace("WAREHOUSE", str(warehouse)) in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -254,8 +294,8 @@ def test_alerts_without_features_among_others_are_told(night: Path, tmp_path: Pa
         (("try", "--warehouse", "nowhere"), "holds no tables"),
         (("explain", "17"), "holds no ztf alert 17"),
         (("explain", "99999999999999999999999"), "holds no ztf alert 99999999999999999999999"),
-        (("explain",), "give an ALERT_ID, or --night"),
-        (("explain", "17", "--night", "2026-09-10"), "give an ALERT_ID, or --night"),
+        (("explain",), "give an ALERT_ID directly behind the file, or --night"),
+        (("explain", "17", "--night", "2026-09-10"), "give an ALERT_ID directly behind the file, or --night"),
         (("explain", "--night", "2025-01-01..02"), "holds no ztf alerts of nights 2025-01-01 to 2025-01-02"),
     ],
 )
