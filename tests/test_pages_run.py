@@ -43,6 +43,7 @@ CANNOT = {
         "docs/service.md",
         "broker stream status",
     ): "tests/cloud/test_streamed.py, tests/kafka/test_status.py run it",
+    ("docs/filters.md", "broker filter "): "tests/broker/test_filters_page.py runs it, and compares what it prints",
     ("docs/features.md", "broker "): "tests/broker/test_features_page.py runs it, and counts what it finds",
     **{
         ("docs/service.md", begin): "installs a service; tests/deploy/test_service.py has the unit looked at"
@@ -59,7 +60,7 @@ NO_PROGRAMS = {
     ("docs/dataflow.md", "ZTF, archive, file_loads"): "what deploy.costs prints: tests/deploy/test_costs.py",
     **{
         ("docs/filters.md", begin): "tests/broker/test_filters_page.py checks it"
-        for begin in ("-- about", "(SELECT COUNT(*)", "fast.sql:")
+        for begin in ("-- about", "(SELECT COUNT(*)", "fast.sql:", "fast.sql, version", "ztf alert")
     },
     ("docs/operations.md", "sum by (job_id)"): "PromQL of Cloud Monitoring, which has no parser here",
     ("docs/operations.md", 'resource.type="dataflow_step"'): "the language of Cloud Logging, which has no parser here",

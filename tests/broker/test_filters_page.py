@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from alerts.filters.parse import parse
 from alerts.filters.row import row_of
 from alerts.surveys import SURVEYS
 from broker import cli
-from tests.pages import ROOT, blocks
+from tests.nights import run, simulated
+from tests.pages import ROOT, blocks, commands
 
 PAGE = "docs/filters.md"
 
@@ -20,6 +22,30 @@ PAGE = "docs/filters.md"
 def block(begin: str) -> str:
     (found,) = [each.text for each in blocks(PAGE) if each.text.startswith(begin)]
     return found
+
+
+def test_the_commands_of_the_page_print_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    night = simulated(Path("night"), "--alerts", "300", "--seed", "1", "--night", "2026-11-01")
+    assert run(Path("warehouse"), night) == 0
+    Path("fast.sql").write_text(block("-- about"))
+    [lines] = [[*commands(each)] for each in blocks(PAGE, "sh")]
+    printed = []
+    for line in lines:
+        capsys.readouterr()
+        assert cli.main(shlex.split(line)[1:]) == 0
+        printed.append(capsys.readouterr().out.replace(str(Path("warehouse").resolve()), "./warehouse"))
+    head, tried, alert, survivors, rates = printed
+    assert head.startswith("fast.sql: good for ztf, version 51419956dac7, cost 0.00")
+    # What it took is another each time.
+    shown = block("fast.sql, version 51419956dac7, over").splitlines()
+    assert [line[:-6] for line in tried.splitlines()[:3]] == [line[:-6] for line in shown]
+    assert Path("page.html").read_text(encoding="utf-8").count("No alert has passed.") == 1
+    assert alert.startswith(block("ztf alert"))
+    assert survivors.startswith(block("fast.sql, version 51419956dac7: of"))
+    assert "of 300 ztf alerts of night 2026-11-01 0 pass, a part of 0.00000" in rates
 
 
 def test_the_filter_is_good_and_without_its_sign_it_is_told_what_the_page_says(
