@@ -95,3 +95,6 @@ MAX_ANSWER_COLUMNS = 2_000
 """Columns that a service declares for a catalog. Gaia has 150."""
 MAX_ANSWER_ROWS = 200_000
 """Rows of an answer, far below the 2,000,000 at which CDS cuts without a word. It is asked for no more."""
+
+MAX_FILTER_US = 1000.0
+"""What a filter may take of each alert in the long run: some three times what decoding a ZTF packet takes."""

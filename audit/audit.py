@@ -28,6 +28,7 @@ from audit.compare import (
     Rules,
     compare_contents,
     compare_cutouts,
+    compare_filters,
     compare_matches,
     find_missing,
     find_unexpected,
@@ -40,12 +41,14 @@ from warehouses.audited import (
     ROWS_AT_ONCE,
     Nights,
     cutouts_sql,
+    filter_counts_sql,
     letters_sql,
     matches_sql,
     nights_of_ids,
     payloads,
     rows_sql,
     runs_sql,
+    verdicts_sql,
     wrongly_shown_sql,
 )
 from warehouses.letters import open_since
@@ -99,6 +102,7 @@ def audit(
         find_unexpected(books, rules)
         compare_cutouts(books, rules)
         compare_matches(books, rules)
+        compare_filters(books, rules)
         yield Report(books, rules, truth=truth.name, warehouse=warehouse.uri, nights=settings.between, skipped=skipped)
 
 
@@ -173,6 +177,9 @@ def _write_warehouse(books: Books, warehouse: Warehouse, nights: Nights, setting
             queries.append(("cutouts", cutouts_sql(warehouse, survey, nights, settings.look_into_cutouts), {}))
     if known and "crossmatches" in warehouse.tables:
         queries.append(("matches", matches_sql(warehouse, nights), {}))
+    if known and "filter_counts" in warehouse.tables:
+        queries.append(("filter_counts", filter_counts_sql(nights), {}))
+        queries.append(("verdicts", verdicts_sql(nights), {}))
     if "dead_letters" in warehouse.tables and (since := open_since(warehouse)) is not None:
         queries.append(("letters", letters_sql(warehouse), {"since": since}))
     if "runs" in warehouse.tables:

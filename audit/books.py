@@ -36,10 +36,17 @@ _TABLES = """
     CREATE TABLE matches (
         survey VARCHAR, alert_id BIGINT, night DATE, catalog VARCHAR, status VARCHAR, error VARCHAR, asked_at TIMESTAMPTZ
     );
+    CREATE TABLE filter_counts (
+        run_id VARCHAR, night DATE, survey VARCHAR, filter VARCHAR, filter_version VARCHAR,
+        seen BIGINT, passed BIGINT, failed BIGINT, rejected BIGINT
+    );
+    CREATE TABLE verdicts (
+        run_id VARCHAR, night DATE, survey VARCHAR, filter VARCHAR, filter_version VARCHAR, number BIGINT
+    );
     CREATE TABLE wrongly_shown (survey VARCHAR, alert_id BIGINT, number BIGINT);
     CREATE TABLE faults (
         kind VARCHAR, survey VARCHAR, alert_id BIGINT, source VARCHAR, night DATE, expected_digest BLOB, found_digest BLOB,
-        sent BIGINT, number BIGINT, catalog VARCHAR, stage VARCHAR, error_type VARCHAR, message VARCHAR
+        sent BIGINT, number BIGINT, catalog VARCHAR, filter VARCHAR, stage VARCHAR, error_type VARCHAR, message VARCHAR
     );
 """
 

@@ -22,6 +22,8 @@ FAULTS = (
     "without_cutouts",
     "without_crossmatch",
     "failed_crossmatch",
+    "not_judged",
+    "wrong_verdicts",
 )
 """Kinds of faults, in the order in which they are told."""
 
@@ -273,4 +275,36 @@ def compare_matches(books: Books, rules: Rules) -> None:
         "AS kind, a.survey, a.alert_id, a.night, a.catalog, a.error AS message, "
         "MIN(COALESCE(p.source, p.stored_source)) AS source FROM asked AS a JOIN present AS p USING (survey, alert_id) "
         f"WHERE a.status IS NULL OR a.status = '{FAILED}' GROUP BY ALL"
+    )
+
+
+def compare_filters(books: Books, rules: Rules) -> None:
+    """The faults ``not_judged`` and ``wrong_verdicts``, one for each filter of a run and night.
+
+    A run that asks filters asks each about every alert that it writes; what it has passed or failed is in ``verdicts``. Where
+    another run has asked the same version about all of the night since, what the first has left out is made up for.
+    """
+    # What BigQuery took twice was asked about once.
+    number = "COUNT(*)" if rules.replaces else "COUNT(DISTINCT (alert_id, packet_digest, schema_version, source))"
+    books.run(
+        f"CREATE TABLE of_runs AS SELECT run_id, night, survey, {number} AS number FROM rows GROUP BY run_id, night, survey"
+    )
+    key = "run_id, night, survey, filter, filter_version"
+    books.run(
+        "INSERT INTO faults BY NAME SELECT 'not_judged' AS kind, f.survey, f.night, f.filter, r.number - f.seen AS number, "
+        "'run ' || f.run_id || ' wrote ' || r.number || ' alerts and asked about ' || f.seen AS message "
+        "FROM filter_counts AS f JOIN of_runs AS r USING (run_id, night, survey) WHERE f.seen < r.number AND NOT EXISTS "
+        "(FROM filter_counts AS g WHERE (g.night, g.survey, g.filter, g.filter_version) = (f.night, f.survey, f.filter, "
+        "f.filter_version) AND g.run_id > f.run_id AND g.seen >= (SELECT SUM(number) FROM of_runs AS o WHERE "
+        "(o.night, o.survey) = (f.night, f.survey)))"
+    )
+    more = "v.number <> f.passed + f.failed" if rules.replaces else "v.number < f.passed + f.failed"
+    books.run(
+        "INSERT INTO faults BY NAME SELECT 'wrong_verdicts' AS kind, survey, night, filter, COALESCE(v.number, 0) AS number, "
+        "'run ' || run_id || ' counted ' || COALESCE(f.seen, 0) || ' seen, ' || COALESCE(f.passed, 0) || ' passed, ' || "
+        "COALESCE(f.failed, 0) || ' failed, ' || COALESCE(f.rejected, 0) || ' rejected' AS message "
+        f"FROM (SELECT {key}, seen, passed, failed, rejected FROM filter_counts) AS f "
+        f"FULL JOIN (SELECT {key}, number FROM verdicts) AS v USING ({key}) "
+        "WHERE f.seen IS NULL OR f.seen <> f.passed + f.failed + f.rejected "
+        f"OR COALESCE({more}, f.passed + f.failed > 0)"
     )

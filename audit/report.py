@@ -25,8 +25,10 @@ _WHAT = {
     "without_cutouts": "fewer rows of cutouts than packets with stamps",
     "without_crossmatch": "no row of a catalog",
     "failed_crossmatch": "the catalog has not answered",
+    "not_judged": "a filter was not asked about all alerts of its run",
+    "wrong_verdicts": "rows of verdicts and the counts of a filter do not agree",
 }
-_ORDER = "kind, survey, night, alert_id, catalog, source"
+_ORDER = "kind, survey, night, alert_id, catalog, source, filter"
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ class Report:
             return f"broker rematch {place} {night} --crossmatch '{fault['catalog']}'"
         if kind == "failed_crossmatch":
             return f"broker rematch {place} {night}"
+        if kind in ("not_judged", "wrong_verdicts"):
+            return f"broker ingest {place} --filters FOLDER --input ... (what holds this night), or broker filter try {night}"
         if kind == "unexpected":
             return f"see whether the truth is whole; if it is: {self._delete(fault)}"
         return again if self.rules.replaces else f"{self._delete(fault)}, then {again}"
@@ -240,6 +244,8 @@ def _line(what: str, number: int, more: str = "") -> str:
 
 def _fault_line(fault: Mapping[str, Any]) -> str:
     named = [f"{fault['survey']} {fault['alert_id']}"] if "alert_id" in fault else []
+    if "filter" in fault:
+        named.append(f"{fault['survey']} {fault['night']}, filter {fault['filter']}")
     if "catalog" in fault:
         named.append(f"{fault['catalog']}")
     if "number" in fault:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pipelines.summary import Summary
 
 _LOG = logging.getLogger(__name__)
+_MOST_FILTERS = 20
 
 
 def text(summary: Summary) -> str:
@@ -25,6 +26,7 @@ def text(summary: Summary) -> str:
         )
     lines.append(f"  dead letters     {summary.letters:>10,}")
     lines += [f"    {stage:<14} {number:>10,}" for stage, number in summary.dead_letters.items()]
+    lines += filter_lines(summary)
     lines += crossmatch_lines(summary)
     lines.append(f"  seconds          {seconds:>10.1f}")
     return "\n".join(lines + [f"  warning: {warning.text}" for warning in warnings(summary)])
@@ -57,6 +59,22 @@ def crossmatch_lines(summary: Summary) -> list[str]:
     return lines
 
 
+def filter_lines(summary: Summary) -> list[str]:
+    """What the filters said, a line for each of those that passed most."""
+    if not summary.filters:
+        return []
+    lines = [f"  filters          {len(summary.filters):>10,}"]
+    by_passed = sorted(summary.filters.items(), key=lambda item: (-item[1].passed, item[0]))
+    for key, counts in by_passed[:_MOST_FILTERS]:
+        lines.append(
+            f"    {key.filter:<24} {counts.passed:,} of {counts.seen:,} {key.survey} alerts passed, {counts.rejected:,} rejected "
+            f"({counts.rejected_by_null:,} by NULL), {counts.failed:,} failed"
+        )
+    if len(by_passed) > _MOST_FILTERS:
+        lines.append(f"    and {len(by_passed) - _MOST_FILTERS:,} more, in the table filter_counts")
+    return lines
+
+
 class Warned(NamedTuple):
     """A sentence, and what it is about: survey, catalog, stage."""
 
@@ -79,6 +97,23 @@ def warnings(summary: Summary) -> list[Warned]:
             {"stage": "features", "survey": survey},
         )
         for survey, number in summary.features_failed.items()
+    ]
+    found += [
+        Warned(
+            f"filter {key.filter} was put aside, since it took too long: {number:,} {key.survey} alerts were not asked about",
+            {"stage": "filters", "survey": key.survey},
+        )
+        for key, number in summary.not_asked.items()
+        if number
+    ]
+    found += [
+        Warned(
+            f"filter {key.filter} has no verdict of {counts.failed:,} {key.survey} alerts, on which it failed "
+            f"(verdicts.error says why)",
+            {"stage": "filters", "survey": key.survey},
+        )
+        for key, counts in summary.filters.items()
+        if counts.failed
     ]
     found += [
         Warned(

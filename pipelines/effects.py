@@ -17,6 +17,8 @@ def check_effects(options: PipelineOptions) -> None:
     name = sources.named(options)
     rounds, stream = sources.in_rounds(options), name != "input"
     given = options.get_all_options(drop_default=True, retain_unknown_options=True)
+    if "max_filter_us" in given and "filters" not in given:
+        raise OptionsError("--max_filter_us does nothing without --filters; leave it out")
     for flags, has_effect, where in (
         (_OF_KAFKA, name == "kafka", "belongs to --kafka"),
         (_OF_ROUNDS, rounds, "is for a stream in rounds: --kafka, --watch, or --subscription on this machine"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS, OBSERVED_EPOCH
+from alerts.limits import MAX_FILTER_US
 from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
 from warehouses.places import FORMS, LIMIT
@@ -25,6 +26,7 @@ def add_run_without_source(parser: argparse.ArgumentParser) -> None:
     """Those of them that commands take that read a warehouse."""
     _add_packets(parser.add_argument_group("how to read it"))
     _add_crossmatch(parser.add_argument_group("which catalogs to ask what is known at each alert's position"))
+    _add_filters(parser.add_argument_group("which filters to ask about each alert"))
     _add_sink(parser.add_argument_group("where to write"))
     _add_logs(parser.add_argument_group("what to say"))
     parser.add_argument(
@@ -213,6 +215,22 @@ def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
         default=CROSSMATCH_URL,
         metavar="URL",
         help=f"another X-Match service, such as that of broker catalog-server (default {CROSSMATCH_URL})",
+    )
+
+
+def _add_filters(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--filters",
+        metavar="FOLDER",
+        help="ask the filters of this folder (its files NAME.sql, local or gs://) and write what they say to verdicts and "
+        "filter_counts; a stream in rounds reads the folder again before each round",
+    )
+    group.add_argument(
+        "--max_filter_us",
+        type=float,
+        default=MAX_FILTER_US,
+        metavar="MICROSECONDS",
+        help=f"a filter that takes more of each alert in the long run is put aside (default {MAX_FILTER_US:g})",
     )
 
 

@@ -54,6 +54,8 @@ WITHOUT_EFFECT = {
         "--no_history",
         "--features",
         "--no_features",
+        "--filters",
+        "--max_filter_us",
         "--max_dead_letters",
     ),
 }

@@ -44,6 +44,8 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder, job.want)
     alerts = decoded.alerts | "Features" >> AddFeatures(job.run_id) if job.features else decoded.alerts
     rows = {"alerts": alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
+    if job.filters:
+        rows |= alerts | "Filters" >> job.filters
     if job.beside:
         rows["beside"] = pipeline | "Beside" >> beam.Create(job.beside, reshuffle=False)
     written = rows | "Write" >> WriteTables(job.write, job.run_id, job.want)
@@ -103,7 +105,7 @@ def run_job(job: Job, options: PipelineOptions) -> int:
     """Run the pipeline of ``job``, write its account and print it; gives the exit status."""
     if _goes_on_alone(job, options):
         job.warehouse.prepare(job.sink.surveys)
-        result = start(job, options)
+        result = start(job.noting_filters(), options)
         print(f"run {job.run_id} " + (f"is Dataflow job {result.job_id()}" if result.has_job else "was made a template"))
         return DONE
     if not job.bounded:
@@ -145,6 +147,7 @@ def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pip
     """Run the pipeline that ``build`` makes of ``job``, and wait for its end."""
     _LOG.info("the run begins", extra={"warehouse": job.warehouse.uri, "inputs": job.inputs})
     job.warehouse.prepare(job.sink.surveys)
+    job = job.noting_filters()
     with job.warehouse.claim(job.run_id, job.claims), progress_line(job):
         if is_local(options):
             # It runs while it begins.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -15,17 +15,20 @@ import warehouses
 from alerts.avro.layout import Projection
 from alerts.catalogs.open import CatalogSettings
 from alerts.errors import UnknownSurvey
+from alerts.filters.filter_set import FilterSet
 from alerts.secrets import redacted
 from alerts.surveys import Survey, survey
 from pipelines import sources
 from pipelines.catalogs import catalog_settings, full_name, of_services
 from pipelines.errors import OptionsError
+from pipelines.filters import filters_of, history_rows
 from pipelines.options import BrokerOptions
 from pipelines.runner import runs_here, set_runner
 from pipelines.sinks import sink_settings
 from transforms.crossmatch import CrossMatch
 from transforms.elements import TableBatch
 from transforms.ends import Sink, Source
+from transforms.filters import JudgeAlerts
 from transforms.together import AtTheEnd, EverySecs
 from transforms.write_tables import SinkSettings, sink_of
 from warehouses.units import Unit
@@ -54,6 +57,8 @@ class Job:
     """What of the packets is decoded and written."""
     features: bool
     """Whether the features of alerts are computed and written."""
+    filters: JudgeAlerts | None
+    """What is asked of filters, if anything."""
     bounded: bool
     """Whether the run ends by itself, and so gives an account."""
     stop_after_secs: float | None
@@ -84,12 +89,15 @@ class Job:
         return _job(options, stream=False)
 
     @classmethod
-    def of_round(cls, options: PipelineOptions, comes_again: bool = False) -> Job:
+    def of_round(
+        cls, options: PipelineOptions, comes_again: bool = False, read_filters: Callable[[], FilterSet | None] | None = None
+    ) -> Job:
         """A run that ends, one of a stream's many; what it reads is to be set. Raises ``OptionsError``.
 
+        ``read_filters`` gives its filters, where it is not to fail by them.
         ``comes_again``: what a killed one has read comes again in others, so that its rows are there at least once.
         """
-        job = replace(_job(options, stream=False, rounds=True), stop_after_secs=None)
+        job = replace(_job(options, stream=False, rounds=True, read_filters=read_filters), stop_after_secs=None)
         return replace(job, sink=replace(job.sink, at_least_once=True)) if comes_again else job
 
     def reading(self, source: Source, inputs: int, units: tuple[Unit, ...]) -> Job:
@@ -100,6 +108,13 @@ class Job:
         """The same run with rows of other tables beside, which are there if and only if its own are."""
         tables = dict.fromkeys((*self.sink.tables, *(some.table for some in rows)))
         return replace(self, beside=tuple(rows), sink=replace(self.sink, tables=tuple(tables)))
+
+    def noting_filters(self) -> Job:
+        """The same run with rows that say which filters it asks from now on, where that is another than before."""
+        if self.filters is None:
+            return self
+        rows = history_rows(self.warehouse, self.filters.filters, self.run_id)
+        return self.noting((*self.beside, *rows)) if rows else self
 
     @property
     def write(self) -> Sink:
@@ -127,7 +142,12 @@ class Job:
             shutil.rmtree(self.progress_folder, ignore_errors=True)
 
 
-def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
+def _job(
+    options: PipelineOptions,
+    stream: bool,
+    rounds: bool = False,
+    read_filters: Callable[[], FilterSet | None] | None = None,
+) -> Job:
     broker = options.view_as(BrokerOptions)
     _check_numbers(broker, stream or rounds)
     here = runs_here(options)
@@ -141,7 +161,19 @@ def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
         # Services are asked behind the rounds.
         catalogs = of_services(catalogs, wanted=False)
     features = _features(broker)
-    sink = sink_settings(options, run_id, want, features=features, named=named, units=reads.units, stream=stream, rounds=rounds)
+    filters = read_filters() if read_filters else filters_of(broker, want, features)
+    together = EverySecs(broker.load_every_secs) if stream else AtTheEnd()
+    sink = sink_settings(
+        options,
+        run_id,
+        want,
+        features=features,
+        filters=filters is not None,
+        named=named,
+        units=reads.units,
+        stream=stream,
+        rounds=rounds,
+    )
     progress_folder = tempfile.mkdtemp(prefix="broker-progress-") if here else None
     return Job(
         run_id=run_id,
@@ -149,12 +181,13 @@ def _job(options: PipelineOptions, stream: bool, rounds: bool = False) -> Job:
         read=reads.read,
         sink=sink,
         crossmatch=_crossmatch(catalogs, _stop_file(options, run_id, progress_folder), broker.max_wait_secs if stream else None),
-        together=EverySecs(broker.load_every_secs) if stream else AtTheEnd(),
+        together=together,
         inputs=reads.number,
         skipped=reads.skipped,
         survey=named,
         want=want,
         features=features,
+        filters=JudgeAlerts(filters, run_id, together, broker.max_filter_us) if filters else None,
         bounded=not stream,
         stop_after_secs=broker.stop_after_secs,
         max_dead_letters=broker.max_dead_letters,

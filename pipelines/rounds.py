@@ -21,6 +21,7 @@ from pipelines.catalog_process import CatalogProcess
 from pipelines.catalogs import catalog_settings, of_services
 from pipelines.ending import ending_event
 from pipelines.errors import OptionsError
+from pipelines.filters import ReadAgain
 from pipelines.job import Job
 from pipelines.kafka_source import KafkaStream
 from pipelines.options import BrokerOptions, RoundsOptions
@@ -136,6 +137,7 @@ class _Rounds:
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
+        self._filters = ReadAgain(self._broker, job.filters and job.filters.filters, job.want, job.features)
         self._said = Said(_LOG)
         self.each: Callable[[summary.Summary], None] = lambda counts: None
 
@@ -246,5 +248,5 @@ class _Rounds:
             job.clean_up()
 
     def _job_of(self, found: Round) -> Job:
-        job = Job.of_round(self._options, self._stream.comes_again).reading(found.read, found.inputs, found.units)
+        job = Job.of_round(self._options, self._stream.comes_again, self._filters).reading(found.read, found.inputs, found.units)
         return job.noting(found.beside(job.run_id)) if found.beside else job

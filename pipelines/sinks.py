@@ -10,6 +10,7 @@ from alerts.surveys import SURVEYS, Survey
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from pipelines.runner import runs_here
+from schemas.filter_tables import FILTER_COUNTS, VERDICTS
 from transforms.table_rows import tables_of_alerts
 from transforms.write_bigquery import REQUEST_ROWS
 from transforms.write_tables import SinkSettings
@@ -25,6 +26,7 @@ def sink_settings(
     want: Projection,
     *,
     features: bool,
+    filters: bool,
     named: Survey | None,
     units: tuple[Unit, ...],
     stream: bool,
@@ -43,7 +45,7 @@ def sink_settings(
         place.uri,
         _round_method(options, place) if rounds else _method(options, place, stream),
         run_id,
-        tables_of_alerts(surveys, want, features),
+        tables_of_alerts(surveys, want, features) + ((VERDICTS.name, FILTER_COUNTS.name) if filters else ()),
         surveys,
         units,
         reads_all=broker.max_alerts is None,

@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.job import Job
 from transforms import metrics
 from warehouses.counts import SurveyCounts, Wrote
+from warehouses.filter_counts import FilterCounts, FilterOf, count_filters
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class Summary:
     """By survey, the alerts whose position is no place on the sky."""
     features_failed: Mapping[str, int] = field(default_factory=dict)
     """By survey, the alerts whose features are NULL since they could not be computed."""
+    filters: Mapping[FilterOf, FilterCounts] = field(default_factory=dict)
+    """By survey, filter and version, what it said of the alerts."""
+    not_asked: Mapping[FilterOf, int] = field(default_factory=dict)
+    """Of these filters and those that said nothing: alerts that they were not asked about, since they had taken too long."""
+    decoded: Mapping[str, int] = field(default_factory=dict)
+    """By survey, the alerts that filters were there for."""
+    each_once: bool = True
+    """Whether the tables hold each row once."""
     catalogs: Mapping[str, CatalogCounts] = field(default_factory=dict)
     """By catalog, what became of the question about each alert."""
     others: tuple[str, ...] = ()
@@ -87,6 +96,9 @@ class Summary:
             "unknown_fields": self.unknown_fields,
             "off_the_sky": self.off_the_sky,
             "features_failed": self.features_failed,
+            "filters": [
+                {**key._asdict(), **vars(counts), "not_asked": self.not_asked.get(key, 0)} for key, counts in self.filters.items()
+            ],
             "catalogs": {name: vars(counts) for name, counts in self.catalogs.items()},
         }
 
@@ -100,9 +112,23 @@ class Summary:
                 f"the account does not balance: {self.records_read} records read, {self.alerts} alerts and "
                 f"{self.letters} dead letters written; run the same command again and report this if it stays"
             )
+        if wrong := self._problem_of_filters():
+            return f"{wrong}; run the same command again and report this if it stays"
         fraction = self.letters / self.records_read if self.records_read else 0.0
         if fraction > max_dead_letters:
             return f"{fraction:.1%} of the records are dead letters, more than --max_dead_letters allows ({max_dead_letters:.1%})"
+        return None
+
+    def _problem_of_filters(self) -> str | None:
+        for key, counts in self.filters.items():
+            told = f"the account of filter {key.filter} does not balance: "
+            if wrong := counts.problem(each_once=self.each_once):
+                return told + wrong
+            asked, not_asked = self.decoded.get(key.survey, 0), self.not_asked.get(key, 0)
+            if counts.seen + not_asked != asked:
+                return (
+                    f"{told}of {asked:,} alerts of {key.survey} it has seen {counts.seen:,}, and was put aside for {not_asked:,}"
+                )
         return None
 
     def nothing(self) -> str | None:
@@ -136,12 +162,30 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         unknown_fields=totals.by_label(metrics.UNKNOWN_FIELD),
         off_the_sky=totals.by_label(metrics.OFF_THE_SKY),
         features_failed=totals.by_label(metrics.FEATURES_FAILED),
+        **_filters(job, totals),
         catalogs=_catalogs(totals),
         others=counts.others,
         letters_again=counts.letters_again,
         earlier=counts.earlier,
         nights=_nights(totals),
     )
+
+
+def _filters(job: Job, totals: metrics.Totals) -> dict[str, Any]:
+    """What the filters of a run said, those among them of which nothing is in the tables."""
+    if job.filters is None:
+        return {}
+    decoded, not_asked = totals.by_label(metrics.ALERTS_DECODED), totals.by_label(metrics.NOT_ASKED)
+    with job.warehouse as written:
+        found = count_filters(written, job.run_id, _nights(totals))
+        each_once = written.replaces
+    asked = [FilterOf(survey, name, version) for (survey, name), version in job.filters.filters.versions.items()]
+    return {
+        "filters": {key: found.get(key, FilterCounts()) for key in asked if decoded.get(key.survey)},
+        "not_asked": {key: not_asked.get(f"{key.survey} {key.filter}", 0) for key in asked},
+        "decoded": decoded,
+        "each_once": each_once,
+    }
 
 
 def _nights(totals: metrics.Totals) -> dict[str, tuple[date, date]]:

@@ -6,14 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from schemas.avro_files import AvroSchema
+from schemas.filter_tables import FILTER_TABLES
+from schemas.shared_columns import ALERT_ID, NIGHT, OBJECT_ID, PACKET_DIGEST, RUN_ID, SURVEY
 from schemas.table import Column, Table, columns_from_avro, drop, union
-
-NIGHT = Column("night", "DATE", "REQUIRED", "Night of the observation, as the survey's site counts nights.")
-ALERT_ID = Column("alert_id", "INT64", "REQUIRED", "The survey's id of this alert; exceeds 2^53, never pass it through a float.")
-OBJECT_ID = Column("object_id", "STRING", "NULLABLE", "The survey's id of the object the alert belongs to.")
-PACKET_DIGEST = Column("packet_digest", "BYTES", "REQUIRED", "XXH3-128 of the Avro datum, without framing or container header.")
-_SURVEY = Column("survey", "STRING", "REQUIRED", "Name of the survey: ztf, lsst, ...")
-_RUN_ID = Column("run_id", "STRING", "REQUIRED", "The run that wrote this row.")
 
 CUTOUTS = ("science", "template", "difference")
 """The roles of a packet's three stamps."""
@@ -31,8 +26,8 @@ ENVELOPE: tuple[Column, ...] = (
     Column(
         "null_arrays", "STRING", "REPEATED", "Dotted paths of arrays that were null or absent in the packet; here they read []."
     ),
-    _RUN_ID,
-    _SURVEY,
+    RUN_ID,
+    SURVEY,
     Column("schema_version", "STRING", "NULLABLE", "Schema version as the packet says."),
     Column("observed_at", "TIMESTAMP", "REQUIRED", "UTC time of the observation to 1 us."),
     NIGHT,
@@ -117,7 +112,7 @@ def features_table(survey: str, features: tuple[Column, ...]) -> Table:
             Column("features", "RECORD", description=_FEATURES, fields=features),
             Column("computed_at", "TIMESTAMP", "REQUIRED", "UTC time at which they were computed; the newest of a packet count."),
             Column("version", "STRING", "REQUIRED", "Stands for the definitions: another one where a formula, unit or name is."),
-            _RUN_ID,
+            RUN_ID,
         ),
         f"Features (age, rise, color, ...) of {survey}'s alerts.",
         partition_by="night",
@@ -154,7 +149,7 @@ MATCHED, NO_MATCH, FAILED = "matched", "no_match", "failed"
 CROSSMATCHES = Table(
     "crossmatches",
     (
-        _SURVEY,
+        SURVEY,
         ALERT_ID,
         OBJECT_ID,
         NIGHT,
@@ -193,7 +188,7 @@ CROSSMATCHES = Table(
 RUNS = Table(
     "runs",
     (
-        _RUN_ID,
+        RUN_ID,
         Column("version", "STRING", "REQUIRED", "Version of pitt-broker."),
         Column("options", "JSON", "REQUIRED", "The options of the run."),
         Column("status", "STRING", "REQUIRED", "done or failed."),
@@ -218,7 +213,7 @@ UNIT_STREAMS = Table(
         Column("unit", "STRING", "REQUIRED", "The inputs that were ingested as one: 16 hexadecimal digits that stand for them."),
         Column("table_name", "STRING", "REQUIRED", "The table that the stream's rows are for."),
         Column("write_stream", "STRING", "REQUIRED", "A PENDING stream of the Storage Write API: projects/.../streams/..."),
-        _RUN_ID,
+        RUN_ID,
         Column("written_by", "STRING", "REQUIRED", "The run that wrote the stream's rows: another where it came first."),
         Column("stream_count", "INT64", "REQUIRED", "How many streams of that run are of the unit and for this table."),
         Column("row_count", "INT64", "REQUIRED", "Rows of all of these."),
@@ -242,7 +237,7 @@ OFFSETS = Table(
         Column("first_offset", "INT64", "REQUIRED", "The first offset that was read."),
         Column("end_offset", "INT64", "REQUIRED", "The one behind the last that was read: the next round begins here."),
         Column("unit", "STRING", "REQUIRED", "What was read as one: 16 hexadecimal digits that stand for its ranges."),
-        _RUN_ID,
+        RUN_ID,
         Column("committed_at", "TIMESTAMP", "REQUIRED", "UTC time just before the commit, by which its rows came too."),
     ),
     "What was read of Kafka, a row per partition and round, committed together with the rows of its messages.",
@@ -257,7 +252,7 @@ WATCHED_FILES = Table(
         Column("uri", "STRING", "REQUIRED", "A file of it."),
         Column("size_bytes", "INT64", "REQUIRED", "Its size when it was read."),
         Column("modified_at", "TIMESTAMP", "NULLABLE", "UTC; when it was changed last, before it was read."),
-        _RUN_ID,
+        RUN_ID,
         Column("committed_at", "TIMESTAMP", "REQUIRED", "UTC time just before the commit, by which its rows came too."),
     ),
     "What was read of folders that are watched, a row per file and reading, committed together with the rows of its alerts.",
@@ -279,7 +274,7 @@ ROUND_PLANS = Table(
 
 READ_TABLES = (OFFSETS, WATCHED_FILES)
 """What streams have read, committed with the rows of it and after them."""
-SHARED_TABLES = (CROSSMATCHES, DEAD_LETTERS, RUNS, *READ_TABLES)
+SHARED_TABLES = (CROSSMATCHES, DEAD_LETTERS, RUNS, *READ_TABLES, *FILTER_TABLES)
 """Those that every warehouse has, besides the surveys' own."""
 BIGQUERY_TABLES = (ROUND_PLANS, UNIT_STREAMS)
 """Those that only a dataset has: a folder keeps as much in files."""

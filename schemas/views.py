@@ -69,6 +69,29 @@ def newest_matches_sql(table: str) -> str:
     return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY survey, alert_id, catalog ORDER BY {order}) = 1"
 
 
+def newest_verdicts_sql(table: str) -> str:
+    """A query with the newest row of each packet, filter and version of ``table``: what ``verdicts_unique`` shows."""
+    keys, order = "survey, alert_id, packet_digest, filter, filter_version", "decided_at DESC, run_id DESC"
+    return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+
+
+def newest_filter_counts_sql(table: str) -> str:
+    """A query with what the newest run of each unit has counted, of ``table``: what ``filter_counts_unique`` shows.
+
+    All parts of what came as messages count, which no run reads again. A part that BigQuery took twice is one.
+    """
+    of_unit = "PARTITION BY unit, night, survey, filter, filter_version"
+    newest = f"run_id = MAX(run_id) OVER ({of_unit}) OR unit = 'stream'"
+    each = f"ROW_NUMBER() OVER ({of_unit}, run_id, part ORDER BY seen) = 1"
+    return f"SELECT * FROM {table} QUALIFY ({newest}) AND {each}"
+
+
+def newest_history_sql(table: str) -> str:
+    """A query with one row of each filter, version and time it was asked from, of ``table``: ``filter_history_unique``."""
+    keys, order = "filter, filter_version, valid_from", "valid_until DESC NULLS LAST"
+    return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+
+
 def open_letters_sql(table: str, dialect: Dialect) -> str:
     """A query with the newest row of each dead letter that has not become rows since: ``dead_letters_open``.
 

@@ -94,6 +94,9 @@ OFF_THE_SKY = Counter("off_the_sky", "alerts", "alerts whose position is no plac
 FEATURES_FAILED = Counter(
     "features_failed", "alerts", "alerts whose features could not be computed, and are NULL in their row", "survey"
 )
+NOT_ASKED = Counter(
+    "filter_not_asked", "alerts", "alerts that a filter was not asked about, since it had taken too long", "survey and filter"
+)
 NIGHTS = Distribution("nights", "days since 1970-01-01", "the first and the last night of a batch", "survey")
 OBSERVED_AGE_SECS = Distribution(
     "observed_age_secs", "s", "age of the oldest alert of a batch when it is ingested, since it was observed", "survey"
@@ -131,6 +134,7 @@ METRICS: tuple[Counter | Distribution, ...] = (
     OBSERVED_AGE_SECS,
     PUBLISHED_AGE_SECS,
     FEATURES_FAILED,
+    NOT_ASKED,
     LETTERS,
     ROWS_WRITTEN,
     ROWS_REFUSED,

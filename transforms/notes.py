@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from apache_beam.runners.worker.log_handler import FnApiLogRecordHandler
 
@@ -33,6 +33,14 @@ def note_no_features(survey: str, failures: Sequence[Failure]) -> None:
         first, about = failures[0], {"stage": "features", "survey": survey}
         text = "%d alerts of %s have no features, alert_id %d since %s"
         _LOG.warning(text, len(failures), survey, first.alert_id, first.problem, extra=about)
+
+
+def note_put_aside(survey: str, put_aside: Mapping[str, str]) -> None:
+    """Log which filters are not asked any more, and why."""
+    for name, why in put_aside.items():
+        if _is_time_to_say(f"filter {name} of {survey}"):
+            about = {"stage": "filters", "survey": survey}
+            _LOG.warning("filter %s is put aside in this run: %s", name, why, extra=about)
 
 
 def _is_time_to_say(what: str) -> bool:

@@ -105,15 +105,13 @@ class WriteTables(beam.PTransform):
     """Which columns alerts have, and whether their stamps are rows too."""
 
     def expand(self, inputs: dict[str, beam.PCollection[Any]]) -> beam.PCollection[Any]:
-        """``inputs``: ``alerts``, ``matches``, rows of tables ``beside``, and dead letters under any other names.
+        """``inputs``: ``alerts``, ``matches``, rows as they are (``AS_THEY_ARE``), and dead letters under any other names.
 
         Gives what the sink gives.
         """
         rows = {}
         for name, made in inputs.items():
-            step = (
-                "BesideRows" if name == _BESIDE else self.sink.row_steps.get(name) or f"{self.sink.row_steps['letters']}_{name}"
-            )
+            step = AS_THEY_ARE.get(name) or self.sink.row_steps.get(name) or f"{self.sink.row_steps['letters']}_{name}"
             rows[step] = made | step >> self._rows(name).with_output_types(TableBatch)
         # The sink's steps stand beside these: Dataflow finds the steps of a job that it updates by their names.
         return self.sink.expand(rows)
@@ -121,12 +119,13 @@ class WriteTables(beam.PTransform):
     def _rows(self, name: str) -> beam.ParDo:
         if name == "alerts":
             return beam.FlatMap(alert_rows, self.want)
-        if name == _BESIDE:
+        if name in AS_THEY_ARE:
             return beam.Map(_same)
         return beam.Map(match_rows) if name == "matches" else beam.ParDo(LetterRows(self.run_id))
 
 
-_BESIDE = "beside"
+AS_THEY_ARE = {"beside": "BesideRows", "verdicts": "VerdictRows", "filter_counts": "FilterCountRows"}
+"""Inputs that are rows of tables already, and how their steps are called."""
 
 
 def _same(rows: TableBatch) -> TableBatch:

@@ -85,6 +85,21 @@ def matches_sql(warehouse: Warehouse, nights: Nights) -> str:
     return f"SELECT survey, alert_id, night, catalog, status, error FROM ({newest_matches_sql(f'({narrow})')})"
 
 
+def filter_counts_sql(nights: Nights) -> str:
+    """What the filters of each run said of each night; a part that BigQuery took twice is one."""
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in ("seen", "passed", "failed", "rejected"))
+    rows = f"SELECT DISTINCT * FROM filter_counts WHERE {nights.sql}"
+    return f"SELECT {_OF_FILTER}, {sums} FROM ({rows}) GROUP BY {_OF_FILTER}"
+
+
+def verdicts_sql(nights: Nights) -> str:
+    """How many rows of ``verdicts`` each run has written of each filter and night."""
+    return f"SELECT {_OF_FILTER}, COUNT(*) AS number FROM verdicts WHERE {nights.sql} GROUP BY {_OF_FILTER}"
+
+
+_OF_FILTER = "run_id, night, survey, filter, filter_version"
+
+
 def letters_sql(warehouse: Warehouse) -> str:
     """The open dead letters, of which none has failed before ``{since}``, each payload by its MD5."""
     # As dead_letters_open, but nothing ever holds the payloads of all letters.

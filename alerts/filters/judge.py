@@ -18,7 +18,8 @@ from alerts.filters.batches import Batch
 from alerts.filters.steps import Steps
 from alerts.filters.vectors import Array, Mask, Vector
 
-_MOST_TOLD = 300
+MOST_TOLD = 300
+"""Characters that are kept of why a filter failed."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ class Judged:
 def judge(alerts: pa.RecordBatch, program: Steps) -> dict[str, Judged]:
     """What the filters of a program, by their names, say of alerts (``alerts.filters.batches.Batch``)."""
     batch = Batch(alerts, program)
-    return {name: _judged(alerts, batch, program, name) for name in program.asked}
+    return {name: judged(alerts, batch, program, name) for name in program.asked}
 
 
-def _judged(alerts: pa.RecordBatch, batch: Batch, program: Steps, name: str) -> Judged:
+def judged(alerts: pa.RecordBatch, batch: Batch, program: Steps, name: str) -> Judged:
+    """What one filter of a program says of alerts, of which ``batch`` was made."""
     parts, failures = [], dict[int, str]()
     for begin, found in _asked(alerts, batch, program, name, 0):
         if isinstance(found, str):
@@ -79,7 +81,7 @@ def _asked(
         found = _answers(batch, program, name)
     except Exception as error:  # whatever it is, it is this filter's and these alerts' alone
         if alerts.num_rows <= 1:
-            yield begin, f"{type(error).__name__}: {error}"[:_MOST_TOLD]
+            yield begin, f"{type(error).__name__}: {error}"[:MOST_TOLD]
             return
         half = alerts.num_rows // 2
         for part, at in ((alerts.slice(0, half), begin), (alerts.slice(half), begin + half)):

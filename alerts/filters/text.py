@@ -14,7 +14,7 @@ from alerts.surveys import survey
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a filter may be called: names of topics and columns are made of it."""
-_HEADER = re.compile(r"^[ \t]*--[ \t]*(?P<key>[a-z_]+)[ \t]*:[ \t]*(?P<value>.*?)[ \t]*$", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*(?:--|#)[ \t]*(?P<key>[a-z_]+)[ \t]*:[ \t]*(?P<value>.*?)[ \t]*$", re.MULTILINE)
 KEYS = ("about", "surveys", "reference", "max_rate")
 _VERSION_DIGITS = 12
 
@@ -32,6 +32,8 @@ class FilterText:
     """The largest part of a night's alerts that it is meant to pass."""
     max_rate_at: Span | None = None
     """Where that stands."""
+    is_python: bool = False
+    """Whether it is the operator's own Python (``alerts.filters.python_form``)."""
 
 
 def read_filter(path: Path) -> FilterText:
@@ -43,11 +45,12 @@ def read_filter(path: Path) -> FilterText:
     return parse_text(path.stem, text)
 
 
-def parse_text(name: str, text: str) -> FilterText:
+def parse_text(name: str, text: str, *, is_python: bool = False) -> FilterText:
     """What stands in the comments of a filter. Raises ``FilterError``."""
     if not NAME.fullmatch(name):
         raise FilterError(f"{name!r} is no name of a filter: small letters, digits and _, a letter first, 63 at most")
-    check_size(text)
+    if not is_python:
+        check_size(text)
     told: dict[str, re.Match[str]] = {}
     for match in _HEADER.finditer(text):
         key = match["key"]
@@ -59,11 +62,12 @@ def parse_text(name: str, text: str) -> FilterText:
     return FilterText(
         name,
         text,
-        _surveys(told.get("surveys")),
+        _surveys(told.get("surveys"), is_python),
         told["about"]["value"] if "about" in told else "",
         told["reference"]["value"] if "reference" in told else "",
         _rate(told.get("max_rate")),
         _span(told["max_rate"]) if "max_rate" in told else None,
+        is_python,
     )
 
 
@@ -71,9 +75,9 @@ def _span(match: re.Match[str]) -> Span:
     return Span(match.start("value"), match.end("value"))
 
 
-def _surveys(match: re.Match[str] | None) -> tuple[str, ...]:
+def _surveys(match: re.Match[str] | None, is_python: bool) -> tuple[str, ...]:
     if match is None:
-        raise FilterError("it does not say of which surveys; write a line such as -- surveys: ztf")
+        raise FilterError(f"it does not say of which surveys; write a line such as {'#' if is_python else '--'} surveys: ztf")
     names = tuple(re.split(r"[,\s]+", match["value"].strip()))
     for name in names:
         try:

@@ -56,6 +56,7 @@ def test_every_metric_that_tells_of_trouble_has_an_alarm() -> None:
         "unknown_field",
         "off_the_sky",
         "features_failed",
+        "filter_not_asked",
     }
     assert trouble <= NAMES.keys()
     assert [name for name in trouble if f"`{name}" not in conditions] == []

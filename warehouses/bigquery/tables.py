@@ -7,12 +7,10 @@ from collections.abc import Iterable, Sequence
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from alerts.features.table import features_table_of
 from alerts.surveys import SURVEYS
-from alerts.tables import own_tables
+from alerts.tables import derived_views, own_tables
 from schemas import Table
-from schemas.tables import BIGQUERY_TABLES, CROSSMATCHES, DEAD_LETTERS, RUNS, SHARED_TABLES
-from schemas.views import newest_features_sql, newest_matches_sql, open_letters_sql, runs_by_sql, unique_alerts_sql
+from schemas.tables import BIGQUERY_TABLES, SHARED_TABLES
 
 
 def tables_of(surveys: Iterable[str]) -> list[Table]:
@@ -33,16 +31,8 @@ def prepare(client: bigquery.Client, dataset: str, surveys: Sequence[str]) -> No
             _add_missing_columns(client, dataset, table)
         else:
             _create(client, dataset, table)
-    views = {
-        f"{name}_alerts_unique": unique_alerts_sql(_quoted(client, dataset, f"{name}_alerts"), "bigquery") for name in surveys
-    }
-    features = [made.name for name in surveys if (made := features_table_of(SURVEYS[name]))]
-    views |= {f"{table}_unique": newest_features_sql(_quoted(client, dataset, table)) for table in features}
-    views["crossmatches_unique"] = newest_matches_sql(_quoted(client, dataset, CROSSMATCHES.name))
-    views["dead_letters_open"] = open_letters_sql(_quoted(client, dataset, DEAD_LETTERS.name), "bigquery")
-    for unit in ("hour", "night"):
-        views[f"runs_by_{unit}"] = runs_by_sql(_quoted(client, dataset, RUNS.name), unit, "bigquery")
-    for name, sql in views.items():
+    views = derived_views(surveys, "bigquery", lambda table: _quoted(client, dataset, table))
+    for name, (_, sql) in views.items():
         if name not in existing:
             _create_view(client, dataset, name, sql)
 

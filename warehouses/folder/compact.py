@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from alerts.surveys import SURVEYS
 from alerts.tables import own_tables
+from schemas.filter_tables import FILTER_TABLES
 from schemas.tables import CROSSMATCHES, READ_TABLES, RUNS, SHARED_TABLES
 from warehouses.files import delete, is_remote, open_file
 from warehouses.folder import claims, index, readers, unit_inputs
@@ -44,8 +45,11 @@ _OURS = {
     *(table.name for table in SHARED_TABLES),
     *(table.name for survey in SURVEYS.values() for table in own_tables(survey)),
 }
-_WITHOUT_SOURCE = {CROSSMATCHES.name, RUNS.name, *(table.name for table in READ_TABLES)}
-_ORDERED_BY = ("survey", "alert_id", "failed_at", "source", "started_at", "committed_at", "topic", "kafka_partition", "uri")
+_WITHOUT_SOURCE = {CROSSMATCHES.name, RUNS.name, *(table.name for table in (*READ_TABLES, *FILTER_TABLES))}
+_ORDERED_BY = (
+    *("survey", "alert_id", "failed_at", "source", "started_at", "committed_at", "topic", "kafka_partition", "uri"),
+    *("filter", "valid_from"),
+)
 """The rows of what has no place."""
 _CELL_BITS = 34
 """Of ``healpix29``: what is left is a cell of order 12, some 51 arcsec wide."""

@@ -14,12 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alerts.features.table import features_table_of
 from alerts.surveys import SURVEYS
-from alerts.tables import own_tables
+from alerts.tables import derived_views, own_tables
 from schemas import Table
 from schemas.tables import SHARED_TABLES
-from schemas.views import newest_features_sql, newest_matches_sql, open_letters_sql, runs_by_sql, unique_alerts_sql
 from warehouses.files import files_below, is_remote, listed_files
 from warehouses.folder import readers
 from warehouses.folder.manifest import Manifest, first_of_each
@@ -46,16 +44,7 @@ def vocabulary() -> Iterator[Table]:
 
 def derived() -> dict[str, tuple[str, str]]:
     """The views beside the tables: the table that each shows, and its SQL."""
-    alerts = {f"{survey}_alerts_unique": f"{survey}_alerts" for survey in SURVEYS}
-    features = [table.name for survey in SURVEYS.values() if (table := features_table_of(survey))]
-    return {
-        **{name: (table, unique_alerts_sql(table, "duckdb")) for name, table in alerts.items()},
-        **{f"{table}_unique": (table, newest_features_sql(table)) for table in features},
-        "crossmatches_unique": ("crossmatches", newest_matches_sql("crossmatches")),
-        "dead_letters_open": ("dead_letters", open_letters_sql("dead_letters", "duckdb")),
-        "runs_by_hour": ("runs", runs_by_sql("runs", "hour", "duckdb")),
-        "runs_by_night": ("runs", runs_by_sql("runs", "night", "duckdb")),
-    }
+    return derived_views(SURVEYS, "duckdb")
 
 
 def connect(warehouse: str) -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,101 @@
+"""Filters that run together: plain values that go to workers, and there a program for each survey."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from alerts.filters import python_form
+from alerts.filters.check import check
+from alerts.filters.errors import FilterError
+from alerts.filters.findings import Finding
+from alerts.filters.parse import parse
+from alerts.filters.row import NO_LISTS, Lists, row_of
+from alerts.filters.steps import Steps
+from alerts.filters.text import FilterText, version_of
+from alerts.filters.tree import Path, Query, Subquery, walk
+from alerts.filters.write import canonical
+from alerts.surveys import survey
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The filters of one survey's alerts."""
+
+    queries: Mapping[str, Query]
+    """By their names."""
+    versions: Mapping[str, str]
+    program: Steps
+    functions: Mapping[str, FilterText]
+    """Those in Python, by their names; the others are queries."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all."""
+        return (*self.queries, *self.functions)
+
+    @functools.cached_property
+    def columns(self) -> Mapping[str, frozenset[str]]:
+        """By their names the columns of the row that they read."""
+        return {name: frozenset(columns_of(query)) for name, query in self.queries.items()}
+
+
+@dataclass(frozen=True)
+class FilterSet:
+    """Filters of different names. Hashable, so that a process compiles them once."""
+
+    texts: tuple[FilterText, ...]
+    lists: Lists = NO_LISTS
+
+    @property
+    def surveys(self) -> frozenset[str]:
+        """Those whose alerts any of them is about."""
+        return frozenset(name for text in self.texts for name in text.surveys)
+
+    def of_survey(self, name: str) -> Compiled:
+        """The filters of a survey's alerts. Raises ``FilterError`` whose message names the filter and points into it."""
+        return _compiled(self, name)
+
+    @property
+    def versions(self) -> dict[tuple[str, str], str]:
+        """The versions of all filters, by survey and name."""
+        return {(name, each): version for name in sorted(self.surveys) for each, version in self.of_survey(name).versions.items()}
+
+    def findings(self) -> Iterator[tuple[FilterText, Finding]]:
+        """What there is to say of the filters, each said once for all of its surveys. Raises ``FilterError``."""
+        for text in self.texts:
+            if text.is_python:
+                python_form.compiled(text)
+                continue
+            found = [
+                each for name in text.surveys for each in check(self.of_survey(name).queries[text.name], survey(name), self.lists)
+            ]
+            for finding in dict.fromkeys(found):
+                yield text, finding
+
+
+def columns_of(query: Query) -> Iterator[str]:
+    """The columns of the row that a filter reads, some more than once."""
+    for node in (query.where, *(column.node for column in query.columns)):
+        for inner in walk(node):
+            if isinstance(inner, Path) and inner.scope == 0:
+                yield inner.names[0]
+            if isinstance(inner, Subquery):
+                yield from (source.names[0] for source in inner.sources if source.outer == 0)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(filters: FilterSet, name: str) -> Compiled:
+    row, queries = row_of(survey(name), filters.lists), {}
+    own = [text for text in filters.texts if name in text.surveys]
+    for text in own:
+        if not text.is_python:
+            try:
+                queries[text.name] = parse(text.text, row)
+            except FilterError as error:
+                raise FilterError(error.told(f"{text.name}.sql", text.text)) from None
+    versions = {each: version_of(canonical(query)) for each, query in queries.items()}
+    functions = {text.name: text for text in own if text.is_python}
+    versions |= {each: python_form.version_of_python(text.text) for each, text in functions.items()}
+    return Compiled(queries, versions, Steps(queries), functions)

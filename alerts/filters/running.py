@@ -1,0 +1,71 @@
+"""Filters in a process that runs them batch after batch: what they took, and which are put aside since that was too much."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+
+import pyarrow as pa
+
+from alerts.filters import python_form
+from alerts.filters.batches import Batch
+from alerts.filters.filter_set import Compiled
+from alerts.filters.judge import Judged, judged
+from alerts.limits import MAX_FILTER_US
+
+_AT_FIRST_SECS = 2.0
+"""What it may take besides: the first alerts come with imports and small batches."""
+_LEAST_SECS = 0.5
+"""What one in Python may take of a batch in any case, by the clock: the machine may do something else meanwhile."""
+
+
+class Running:
+    """The filters of one survey's alerts; several threads of a process may ask at once."""
+
+    def __init__(self, compiled: Compiled, max_us: float = MAX_FILTER_US) -> None:
+        self._compiled, self._max_secs = compiled, max_us / 1e6
+        self._spent_secs: dict[str, float] = defaultdict(float)
+        self._alerts = 0
+        self._counting = threading.Lock()
+        self.put_aside: dict[str, str] = {}
+        """Filters that are not asked any more, and why."""
+
+    def judge(self, alerts: pa.RecordBatch) -> dict[str, Judged]:
+        """What those filters say that are still asked; ``alerts`` as ``alerts.filters.batches.Batch`` takes them.
+
+        What a filter takes is counted to it, but for parts that another has asked for before it in the same batch.
+        """
+        batch = Batch(alerts, self._compiled.program)
+        asked = [name for name in self._compiled.names if name not in self.put_aside]
+        with self._counting:
+            self._alerts += alerts.num_rows
+        return {name: self._ask(name, alerts, batch) for name in asked}
+
+    def _ask(self, name: str, alerts: pa.RecordBatch, batch: Batch) -> Judged:
+        if name in self._compiled.functions:
+            return self._ask_python(name, alerts)
+        began = time.thread_time()
+        found = judged(alerts, batch, self._compiled.program, name)
+        self._spent(name, time.thread_time() - began)
+        return found
+
+    def _ask_python(self, name: str, alerts: pa.RecordBatch) -> Judged:
+        allowed = max(_LEAST_SECS, self._allowed_secs - self._spent_secs[name])
+        answer = python_form.ask(python_form.compiled(self._compiled.functions[name]), alerts, allowed)
+        self._spent(name, answer.spent_secs)
+        if answer.stopped:
+            self.put_aside.setdefault(name, answer.stopped)
+        return answer.judged
+
+    @property
+    def _allowed_secs(self) -> float:
+        return _AT_FIRST_SECS + self._max_secs * self._alerts
+
+    def _spent(self, name: str, secs: float) -> None:
+        with self._counting:
+            self._spent_secs[name] += secs
+            spent, alerts, allowed = self._spent_secs[name], self._alerts, self._allowed_secs
+        if spent > allowed:
+            told = f"it took {1e6 * spent / max(1, alerts):,.0f} us of each of {alerts:,} alerts"
+            self.put_aside.setdefault(name, f"{told}, and may take {1e6 * self._max_secs:,.0f}")

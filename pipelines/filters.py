@@ -1,0 +1,162 @@
+"""The filters of a run: read, held against what can be asked here, and written down who ran from when."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from alerts.avro.layout import Projection
+from alerts.features.table import features_table_of
+from alerts.filters.errors import FilterError
+from alerts.filters.filter_set import FilterSet
+from alerts.filters.text import FilterText, parse_text
+from alerts.surveys import survey
+from pipelines.errors import OptionsError
+from pipelines.options import BrokerOptions
+from schemas.filter_tables import FILTER_HISTORY
+from streams.said import Said
+from transforms.elements import TableBatch
+from transforms.files import absolute, files_below, open_file
+from warehouses.units import STREAM
+from warehouses.warehouse import Warehouse
+
+_LOG = logging.getLogger(__name__)
+_ENDINGS = (".sql", ".py")
+
+
+def filters_of(broker: BrokerOptions, want: Projection, features: bool) -> FilterSet | None:
+    """The filters of a run that writes so much; None where none are to be asked. Raises ``OptionsError``."""
+    if broker.max_filter_us <= 0:
+        raise OptionsError(f"--max_filter_us is {broker.max_filter_us:g}; give a time above 0, in microseconds")
+    if broker.filters is None:
+        return None
+    try:
+        filters = read_filters(absolute(broker.filters))
+    except FilterError as error:
+        raise OptionsError(f"--filters: {error}") from error
+    check_answerable(filters, want, features)
+    return filters
+
+
+class ReadAgain:
+    """The filters of a stream, read anew before each round: of a folder that cannot be read, those that there were before."""
+
+    def __init__(self, broker: BrokerOptions, job_has: FilterSet | None, want: Projection, features: bool) -> None:
+        self._broker, self._want, self._features, self._last = broker, want, features, job_has
+        self._said = Said(_LOG)
+
+    def __call__(self) -> FilterSet | None:
+        """The filters of the next round."""
+        try:
+            self._last = filters_of(self._broker, self._want, self._features)
+        except OptionsError as error:
+            self._said.say(f"the filters stay as they were: {error}")
+        return self._last
+
+
+def read_filters(folder: str) -> FilterSet:
+    """The filters of a folder, here or in a bucket: its files ``NAME.sql`` and ``NAME.py``. Raises ``FilterError``.
+
+    The message says of each filter that is none why, with its name, line and column.
+    """
+    texts, wrong = list[FilterText](), list[str]()
+    for name, text in _files(folder):
+        try:
+            filters = FilterSet((_parsed(name, text),))
+            wrong += [finding.told(name, text) for _, finding in filters.findings() if finding.is_error]
+            texts += filters.texts
+        except FilterError as error:
+            wrong.append(str(error))
+    names = [text.name for text in texts]
+    wrong += [f"{folder} has two filters named {name}; rename one" for name in sorted(set(names)) if names.count(name) > 1]
+    if wrong:
+        raise FilterError("\n".join(wrong))
+    return FilterSet(tuple(texts))
+
+
+def _parsed(name: str, text: str) -> FilterText:
+    stem, ending = os.path.splitext(name)
+    try:
+        return parse_text(stem, text, is_python=ending == ".py")
+    except FilterError as error:
+        raise FilterError(error.told(name, text)) from None
+
+
+def _files(folder: str) -> Iterator[tuple[str, str]]:
+    """The names and texts of the files that are filters, in the order of their names. Raises ``FilterError``."""
+    below = folder.rstrip("/")
+    try:
+        files = files_below(below)
+        # What is in folders below are the packets of filters.
+        uris = [file.uri for file in files if file.uri.endswith(_ENDINGS) and "/" not in file.uri.removeprefix(f"{below}/")]
+        contents = {}
+        for uri in sorted(uris):
+            with open_file(uri) as file:
+                contents[uri] = file.read()
+    except OSError as error:
+        raise FilterError(f"{folder} cannot be read: {error}") from error
+    if not contents:
+        raise FilterError(f"{folder} holds no filter; put files NAME.sql there (docs/filters.md)")
+    for uri, data in contents.items():
+        try:
+            yield os.path.basename(uri), data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise FilterError(f"{uri} is no UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
+
+
+def check_answerable(filters: FilterSet, want: Projection, features: bool) -> None:
+    """Refuse filters that ask for what a run does not have. Raises ``OptionsError``."""
+    for name in sorted(filters.surveys):
+        facts, compiled = survey(name), filters.of_survey(name)
+        left_out = set(facts.alerts_table.by_name) - set(want.alerts_table(facts).by_name)
+        for filter_name, asked in compiled.columns.items():
+            if lacking := sorted(asked & left_out):
+                raise OptionsError(
+                    f"--filters: {filter_name} asks for {lacking[0]}, which --no_history leaves out; leave one of the two out"
+                )
+            if "features" in asked and not (features and features_table_of(facts)):
+                raise OptionsError(
+                    f"--filters: {filter_name} asks for features, which this run does not compute; leave out --no_features"
+                )
+            if "matches" in asked:
+                raise OptionsError(
+                    f"--filters: {filter_name} asks for matches, which are not there while alerts come in; "
+                    "try it with: broker filter try"
+                )
+
+
+def history_rows(warehouse: Warehouse, filters: FilterSet, run_id: str) -> tuple[TableBatch, ...]:
+    """Rows of ``filter_history``: of filters that nobody ran before, and of those that nobody runs any more.
+
+    Raises ``QueryError``.
+    """
+    now = datetime.now(UTC)
+    texts = {text.name: text.text for text in filters.texts}
+    running = {(name, version): texts[name] for (_, name), version in filters.versions.items()}
+    rows, before = [], {}
+    if warehouse.holds_tables():
+        open_sql = "SELECT * FROM filter_history_unique WHERE valid_until IS NULL"
+        before = {(row["filter"], row["filter_version"]): row for row in warehouse.ask(open_sql).read().to_pylist()}
+    for key, row in before.items():
+        if key not in running:
+            rows.append({**row, "valid_until": now, "run_id": run_id})
+    for (name, version), text in sorted(running.items()):
+        if (name, version) not in before:
+            row = {"filter": name, "filter_version": version, "valid_from": now, "text": text, "who": _account()}
+            rows.append({**row, "run_id": run_id})
+    if not rows:
+        return ()
+    made = pa.RecordBatch.from_pylist(rows, schema=FILTER_HISTORY.arrow_schema)
+    return (TableBatch(FILTER_HISTORY.name, STREAM, made),)
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
