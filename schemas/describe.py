@@ -30,15 +30,15 @@ _MORE = {
         "replace the old ones in a folder, and stand beside them in BigQuery.",
     ),
     "verdicts": (
-        "An alert that a filter rejects has no row: `filter_counts` says that it was asked. `verdicts_unique` shows the newest row",
-        "of each packet, filter and version. Alerts that are ingested again replace their rows, and not what was said of them.",
+        "An alert that a filter rejects has no row: `filter_counts` says that it was asked. `verdicts_unique` shows the newest",
+        "row of each packet, filter and version. Alerts that are ingested again replace their rows, not what was said of them.",
     ),
     "filter_counts": (
         "`seen` is `passed` + `failed` + `rejected`, each counted by itself; the account of a run and `broker audit` hold it.",
         "`filter_counts_unique` shows what the newest run of each unit has counted; parts of what came as messages add up.",
     ),
     "filter_history": (
-        "`filter_history_unique` shows one row of each filter, version and `valid_from`: with its end, where it has one.",
+        "`filter_history_unique` shows one row of each filter, version and `valid_from`, with its end if it has one.",
     ),
     "runs": (
         "`runs_by_hour` and `runs_by_night` show the runs that began in one `hour` (UTC) or `night` (from 16:00 UTC on, when it",

@@ -28,6 +28,7 @@ from tests.pages import CLOUD, ROOT, Block, blocks, commands, pages
 
 ELSEWHERE = {
     "docs/notebook.md": "tests/broker/test_notebook.py",
+    "docs/filters.md": "tests/broker/test_filters_page.py",
     "docs/orm.md": "tests/broker/test_orm.py",
 }
 """Pages of Python whose blocks are one program, and the test that runs it."""
@@ -111,6 +112,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Catal
     (folder / "targets.csv").write_text("name,ra,dec\n" + "".join(f"t,{one['ra_deg']},{one['dec_deg']}\n" for one in good[:3]))
     placeholders = {"ALERT_ID": str(good[0]["alert_id"])}
     catalogs = {name.removeprefix("vizier:"): served(name) for name in KNOWN}
+    (folder / "filters").mkdir()
+    (fast,) = [block.text for block in blocks("docs/filters.md") if block.text.startswith("-- about")]
+    (folder / "filters" / "fast.sql").write_text(fast)
     with CatalogServer(catalogs) as service:
         assert run(folder / "warehouse", archive, flags=("--crossmatch", f"file:{folder}/stars.parquet")) == 0
         yield folder, service, placeholders

@@ -13,7 +13,7 @@ from alerts.filters.parse import parse
 from alerts.filters.row import row_of
 from alerts.surveys import SURVEYS
 from broker import cli
-from tests.nights import run, simulated
+from tests.nights import ask, run, simulated
 from tests.pages import ROOT, blocks, commands
 
 PAGE = "docs/filters.md"
@@ -74,3 +74,14 @@ def test_the_page_names_all_functions() -> None:
         function.sql for function in (*FUNCTIONS.values(), *AGGREGATES.values()) if re.fullmatch(r"[A-Z0-9_]+", function.sql)
     }
     assert named - words == set()
+
+
+def test_the_filter_in_python_passes_what_it_says(tmp_path: Path) -> None:
+    (python,) = blocks(PAGE, "python")
+    (tmp_path / "filters").mkdir()
+    (tmp_path / "filters" / "even.py").write_text(f"# surveys: ztf\n{python.text}\n")
+    night = simulated(tmp_path / "night", "--alerts", "30", "--seed", "2")
+    assert run(tmp_path / "w", night, flags=("--filters", str(tmp_path / "filters"), "--no_cutouts")) == 0
+    even = ask(tmp_path / "w", "SELECT alert_id FROM ztf_alerts WHERE alert_id % 2 = 0 ORDER BY 1")
+    assert ask(tmp_path / "w", "SELECT alert_id FROM verdicts WHERE status = 'passed' ORDER BY 1") == even
+    assert 0 < len(even) < 30
