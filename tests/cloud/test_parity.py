@@ -24,9 +24,23 @@ from tests.emulators import processes
 from tests.emulators.cloud import Cloud
 
 ZTF, RUBIN, LETTERS = 20, 14, 10
+SEEN = ZTF + 2 * (ZTF + RUBIN)
+"""By three filters, one of them of ZTF alone."""
 _TABLES = ("ztf_alerts", "ztf_cutouts", "ztf_features", "lsst_alerts", "lsst_cutouts", "lsst_features")
 # Where a row came from and when it was written differ from run to run; all else must not.
-_PROVENANCE = {"run_id", "source", "published_at", "ingested_at", "computed_at", "failed_at", "attributes"}
+FILTERS = {
+    "bright.sql": "-- surveys: ztf\nSELECT candidate.magpsf AS mag, observed_at FROM alerts WHERE candidate.magpsf < 19",
+    "positive.sql": "-- surveys: ztf, lsst\nSELECT alert_id, features.r.mean_njy AS mean FROM alerts "
+    "WHERE features.r.mean_njy > 0 OR features.g.mean_njy > 0",
+    "odd.py": """# surveys: ztf, lsst
+def passes(alerts):
+    ids = alerts.column("alert_id").to_pylist()
+    if any(number % 5 == 0 for number in ids):
+        raise ValueError("five")
+    return [number % 2 == 1 for number in ids]
+""",
+}
+_PROVENANCE = {"decided_at", "run_id", "source", "published_at", "ingested_at", "computed_at", "failed_at", "attributes"}
 
 
 def packets_of(archive: Path, most: int | None = None) -> list[Packet]:
@@ -81,6 +95,10 @@ def warehouses(messages: list[bytes], cloud: Cloud, tmp_path_factory: pytest.Tem
     for number, message in enumerate(messages):
         (folder / f"{number:04d}.bin").write_bytes(message)
     local = tmp_path_factory.mktemp("warehouses")
+    for name, text in FILTERS.items():
+        (local / "filters").mkdir(exist_ok=True)
+        (local / "filters" / name).write_text(text)
+    filters = ["--filters", f"{local}/filters"]
     places = {
         "files, folder": f"{local}/files",
         "files, inserts": f"bigquery://{cloud.project}/files_inserts",
@@ -94,7 +112,7 @@ def warehouses(messages: list[bytes], cloud: Cloud, tmp_path_factory: pytest.Tem
         "rounds, loads": f"bigquery://{cloud.project}/rounds_loads",
         "rounds, appends": f"bigquery://{cloud.project}/rounds_appends",
     }
-    flags = {name: _flags(name, place, cloud) for name, place in places.items()}
+    flags = {name: [*_flags(name, place, cloud), *filters] for name, place in places.items()}
     for name in places:
         if name.startswith("files"):
             assert run(["--input", str(folder), *flags[name]]) == 0
@@ -121,13 +139,23 @@ def _is_complete(place: str) -> bool:
     try:
         with warehouse.open(place) as opened:
             [found] = opened.query(f"SELECT {counts}").to_pylist()
-        return all(count >= _least(table) for table, count in found.items()) and _letters(place) >= LETTERS
+        rows = all(count >= _least(table) for table, count in found.items()) and _letters(place) >= LETTERS
+        return rows and sum(_seen(place).values()) >= SEEN
     except warehouse.QueryError:
         return False
 
 
 def _least(table: str) -> int:
     return ZTF if table.startswith("ztf") else RUBIN
+
+
+def _seen(place: str) -> Counter:
+    """How many alerts each filter has seen, passed and failed on, by survey and night."""
+    with warehouse.open(place) as opened:
+        sums = ", ".join(f"CAST(SUM({name}) AS INT64) AS {name}" for name in ("seen", "passed", "failed", "rejected"))
+        keys = "survey, night, filter, filter_version"
+        rows = opened.query(f"SELECT {keys}, {sums} FROM filter_counts_unique GROUP BY {keys}").to_pylist()
+    return Counter({repr(_plain({**row, "seen": None})): int(row["seen"]) for row in rows})
 
 
 def _letters(place: str) -> int:
@@ -138,7 +166,8 @@ def _letters(place: str) -> int:
 
 def _contents(place: str) -> dict[str, Counter]:
     with warehouse.open(place) as opened:
-        found = {table: _rows(opened, table) for table in (*_TABLES, "dead_letters")}
+        found = {table: _rows(opened, table) for table in (*_TABLES, "dead_letters", "verdicts")}
+    found["filter_counts"] = _seen(place)
     heart = repr(HEARTBEAT)
     found["dead_letters"] = Counter({row: n for row, n in found["dead_letters"].items() if heart not in row})
     return found
@@ -164,8 +193,11 @@ def _plain(value: Any) -> Any:
 
 def test_parity_of_eleven_warehouses(warehouses: dict[str, dict[str, Counter]]) -> None:
     first = warehouses["files, folder"]
-    expected = {**{table: _least(table) for table in _TABLES}, "dead_letters": LETTERS}
-    assert {table: sum(rows.values()) for table, rows in first.items()} == expected
+    expected = {**{table: _least(table) for table in _TABLES}, "dead_letters": LETTERS, "filter_counts": SEEN}
+    assert {table: sum(rows.values()) for table, rows in first.items() if table != "verdicts"} == expected
+    for name in FILTERS:
+        assert any(f"'filter': '{name.partition('.')[0]}'" in row for row in first["verdicts"])
+    assert any("'status': 'failed'" in row for row in first["verdicts"])
     for name, contents in warehouses.items():
         for table, rows in contents.items():
             assert rows == first[table], f"{table} of {name} differs from that of files, folder"
