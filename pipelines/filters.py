@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
 from alerts.avro.layout import Projection
+from alerts.avro.wire_schemas import WireSchemas
 from alerts.features.table import features_table_of
 from alerts.filters.errors import FilterError
 from alerts.filters.filter_set import FilterSet
+from alerts.filters.own_packets import PASSES, REJECTS, judge_own_packets
 from alerts.filters.text import FilterText, parse_text
 from alerts.surveys import survey
 from pipelines.errors import OptionsError
@@ -36,7 +41,7 @@ def filters_of(broker: BrokerOptions, want: Projection, features: bool) -> Filte
     if broker.filters is None:
         return None
     try:
-        filters = read_filters(absolute(broker.filters))
+        filters = read_filters(absolute(broker.filters), broker.schemas)
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error
     check_answerable(filters, want, features)
@@ -59,19 +64,27 @@ class ReadAgain:
         return self._last
 
 
-def read_filters(folder: str) -> FilterSet:
+def read_filters(folder: str, schemas: str | None = None) -> FilterSet:
     """The filters of a folder, here or in a bucket: its files ``NAME.sql`` and ``NAME.py``. Raises ``FilterError``.
 
-    The message says of each filter that is none why, with its name, line and column.
+    The message says of each filter that is none, or does not hold its own packets (``NAME/passes``, ``NAME/rejects``), why, with
+    its name, line and column. ``schemas``: where schemas of packets without one are, see ``WireSchemas``.
     """
-    texts, wrong = list[FilterText](), list[str]()
-    for name, text in _files(folder):
-        try:
-            filters = FilterSet((_parsed(name, text),))
-            wrong += [finding.told(name, text) for _, finding in filters.findings() if finding.is_error]
-            texts += filters.texts
-        except FilterError as error:
-            wrong.append(str(error))
+    below = folder.rstrip("/")
+    try:
+        files = [file.uri for file in files_below(below)]
+        contents = {uri: _contents(uri) for uri in sorted(files) if _is_filter(uri, below)}
+        if not contents:
+            raise FilterError(f"{folder} holds no filter; put files NAME.sql there (docs/filters.md)")
+        texts, wrong = list[FilterText](), list[str]()
+        with _packets_of(below, files) as here:
+            for uri, data in contents.items():
+                try:
+                    texts.append(_checked(os.path.basename(uri), _decoded(uri, data), here, WireSchemas(schemas)))
+                except FilterError as error:
+                    wrong.append(str(error))
+    except OSError as error:
+        raise FilterError(f"{folder} cannot be read: {error}") from error
     names = [text.name for text in texts]
     wrong += [f"{folder} has two filters named {name}; rename one" for name in sorted(set(names)) if names.count(name) > 1]
     if wrong:
@@ -79,34 +92,54 @@ def read_filters(folder: str) -> FilterSet:
     return FilterSet(tuple(texts))
 
 
-def _parsed(name: str, text: str) -> FilterText:
+def _is_filter(uri: str, below: str) -> bool:
+    """What is in folders below are the packets of filters."""
+    return uri.endswith(_ENDINGS) and "/" not in uri.removeprefix(f"{below}/")
+
+
+def _contents(uri: str) -> bytes:
+    with open_file(uri) as file:
+        return file.read()
+
+
+def _decoded(uri: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FilterError(f"{uri} is no UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
+
+
+def _checked(name: str, text: str, packets: Path, wire_schemas: WireSchemas) -> FilterText:
+    """A filter that is one, and holds its own packets. Raises ``FilterError`` and ``OSError``."""
     stem, ending = os.path.splitext(name)
     try:
-        return parse_text(stem, text, is_python=ending == ".py")
+        told = parse_text(stem, text, is_python=ending == ".py")
     except FilterError as error:
         raise FilterError(error.told(name, text)) from None
+    filters = FilterSet((told,))
+    found = [finding for _, finding in filters.findings()]
+    if not told.is_python:
+        queries = {survey_name: filters.of_survey(survey_name).queries[stem] for survey_name in told.surveys}
+        found += judge_own_packets(packets / stem, queries, wire_schemas).findings
+    if wrong := [finding.told(name, text) for finding in found if finding.is_error]:
+        raise FilterError("\n".join(wrong))
+    return told
 
 
-def _files(folder: str) -> Iterator[tuple[str, str]]:
-    """The names and texts of the files that are filters, in the order of their names. Raises ``FilterError``."""
-    below = folder.rstrip("/")
-    try:
-        files = files_below(below)
-        # What is in folders below are the packets of filters.
-        uris = [file.uri for file in files if file.uri.endswith(_ENDINGS) and "/" not in file.uri.removeprefix(f"{below}/")]
-        contents = {}
-        for uri in sorted(uris):
-            with open_file(uri) as file:
-                contents[uri] = file.read()
-    except OSError as error:
-        raise FilterError(f"{folder} cannot be read: {error}") from error
-    if not contents:
-        raise FilterError(f"{folder} holds no filter; put files NAME.sql there (docs/filters.md)")
-    for uri, data in contents.items():
-        try:
-            yield os.path.basename(uri), data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise FilterError(f"{uri} is no UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
+@contextlib.contextmanager
+def _packets_of(below: str, files: Iterable[str]) -> Iterator[Path]:
+    """The folder itself, or one here with the packets of one in a bucket."""
+    if "://" not in below:
+        yield Path(below)
+        return
+    with tempfile.TemporaryDirectory(prefix="broker-filters-") as here:
+        for uri in files:
+            parts = uri.removeprefix(f"{below}/").split("/")
+            if len(parts) > 2 and parts[1] in (PASSES, REJECTS) and ".." not in parts:
+                place = Path(here, *parts)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(_contents(uri))
+        yield Path(here)
 
 
 def check_answerable(filters: FilterSet, want: Projection, features: bool) -> None:

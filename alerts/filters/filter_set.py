@@ -10,11 +10,12 @@ from alerts.filters import python_form
 from alerts.filters.check import check
 from alerts.filters.errors import FilterError
 from alerts.filters.findings import Finding
+from alerts.filters.inputs import used_fields
 from alerts.filters.parse import parse
 from alerts.filters.row import NO_LISTS, Lists, row_of
 from alerts.filters.steps import Steps
 from alerts.filters.text import FilterText, version_of
-from alerts.filters.tree import Path, Query, Subquery, walk
+from alerts.filters.tree import Query
 from alerts.filters.write import canonical
 from alerts.surveys import survey
 
@@ -38,7 +39,7 @@ class Compiled:
     @functools.cached_property
     def columns(self) -> Mapping[str, frozenset[str]]:
         """By their names the columns of the row that they read."""
-        return {name: frozenset(columns_of(query)) for name, query in self.queries.items()}
+        return {name: frozenset(used_fields([query])) for name, query in self.queries.items()}
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,6 @@ class FilterSet:
             ]
             for finding in dict.fromkeys(found):
                 yield text, finding
-
-
-def columns_of(query: Query) -> Iterator[str]:
-    """The columns of the row that a filter reads, some more than once."""
-    for node in (query.where, *(column.node for column in query.columns)):
-        for inner in walk(node):
-            if isinstance(inner, Path) and inner.scope == 0:
-                yield inner.names[0]
-            if isinstance(inner, Subquery):
-                yield from (source.names[0] for source in inner.sources if source.outer == 0)
 
 
 @functools.lru_cache(maxsize=64)

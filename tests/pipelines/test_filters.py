@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,18 @@ def test_what_cannot_be_asked_is_told_before_anything_starts(
     assert run(tmp_path / "w", night, flags=("--filters", str(filters), *flags)) == 2
     assert told in capfd.readouterr().err
     assert not (tmp_path / "w").exists()
+
+
+def test_a_filter_that_does_not_hold_its_own_packets_is_not_run(night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    filters = folder(
+        tmp_path / "filters", faint="SELECT alert_id FROM alerts WHERE candidate.magpsf > 25 AND candidate.isdiffpos"
+    )
+    (filters / "faint" / "passes").mkdir(parents=True)
+    shutil.copy(next(night.glob("*.tar.gz")), filters / "faint" / "passes")
+    assert run(tmp_path / "w", night, flags=("--filters", str(filters))) == 2
+    said = capfd.readouterr().err
+    assert "faint/passes" in said
+    assert "candidate.magpsf > 25" in said
 
 
 def test_filters_of_another_survey_are_not_asked(night: Path, tmp_path: Path):
