@@ -21,6 +21,7 @@ from pipelines.status import DONE, INTERRUPTED, WRONG_OPTIONS
 _WHOLE = {
     "ingest": ("alert packets to the tables of a warehouse", "pipelines.ingest", "run"),
     "replay": ("dead letters through the pipeline again, after a fix", "pipelines.replay", "run"),
+    "refilter": ("filters asked about what is in a warehouse", "pipelines.refilter", "run"),
     "rematch": ("catalogs asked again about what is in a warehouse", "pipelines.rematch", "run"),
     "simulate": ("a made-up night of packets with a known truth", "broker.simulate", "main"),
 }
@@ -42,7 +43,7 @@ _PARSED = {
 }
 
 COMMANDS = (*_WHOLE, *_PARSED)
-_WITH_BEAMS_FLAGS = ("ingest", "replay", "rematch")
+_WITH_BEAMS_FLAGS = ("ingest", "replay", "rematch", "refilter")
 """Commands whose flags are those of ``pipelines.flags``: their help is told without their modules, which load Beam."""
 
 

@@ -96,11 +96,13 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_rematch(parser: argparse.ArgumentParser) -> None:
-    """The flags of ``broker rematch`` besides these."""
+def add_again(parser: argparse.ArgumentParser) -> None:
+    """The flags of ``broker rematch`` and ``broker refilter`` besides these."""
     which = parser.add_argument_group("which alerts")
     which.add_argument(
-        "--again", action="store_true", help="ask the catalogs of --crossmatch about alerts that have an answer, too"
+        "--again",
+        action="store_true",
+        help="ask the catalogs of --crossmatch, or the filters, about alerts that have their answer, too",
     )
     which.add_argument(
         "--night",

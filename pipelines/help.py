@@ -41,6 +41,14 @@ _COMMANDS = {
             "--warehouse ./warehouse --crossmatch vizier:B/vsx/vsx --night 2026-11-01..2026-11-23",
         ),
     ),
+    "broker refilter": _Command(
+        "Ask filters about alerts that are in a warehouse: new ones about old nights, or what failed. "
+        "Features and cross-matches are those that are stored.",
+        (
+            "--warehouse ./warehouse --filters ./filters --night 2026-11-01..07",
+            "--warehouse bigquery://PROJECT/DATASET --filters gs://BUCKET/filters --again",
+        ),
+    ),
 }
 WITHOUT_EFFECT = {
     "broker replay": ("--max_alerts", "--load_every_secs", "--max_wait_secs"),
@@ -58,6 +66,24 @@ WITHOUT_EFFECT = {
         "--max_filter_us",
         "--max_dead_letters",
     ),
+    "broker refilter": (
+        "--max_alerts",
+        "--load_every_secs",
+        "--max_wait_secs",
+        "--cutouts",
+        "--no_cutouts",
+        "--no_history",
+        "--features",
+        "--no_features",
+        "--max_dead_letters",
+        "--crossmatch",
+        "--radius_arcsec",
+        "--crossmatch_epoch",
+        "--crossmatch_concurrency",
+        "--crossmatch_deadline_secs",
+        "--crossmatch_cache_arcsec",
+        "--crossmatch_url",
+    ),
 }
 """Flags of ``flags.add_run_without_source`` that mean nothing to a command: it does not list them, and refuses them."""
 _EPILOG = """All Beam options pass through: --runner, --direct_num_workers (processes of a local run), --project,
@@ -71,7 +97,8 @@ def add_flags(parser: argparse.ArgumentParser, command: str) -> None:
         flags.add_run(parser)
         flags.add_rounds(parser)
         return
-    {"broker replay": flags.add_replay, "broker rematch": flags.add_rematch}[command](parser)
+    own = {"broker replay": flags.add_replay, "broker rematch": flags.add_again, "broker refilter": flags.add_again}
+    own[command](parser)
     flags.add_run_without_source(parser)
     for action in parser._actions:
         if set(action.option_strings) & set(WITHOUT_EFFECT[command]):

@@ -83,6 +83,12 @@ class Job:
         return _job(options, stream=False)
 
     @classmethod
+    def to_refilter(cls, options: PipelineOptions, filters: FilterSet) -> Job:
+        """A job that reads no packets, and asks filters of alerts in the warehouse of the options. Raises ``OptionsError``."""
+        sources.check_nothing_named(options.view_as(BrokerOptions), "a refilter reads the warehouse")
+        return _job(options, stream=False, read_filters=lambda: filters)
+
+    @classmethod
     def to_replay(cls, options: PipelineOptions) -> Job:
         """A job that writes to the warehouse of the options, what it reads to be set. Raises ``OptionsError``."""
         sources.check_nothing_named(options.view_as(BrokerOptions), "a replay reads dead letters")

@@ -40,12 +40,12 @@ class ReplayOptions(PipelineOptions):
         flags.add_replay(parser)
 
 
-class RematchOptions(PipelineOptions):
-    """Flags of ``broker rematch`` besides those of ``broker ingest`` (but for the source)."""
+class AgainOptions(PipelineOptions):
+    """Flags of ``broker rematch`` and ``broker refilter`` besides those of ``broker ingest`` (but for the source)."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        flags.add_rematch(parser)
+        flags.add_again(parser)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,17 +53,18 @@ class _Parser(argparse.ArgumentParser):
         raise OptionsError(message)
 
 
-_OF_ONE_COMMAND: dict[str, type[ReplayOptions | RematchOptions | RoundsOptions]] = {
+_OF_ONE_COMMAND: dict[str, type[ReplayOptions | AgainOptions | RoundsOptions]] = {
     "broker ingest": RoundsOptions,
     "broker replay": ReplayOptions,
-    "broker rematch": RematchOptions,
+    "broker rematch": AgainOptions,
+    "broker refilter": AgainOptions,
 }
 
 
 def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOptions:
     """Pipeline options from command-line arguments. Raises ``OptionsError`` for a flag that ``command`` does not know."""
     parser = _Parser(add_help=False, allow_abbrev=False)
-    others = {group for name, group in _OF_ONE_COMMAND.items() if name != command}
+    others = {*_OF_ONE_COMMAND.values()} - {_OF_ONE_COMMAND.get(command)}
     for group in PipelineOptions.__subclasses__():
         if group not in others:
             group._add_argparse_args(parser)

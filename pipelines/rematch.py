@@ -23,7 +23,7 @@ from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.help import help_text
 from pipelines.job import Job
 from pipelines.nights import nights
-from pipelines.options import BrokerOptions, RematchOptions, parse
+from pipelines.options import AgainOptions, BrokerOptions, parse
 from pipelines.status import DONE
 from transforms.crossmatch import CrossMatch
 from transforms.metrics import totals
@@ -62,7 +62,7 @@ class Questions:
 
 def plan(options: PipelineOptions) -> tuple[Job, list[Questions]]:
     """The job, and what it asks. Raises ``OptionsError``."""
-    rematch, broker = options.view_as(RematchOptions), options.view_as(BrokerOptions)
+    rematch, broker = options.view_as(AgainOptions), options.view_as(BrokerOptions)
     first, last = nights(rematch.night)
     if rematch.again and not broker.crossmatch:
         raise OptionsError("--again is given without --crossmatch; say which catalogs to ask again")

@@ -162,7 +162,7 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
         unknown_fields=totals.by_label(metrics.UNKNOWN_FIELD),
         off_the_sky=totals.by_label(metrics.OFF_THE_SKY),
         features_failed=totals.by_label(metrics.FEATURES_FAILED),
-        **_filters(job, totals),
+        **_filters(job, totals, _nights(totals), totals.by_label(metrics.ALERTS_DECODED)),
         catalogs=_catalogs(totals),
         others=counts.others,
         letters_again=counts.letters_again,
@@ -171,13 +171,23 @@ def count(job: Job, totals: metrics.Totals) -> Summary:
     )
 
 
-def _filters(job: Job, totals: metrics.Totals) -> dict[str, Any]:
+def of_filters(
+    job: Job, totals: metrics.Totals, nights: Mapping[str, tuple[date, date]], asked_about: Mapping[str, int]
+) -> Summary:
+    """The summary of a run that has asked filters about alerts that were there; by survey their nights, and how many they are."""
+    ended_at = datetime.now(timezone.utc)
+    return Summary(job.run_id, job.started_at, ended_at, 0, 0, {}, {}, **_filters(job, totals, nights, asked_about))
+
+
+def _filters(
+    job: Job, totals: metrics.Totals, nights: Mapping[str, tuple[date, date]], decoded: Mapping[str, int]
+) -> dict[str, Any]:
     """What the filters of a run said, those among them of which nothing is in the tables."""
     if job.filters is None:
         return {}
-    decoded, not_asked = totals.by_label(metrics.ALERTS_DECODED), totals.by_label(metrics.NOT_ASKED)
+    not_asked = totals.by_label(metrics.NOT_ASKED)
     with job.warehouse as written:
-        found = count_filters(written, job.run_id, _nights(totals))
+        found = count_filters(written, job.run_id, nights)
         each_once = written.replaces
     asked = [FilterOf(survey, name, version) for (survey, name), version in job.filters.filters.versions.items()]
     return {

@@ -97,6 +97,7 @@ FEATURES_FAILED = Counter(
 NOT_ASKED = Counter(
     "filter_not_asked", "alerts", "alerts that a filter was not asked about, since it had taken too long", "survey and filter"
 )
+READ_AGAIN = Counter("read_again", "alerts", "alerts of the warehouse that filters are asked about again", "survey")
 NIGHTS = Distribution("nights", "days since 1970-01-01", "the first and the last night of a batch", "survey")
 OBSERVED_AGE_SECS = Distribution(
     "observed_age_secs", "s", "age of the oldest alert of a batch when it is ingested, since it was observed", "survey"
@@ -135,6 +136,7 @@ METRICS: tuple[Counter | Distribution, ...] = (
     PUBLISHED_AGE_SECS,
     FEATURES_FAILED,
     NOT_ASKED,
+    READ_AGAIN,
     LETTERS,
     ROWS_WRITTEN,
     ROWS_REFUSED,

@@ -24,7 +24,7 @@ from warehouses.warehouse import Warehouse
 ROWS_AT_ONCE = 1024
 _MOST_ALERTS = 500_000
 """Of a folder's night read at once: DuckDB holds keys, features and matches of so many in memory."""
-_ALWAYS = ("alert_id", "object_id", "night")
+_ALWAYS = ("alert_id", "object_id", "night", "packet_digest")
 _OURS = ("copies_of_row", "has_features")
 """Columns that are taken off again."""
 _MATCH = ("catalog", "status", "radius_arcsec", "asked_at")
@@ -33,13 +33,19 @@ _MATCH = ("catalog", "status", "radius_arcsec", "asked_at")
 class FilterRows:
     """What some filters see of a survey's alerts in a warehouse."""
 
-    def __init__(self, warehouse: Warehouse, survey: Survey, queries: Iterable[Query]) -> None:
-        """Raises ``QueryError`` where the warehouse has no alerts of the survey."""
+    def __init__(self, warehouse: Warehouse, survey: Survey, queries: Iterable[Query], *, whole: bool = False) -> None:
+        """``whole``: with all columns of the alerts, and features.
+
+        Raises ``QueryError`` where the warehouse has no alerts of the survey.
+        """
         if survey not in warehouse.surveys:
             held = ", ".join(each.name for each in warehouse.surveys) or "none"
             raise QueryError(f"{warehouse.uri} holds no alerts of {survey.name}; it holds those of {held}")
         self._warehouse, self._survey = warehouse, survey
         self._used = used_fields(queries)
+        if whole:
+            names = (*survey.alerts_table.by_name, *(["features"] if features_table_of(survey) else []))
+            self._used |= {name: UsedField() for name in names}
         self.without_features = 0
         """Alerts so far of which no features of the present version are stored, though filters ask for some."""
 

@@ -41,6 +41,10 @@ class Compiled:
         """By their names the columns of the row that they read."""
         return {name: frozenset(used_fields([query])) for name, query in self.queries.items()}
 
+    def asked(self, name: str) -> frozenset[str]:
+        """The columns of the row that a filter is known to read; of one in Python none."""
+        return self.columns.get(name, frozenset())
+
 
 @dataclass(frozen=True)
 class FilterSet:

@@ -70,11 +70,22 @@ def _made(alerts: pa.RecordBatch, told: Mapping[str, list[str]], name: str, comp
             arrays.append(pa.array(told[field.name], field.type))
         elif field.name in constants:
             arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), count))
+        elif field.name == "matched_at" and "matches" in alerts.schema.names and "matches" in compiled.asked(name):
+            arrays.append(_newest_asked_at(alerts.column("matches")).cast(field.type))
         elif field.name in alerts.schema.names:
             arrays.append(alerts.column(field.name).cast(field.type))
         else:
             arrays.append(pa.nulls(count, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS.arrow_schema)
+
+
+def _newest_asked_at(matches: pa.Array) -> pa.Array:
+    """Of each row the newest of its cross-matches; NULL where it has none."""
+    found = [
+        max((match["asked_at"] for match in told or () if match["asked_at"] is not None), default=None)
+        for told in matches.to_pylist()
+    ]
+    return pa.array(found, pa.timestamp("us", "UTC"))
 
 
 def counts_of(alerts: pa.RecordBatch, survey: str, judged: Mapping[str, Judged], compiled: Compiled) -> Counts:

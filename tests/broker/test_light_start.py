@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from broker import cli
 from pipelines.help import WITHOUT_EFFECT, add_flags, help_text
-from pipelines.options import BrokerOptions, RematchOptions, ReplayOptions, RoundsOptions
+from pipelines.options import AgainOptions, BrokerOptions, ReplayOptions, RoundsOptions
 from tests.warehouses.commits import alerts, put
 
 HEAVY = (
@@ -25,7 +25,7 @@ HEAVY = (
 """What neither a command's help nor a question to a folder on this machine needs."""
 LIBRARIES = ("duckdb", "fastavro", "numpy", "pyarrow")
 """What a question needs, and of the helps only those that name the surveys."""
-NAMING_SURVEYS = ("audit", "features", "ingest", "rematch", "replay", "simulate")
+NAMING_SURVEYS = ("audit", "features", "ingest", "refilter", "rematch", "replay", "simulate")
 """Commands whose help names the surveys, which are told with their tables: these are Arrow's."""
 MOST_MODULES = {"help": 160, "help that names surveys": 370, "completion": 445, "question": 490}
 """A fifth above what was counted on Python 3.11, without its own 70, or those that who measures coverage brings."""
@@ -113,7 +113,13 @@ def told(parser: argparse.ArgumentParser) -> dict[tuple[str, ...], dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("command", "own"), [("broker ingest", RoundsOptions), ("broker replay", ReplayOptions), ("broker rematch", RematchOptions)]
+    ("command", "own"),
+    [
+        ("broker ingest", RoundsOptions),
+        ("broker replay", ReplayOptions),
+        ("broker rematch", AgainOptions),
+        ("broker refilter", AgainOptions),
+    ],
 )
 def test_the_flags_of_the_help_are_those_that_beam_reads(command: str, own: type[PipelineOptions] | None) -> None:
     of_help, of_beam = (argparse.ArgumentParser(add_help=False) for _ in range(2))
@@ -142,7 +148,7 @@ def test_the_flags_of_the_help_are_those_that_beam_reads(command: str, own: type
     }
 
 
-@pytest.mark.parametrize("command", ["ingest", "replay", "rematch"])
+@pytest.mark.parametrize("command", ["ingest", "replay", "rematch", "refilter"])
 def test_help_is_the_same_by_whichever_way_it_is_asked_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "--help"]) == 0
     assert capsys.readouterr().out == help_text(f"broker {command}") + "\n"
