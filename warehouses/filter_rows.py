@@ -1,7 +1,8 @@
 """The rows that filters see (``alerts.filters.row``), read from a warehouse batch by batch: only what the filters ask for.
 
-Each alert comes once, as ``{survey}_alerts_unique`` shows it. Which row that is, is decided by a few narrow columns, and the wide
-ones flow past them, so that memory does not grow with the night; a folder's very large nights are read in parts.
+Each alert of a night comes once, as ``{survey}_alerts_unique`` shows it of that night. Which row that is, is decided by a few
+narrow columns, and the wide ones flow past them, so that memory does not grow with the night; a folder's very large nights are
+read in parts.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class FilterRows:
             self._used |= {name: UsedField() for name in names}
         self.without_features = 0
         """Alerts so far of which no features of the present version are stored, though filters ask for some."""
+        self.without_matches = 0
+        """Alerts so far about which no catalog was asked, though filters ask for matches."""
 
     def nights(self, between: tuple[date, date]) -> dict[date, int]:
         """The nights from one to another that have alerts, and how many rows of these. Raises ``QueryError`` where none has."""
@@ -108,6 +111,8 @@ class FilterRows:
             rows = _once(batch, seen)
             if "has_features" in rows.schema.names:
                 self.without_features += rows.num_rows - int(pc.sum(rows.column("has_features")).as_py() or 0)
+            if "matches" in self._used:
+                self.without_matches += _without_any(rows, "matches")
             if rows.num_rows:
                 yield rows.drop_columns([name for name in _OURS if name in rows.schema.names])
 
@@ -156,6 +161,13 @@ class FilterRows:
         schema = next(each for each in tables if each is not None and each.name == table).arrow_schema
         held = warehouse.columns_of(table)
         return {name: kind for name, kind in zip(schema.names, schema.types, strict=True) if name in held}
+
+
+def _without_any(rows: pa.RecordBatch, name: str) -> int:
+    """How many rows have no entry in an array; BigQuery knows no array that is NULL."""
+    if name not in rows.schema.names:
+        return int(rows.num_rows)
+    return rows.num_rows - int(pc.sum(pc.greater(pc.fill_null(pc.list_value_length(rows.column(name)), 0), 0)).as_py() or 0)
 
 
 def _once(batch: pa.RecordBatch, seen: set[int]) -> pa.RecordBatch:

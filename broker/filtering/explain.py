@@ -16,7 +16,7 @@ from alerts.filters.steps import Steps
 from alerts.filters.survivors import Survivors
 from alerts.filters.terms import FAILED, Terms, ToldTerm, that_decides
 from alerts.surveys import survey
-from broker.filtering.judged_nights import say_without_features
+from broker.filtering.judged_nights import say_what_lacks
 from broker.filtering.reading import FilterFile, failed, read, surveys_asked
 from pipelines.errors import OptionsError
 from pipelines.nights import nights
@@ -51,9 +51,11 @@ def main(arguments: argparse.Namespace) -> int:
 def _explain_alert(asked: FilterFile, opened: Warehouse, names: list[str], alert_id: int) -> None:
     found: dict[str, pa.RecordBatch] = {}
     for name in names:
-        alert = FilterRows(opened, survey(name), [asked.queries[name]]).of_alert(alert_id)
+        rows = FilterRows(opened, survey(name), [asked.queries[name]])
+        alert = rows.of_alert(alert_id)
         if alert is not None:
             found[name] = alert
+            say_what_lacks(rows, opened)
     if len(found) != 1:
         raise QueryError(
             f"alert {alert_id} is one of {' and of '.join(found)}; name the --survey"
@@ -106,4 +108,4 @@ def _explain_nights(asked: FilterFile, opened: Warehouse, name: str, between: tu
         numbers = f"{counts.left:>10,} {counts.false:>10,} {counts.null:>10,} {counts.failed:>7,} {counts.alone:>10,}"
         print(f"  {number:>2} {numbers}  {written(node)}")
     print("left: this term and all before it are TRUE; alone: only this term kept them from passing")
-    say_without_features(rows, opened)
+    say_what_lacks(rows, opened)

@@ -54,14 +54,20 @@ class JudgedNights:
         """What is to be known beside the counts."""
         for failure in self._failures:
             print(failure, file=sys.stderr)
-        say_without_features(self._rows, self._opened)
+        say_what_lacks(self._rows, self._opened)
 
 
-def say_without_features(rows: FilterRows, opened: Warehouse) -> None:
-    """A warning where alerts have no features that the filter asks for."""
+def say_what_lacks(rows: FilterRows, opened: Warehouse) -> None:
+    """A warning where alerts have no features, or no catalog was asked about them, and the filter asks for such."""
     if rows.without_features:
         print(
             f"warning: {rows.without_features:,} alerts have no features of the present version, which read NULL; "
             f"broker features --warehouse {opened.uri} computes them where histories are stored",
+            file=sys.stderr,
+        )
+    if rows.without_matches:
+        print(
+            f"warning: no catalog has been asked about {rows.without_matches:,} alerts, which have no matches; "
+            f"broker rematch --warehouse {opened.uri} --crossmatch CATALOG asks",
             file=sys.stderr,
         )

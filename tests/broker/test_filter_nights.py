@@ -233,6 +233,20 @@ def test_features_that_are_not_stored_are_asked_for(night: Path, tmp_path: Path,
     assert (status, out[2].split()[1:3], err) == (0, ["15", "15"], "")
 
 
+def test_that_no_catalog_was_asked_is_told(
+    night: Path, warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "warehouse"
+    assert run(place, night / "old") == 0
+    wanted = file(tmp_path, "ARRAY_LENGTH(matches) = 0")
+    status, out, err = told(capsys, "try", wanted, "--warehouse", str(place))
+    assert (status, out[2].split()[2]) == (0, "15")
+    assert "warning: no catalog has been asked about 15 alerts" in err
+    [(alert_id,)] = ask(place, "SELECT MIN(alert_id) FROM ztf_alerts")
+    assert "asked about 1 alerts" in told(capsys, "explain", wanted, str(alert_id), "--warehouse", str(place))[2]
+    assert told(capsys, "try", wanted, "--warehouse", str(warehouse))[2] == ""
+
+
 def test_alerts_without_features_among_others_are_told(night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "warehouse"
     more = simulated(tmp_path / "more", "--alerts", "5", "--damaged", "0", "--seed", "99", "--night", "2026-09-10")
