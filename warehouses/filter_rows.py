@@ -55,7 +55,7 @@ class FilterRows:
     def nights(self, between: tuple[date, date]) -> dict[date, int]:
         """The nights from one to another that have alerts, and how many rows of these. Raises ``QueryError`` where none has."""
         table = self._survey.alerts_table.name
-        where = f"night BETWEEN DATE '{between[0]:%Y-%m-%d}' AND DATE '{between[1]:%Y-%m-%d}'"
+        where = f"night BETWEEN DATE '{between[0]}' AND DATE '{between[1]}'"
         sql = f"SELECT night, COUNT(*) AS alerts FROM {table} WHERE {where} GROUP BY night ORDER BY night"
         found = {row["night"]: row["alerts"] for row in self._warehouse.read(sql).read().to_pylist()}
         if not found:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import warehouses
+from alerts.avro.decode import decode
+from alerts.avro.inputs import read_input
+from alerts.avro.packets import Packet
+from alerts.avro.wire_schemas import WireSchemas
+from alerts.features.table import features_table_of, rows_of
 from alerts.filters.parse import parse
 from alerts.filters.row import row_of
 from alerts.surveys import SURVEYS
@@ -94,3 +102,48 @@ def test_columns_and_fields_that_an_old_file_lacks_read_null(night: Path, tmp_pa
         [(day, number)] = rows.nights(ALL).items()
         found = verdicts(rows.of_night(day, number), asked)
     assert set(found[text].values()) == {None}
+
+
+PEAK = """
+import resource, sys
+from broker import cli
+assert cli.main(["filter", "try", sys.argv[1], "--warehouse", sys.argv[2]]) == 0
+print("peak_kb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def filled(place: Path, rows: pa.RecordBatch, times: int) -> str:
+    """A warehouse with rows of a night and their features, again and again with other ids, a file each time."""
+    made = rows_of(rows, ZTF, "")
+    table = features_table_of(ZTF)
+    assert made is not None
+    assert table is not None
+    opened = warehouses.at(str(place))
+    for number in range(times):
+        ids = pa.array(np.arange(rows.num_rows) + 10**18 + number * rows.num_rows)
+        for own, batch in ((ZTF.alerts_table, rows.select(ZTF.alerts_table.arrow_schema.names)), (table, made.rows)):
+            column = batch.schema.get_field_index("alert_id")
+            opened.add(own, batch.set_column(column, batch.schema.field(column), ids), f"{own.name}_{number}")
+    return str(place)
+
+
+def peak_mb(place: str, wanted: Path, alerts: int) -> float:
+    words = [sys.executable, "-c", PEAK, str(wanted), place]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    assert f"{alerts:,}" in done.stdout
+    return int(done.stdout.split("peak_kb")[1]) / 1024
+
+
+@pytest.mark.cost
+def test_memory_does_not_grow_with_the_night(tmp_path: Path) -> None:
+    night = simulated(tmp_path / "night", "--alerts", "512", "--damaged", "0")
+    with next(night.glob("*.tar.gz")).open("rb") as file:
+        packets = [item for item in read_input(file, "night", WireSchemas()) if isinstance(item, Packet)]
+    rows = decode(packets).rows["ztf"]
+    wanted = tmp_path / "wanted.sql"
+    history = "(SELECT COUNT(*) FROM UNNEST(prv_candidates) AS p WHERE p.isdiffpos) > 2"
+    wanted.write_text(f"-- surveys: ztf\nSELECT alert_id FROM alerts WHERE {history} AND features.n_bands > 0")
+    small = peak_mb(filled(tmp_path / "small", rows, 4), wanted, 4 * 512)
+    large = peak_mb(filled(tmp_path / "large", rows, 40), wanted, 40 * 512)
+    # The history of the alerts that are more takes some 10 kB each, 180 MB.
+    assert large <= small + 90, f"peak {small:.0f} MB for {4 * 512:,} alerts, {large:.0f} MB for {40 * 512:,}"
