@@ -31,7 +31,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 import warehouses
 from alerts.catalogs.open import CatalogSettings
 from pipelines import ingest, logs, runs_table, summary
+from pipelines.behind import ask_new
 from pipelines.catalogs import catalog_settings, full_name, of_services
+from pipelines.filters import ReadAgain
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, parse
 from schemas.tables import FAILED
@@ -52,6 +54,8 @@ _REST_SECS = 10.0
 _WAIT_SECS = (5.0, 600.0)
 """After a turn in which nothing was answered: at first, and at most."""
 _SAY_EVERY_SECS = 60.0
+_MOST_JUDGED = 60
+"""Nights of which it is kept how far filters were asked."""
 
 Night = tuple[str, date]
 """A survey, and a night of its alerts."""
@@ -64,6 +68,8 @@ class OpenNights:
     stream: str
     nights: dict[Night, int] = field(default_factory=dict)
     """By night, how often it was named: one that is named while it is asked about is asked about again."""
+    judged: dict[Night, str] = field(default_factory=dict)
+    """By night, the newest run about whose alerts the filters were asked that ask what catalogs have answered."""
     newest_run: str = ""
     """Of the rounds whose nights were named; runs' names begin with their time."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,6 +85,7 @@ class OpenNights:
             plan = json.loads(text)
             found.newest_run = plan["newest_run"]
             found.nights = {(survey, date.fromisoformat(night)): 1 for survey, night in plan["nights"]}
+            found.judged = {(survey, date.fromisoformat(night)): run_id for survey, night, run_id in plan.get("judged", ())}
         for survey in surveys if place.holds_tables() else ():
             if f"{survey}_alerts" in place.tables:
                 sql = f"SELECT DISTINCT night FROM {survey}_alerts WHERE run_id > {{newest_run}}"
@@ -90,7 +97,10 @@ class OpenNights:
         """Write down what is left."""
         with self.lock:
             nights = [(survey, night.isoformat()) for survey, night in sorted(self.nights)]
-            text = json.dumps({"newest_run": self.newest_run, "nights": nights})
+            # Of an older night all alerts are asked about once more, should any come: what was said is said again.
+            newest = sorted(self.judged.items(), key=lambda item: item[0][1])[-_MOST_JUDGED:]
+            judged = [(survey, night.isoformat(), run_id) for (survey, night), run_id in newest]
+            text = json.dumps({"newest_run": self.newest_run, "nights": nights, "judged": judged})
         place.keep_plan(self.stream, text)
 
     def named(self, line: str) -> None:
@@ -134,9 +144,10 @@ def run(stream: str, argv: Sequence[str], lines: TextIO) -> None:
     """Ask, until there are no more lines to come; who has started this has ended then, however it has."""
     options = parse(argv)
     settings = of_services(catalog_settings(options.view_as(BrokerOptions), ""), wanted=True)
-    if settings is None:
-        return
-    surveys = Job.of_round(options).sink.surveys
+    job = Job.of_round(options)
+    job.clean_up()
+    surveys = job.sink.surveys
+    filters = ReadAgain(options.view_as(BrokerOptions), job.all_filters, job.want, job.features)
     uri = options.view_as(BrokerOptions).warehouse
     patience = _Patience()
     backlog = _kept(uri, stream, surveys, patience)
@@ -149,7 +160,9 @@ def run(stream: str, argv: Sequence[str], lines: TextIO) -> None:
             if not (last or patience.due(night)):
                 continue
             try:
-                turn = ask_night(night, settings, options, next(turns))
+                turn = ask_night(night, settings, options, next(turns)) if settings else Turn(0, 0, full=False)
+                if turn.asked == turn.answered and not turn.full:
+                    backlog.judged[night] = ask_new(night, backlog.judged.get(night, ""), options, filters)
             except Exception as error:  # the warehouse, or whatever else may be away: nothing is lost by waiting
                 turn = Turn(1, 0, full=False)
                 patience.say(f"catalogs are asked again later: {told(error)}")

@@ -7,7 +7,7 @@ import getpass
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from alerts.filters.filter_set import FilterSet
 from alerts.filters.own_packets import PASSES, REJECTS, judge_own_packets
 from alerts.filters.text import FilterText, parse_text
 from alerts.surveys import survey
+from pipelines.catalogs import catalog_spec
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from schemas.filter_tables import FILTER_HISTORY
@@ -34,8 +35,11 @@ _LOG = logging.getLogger(__name__)
 _ENDINGS = (".sql", ".py")
 
 
-def filters_of(broker: BrokerOptions, want: Projection, features: bool) -> FilterSet | None:
-    """The filters of a run that writes so much; None where none are to be asked. Raises ``OptionsError``."""
+def filters_of(broker: BrokerOptions, want: Projection, features: bool, *, behind: bool = True) -> FilterSet | None:
+    """The filters of a run that writes so much; None where none are to be asked. Raises ``OptionsError``.
+
+    ``behind``: whether something asks those behind it that ask what catalogs have answered.
+    """
     if broker.max_filter_us <= 0:
         raise OptionsError(f"--max_filter_us is {broker.max_filter_us:g}; give a time above 0, in microseconds")
     if broker.filters is None:
@@ -45,6 +49,7 @@ def filters_of(broker: BrokerOptions, want: Projection, features: bool) -> Filte
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error
     check_answerable(filters, want, features)
+    _check_catalogs(filters, [catalog_spec(text, broker).name for text in broker.crossmatch or []], behind)
     return filters
 
 
@@ -156,11 +161,22 @@ def check_answerable(filters: FilterSet, want: Projection, features: bool) -> No
                 raise OptionsError(
                     f"--filters: {filter_name} asks for features, which this run does not compute; leave out --no_features"
                 )
-            if "matches" in asked:
-                raise OptionsError(
-                    f"--filters: {filter_name} asks for matches, which are not there while alerts come in; "
-                    "try it with: broker filter try"
-                )
+
+
+def _check_catalogs(filters: FilterSet, catalogs: Sequence[str], behind: bool) -> None:
+    """Refuse filters that ask what catalogs have answered that nobody asks. Raises ``OptionsError``."""
+    for text in filters.texts:
+        if not filters.reads_matches(text):
+            continue
+        if not behind:
+            raise OptionsError(
+                f"--filters: {text.name} asks for matches, which come later than this job's alerts; leave it out, "
+                "and ask it when they are there with: broker refilter"
+            )
+        if lacking := sorted(filters.catalogs_of(text) - set(catalogs)):
+            raise OptionsError(f"--filters: {text.name} asks for {lacking[0]}, which is not asked; add --crossmatch {lacking[0]}")
+        if not catalogs:
+            raise OptionsError(f"--filters: {text.name} asks for matches, and no catalog is asked; add --crossmatch CATALOG")
 
 
 def history_rows(warehouse: Warehouse, filters: FilterSet, run_id: str) -> tuple[TableBatch, ...]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
@@ -137,10 +138,34 @@ def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summar
     account.log(counts)
     # After the account, which reads the run's own files.
     tidy(job)
+    problem = problem or _ask_behind(job, options, counts)
     if problem:
         logs.failed("broker", problem)
         return FAILED, counts
     return DONE, counts
+
+
+def _ask_behind(job: Job, options: PipelineOptions, counts: summary.Summary) -> str | None:
+    """Ask the filters that ask what catalogs have answered, now that these have; gives why that must be called failed."""
+    from pipelines import behind  # noqa: PLC0415 - it calls this module
+
+    filters = job.filters_behind
+    if filters is None:
+        return None
+    runs = {key: [job.run_id, *counts.earlier] for key in nights_of(counts.nights)}
+    found = behind.ask_behind(job, filters, runs, options)
+    if found is None:
+        return None
+    print("\n".join(["behind the cross-matches", *account.filter_lines(found)]))
+    for warning in account.warnings(found):
+        print(f"  warning: {warning.text}")
+    account.log(found)
+    return found.problem(1.0)
+
+
+def nights_of(spans: Mapping[str, tuple[date, date]]) -> list[tuple[str, date]]:
+    """Survey and night of each night from the first to the last."""
+    return [(name, first + timedelta(day)) for name, (first, last) in spans.items() for day in range((last - first).days + 1)]
 
 
 def run_to_its_end(job: Job, options: PipelineOptions, build: Callable[[beam.Pipeline, Job], None] = ingest) -> PipelineResult:

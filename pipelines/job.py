@@ -59,6 +59,9 @@ class Job:
     """Whether the features of alerts are computed and written."""
     filters: JudgeAlerts | None
     """What is asked of filters, if anything."""
+    all_filters: FilterSet | None
+    """Those, and those that ask what catalogs have answered, which are asked behind the run."""
+    max_filter_us: float
     bounded: bool
     """Whether the run ends by itself, and so gives an account."""
     stop_after_secs: float | None
@@ -117,10 +120,15 @@ class Job:
 
     def noting_filters(self) -> Job:
         """The same run with rows that say which filters it asks from now on, where that is another than before."""
-        if self.filters is None:
+        if self.all_filters is None:
             return self
-        rows = history_rows(self.warehouse, self.filters.filters, self.run_id)
+        rows = history_rows(self.warehouse, self.all_filters, self.run_id)
         return self.noting((*self.beside, *rows)) if rows else self
+
+    @property
+    def filters_behind(self) -> FilterSet | None:
+        """The filters that ask what catalogs have answered."""
+        return self.all_filters.parted()[1] if self.all_filters else None
 
     @property
     def write(self) -> Sink:
@@ -167,7 +175,8 @@ def _job(
         # Services are asked behind the rounds.
         catalogs = of_services(catalogs, wanted=False)
     features = _features(broker)
-    filters = read_filters() if read_filters else filters_of(broker, want, features)
+    filters = read_filters() if read_filters else filters_of(broker, want, features, behind=here and not stream)
+    at_once = filters.parted()[0] if filters else None
     together = EverySecs(broker.load_every_secs) if stream else AtTheEnd()
     sink = sink_settings(
         options,
@@ -193,7 +202,9 @@ def _job(
         survey=named,
         want=want,
         features=features,
-        filters=JudgeAlerts(filters, run_id, together, broker.max_filter_us) if filters else None,
+        filters=JudgeAlerts(at_once, run_id, together, broker.max_filter_us) if at_once else None,
+        all_filters=filters,
+        max_filter_us=broker.max_filter_us,
         bounded=not stream,
         stop_after_secs=broker.stop_after_secs,
         max_dead_letters=broker.max_dead_letters,

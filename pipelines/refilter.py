@@ -7,15 +7,13 @@ Doing it again asks nothing again. Features and cross-matches are those that are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 
-import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from alerts.filters.errors import FilterError
-from pipelines import account, ingest, logs, remote, runs_table, sources, summary
+from pipelines import account, behind, ingest, logs, remote, sources
 from pipelines.errors import OptionsError
 from pipelines.filters import read_filters
 from pipelines.from_warehouse import check_warehouse, run_planned
@@ -26,10 +24,8 @@ from pipelines.options import AgainOptions, BrokerOptions, parse
 from pipelines.status import DONE, FAILED
 from transforms.files import absolute
 from transforms.filters import JudgeAlerts
-from transforms.metrics import READ_AGAIN, totals
-from transforms.read_rows import ReadRows
-from transforms.write_tables import WriteTables
-from warehouses.unfiltered import NightToAsk, Unfiltered
+from transforms.together import AtTheEnd
+from warehouses.unfiltered import Unfiltered
 
 _NOTHING = "there is nothing to ask: the filters have been asked about every alert"
 
@@ -54,20 +50,10 @@ def _from_argv(argv: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Refilter:
-    """The job, the filters, and the nights that they are asked about."""
+    """The job, and what it asks."""
 
     job: Job
-    judge: JudgeAlerts
-    source: Unfiltered
-    wanted: list[NightToAsk]
-
-    @property
-    def nights(self) -> Mapping[str, tuple[date, date]]:
-        """By survey, the first and the last."""
-        by_survey: dict[str, list[date]] = {}
-        for each in self.wanted:
-            by_survey.setdefault(each.survey, []).append(each.night)
-        return {name: (min(found), max(found)) for name, found in by_survey.items()}
+    questions: behind.Questions
 
 
 def plan(options: PipelineOptions) -> Refilter:
@@ -86,35 +72,27 @@ def plan(options: PipelineOptions) -> Refilter:
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a refilter runs on this machine, which reads the warehouse; leave it out")
     remote.check(job, options)
-    assert job.filters is not None
+    judge = JudgeAlerts(filters, job.run_id, AtTheEnd(), job.max_filter_us)
     source = Unfiltered(job.sink.warehouse, filters)
     # What was made by an earlier version has no tables for what filters say.
     job.warehouse.prepare(sorted({facts.name for facts in job.warehouse.surveys}))
     wanted = source.wanted(first, last, job.survey, again=refilter.again)
     # Who runs from when is said of what comes in.
-    return Refilter(replace(job, filters=None), job.filters, source, wanted)
+    return Refilter(replace(job, filters=None, all_filters=None), behind.Questions(judge, source, wanted))
 
 
 def _run(work: Refilter, options: PipelineOptions) -> int:
-    if not work.wanted:
+    if not work.questions.wanted:
         print(_NOTHING)
         return DONE
 
-    def build(pipeline: beam.Pipeline, job: Job) -> None:
-        alerts = pipeline | "Read" >> ReadRows(work.wanted, work.source)
-        rows = alerts | "Filters" >> work.judge
-        _ = rows | "Write" >> WriteTables(job.write, job.run_id)
-
-    read = totals(ingest.run_to_its_end(work.job, options, build))
-    counts = summary.of_filters(replace(work.job, filters=work.judge), read, work.nights, read.by_label(READ_AGAIN))
-    problem = counts.problem(1.0)
-    runs_table.write_run(work.job, counts, failed=problem is not None)
+    counts = behind.ask(work.job, work.questions, options)
     print("\n".join([f"run {work.job.run_id}", *account.filter_lines(counts)]))
     for warning in account.warnings(counts):
         print(f"  warning: {warning.text}")
     account.log(counts)
     ingest.tidy(work.job)
-    if problem:
+    if problem := counts.problem(1.0):
         logs.failed("broker refilter", problem)
         return FAILED
     return DONE

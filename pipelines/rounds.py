@@ -65,7 +65,7 @@ def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.S
             with (
                 job.warehouse.claim(job.run_id, stream.claims),
                 ending_event(broker.stop_after_secs) as ending,
-                _catalogs(options, stream, argv) as catalogs,
+                _catalogs(options, stream, argv, job) as catalogs,
                 serving(rounds.metrics_port) as metrics,
             ):
                 rounds_of_it = _Rounds(options, job, stream, every_secs, ending, catalogs=catalogs, metrics=metrics)
@@ -108,10 +108,10 @@ def _every_secs(rounds: RoundsOptions, job: Job, comes_again: bool) -> float:
     return secs
 
 
-def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]) -> CatalogProcess | nullcontext[None]:
-    """What asks the services, if any is to be asked. Raises ``OptionsError``."""
+def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str], job: Job) -> CatalogProcess | nullcontext[None]:
+    """What asks the services, and the filters that ask what catalogs have answered. Raises ``OptionsError``."""
     asked = of_services(catalog_settings(options.view_as(BrokerOptions), ""), wanted=True)
-    return CatalogProcess(stream.name, argv) if asked else nullcontext()
+    return CatalogProcess(stream.name, argv) if asked or job.filters_behind else nullcontext()
 
 
 class _AccountFailed(Exception):

@@ -7,7 +7,8 @@ read in parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 import pyarrow as pa
@@ -29,6 +30,9 @@ _ALWAYS = ("alert_id", "object_id", "night", "packet_digest")
 _OURS = ("copies_of_row", "has_features")
 """Columns that are taken off again."""
 _MATCH = ("catalog", "status", "radius_arcsec", "asked_at")
+
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class FilterRows:
@@ -72,15 +76,18 @@ class FilterRows:
             raise QueryError(f"{self._warehouse.uri} holds no alerts of {self._survey.name}")
         return date.fromisoformat(str(found))
 
-    def of_night(self, night: date, rows: int) -> Iterator[pa.RecordBatch]:
-        """The alerts of a night of so many rows. Raises ``QueryError``, also where features are asked for and none are there."""
+    def of_night(self, night: date, rows: int, runs: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """The alerts of a night of so many rows; of those the ones that these runs have written, where any are named.
+
+        Raises ``QueryError``, also where features are asked for and none are there.
+        """
         where = f"night = DATE '{night}'"
         self._check_features(self._warehouse, where, f"night {night}")
         # BigQuery joins by itself, and bills each part as the whole.
         parts = 1 if self._warehouse.dialect == "bigquery" else -(-rows // _MOST_ALERTS)
         for part in range(parts):
             some = f"{where} AND MOD(MOD(alert_id, {parts}) + {parts}, {parts}) = {part}" if parts > 1 else where
-            yield from self._read(self._warehouse, some)
+            yield from self._read(self._warehouse, some, runs)
 
     def of_alert(self, alert_id: int) -> pa.RecordBatch | None:
         """The one alert; None where there is no such alert of the survey. Raises ``QueryError``."""
@@ -104,9 +111,10 @@ class FilterRows:
                 f"broker features --warehouse {warehouse.uri} computes them where histories are stored"
             )
 
-    def _read(self, warehouse: Warehouse, where: str) -> Iterator[pa.RecordBatch]:
+    def _read(self, warehouse: Warehouse, where: str, runs: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         seen = set[int]()
-        answer = warehouse.read(self._sql(warehouse, where), ROWS_AT_ONCE)
+        sql = self._sql(warehouse, where) + (f" WHERE {of_runs_sql('a.run_id', runs)}" if runs else "")
+        answer = warehouse.read(sql, ROWS_AT_ONCE)
         for batch in answer:
             rows = _once(batch, seen)
             if "has_features" in rows.schema.names:
@@ -168,6 +176,14 @@ def _without_any(rows: pa.RecordBatch, name: str) -> int:
     if name not in rows.schema.names:
         return int(rows.num_rows)
     return rows.num_rows - int(pc.sum(pc.greater(pc.fill_null(pc.list_value_length(rows.column(name)), 0), 0)).as_py() or 0)
+
+
+def of_runs_sql(column: str, runs: Sequence[str]) -> str:
+    """The condition that a run's id is one of these, in both dialects. Raises ``ValueError`` for what is no id of a run."""
+    for run_id in runs:
+        if not _RUN_ID.fullmatch(run_id):
+            raise ValueError(f"{run_id!r} is no id of a run")
+    return f"{column} IN ({', '.join(repr(run_id) for run_id in runs)})"
 
 
 def _once(batch: pa.RecordBatch, seen: set[int]) -> pa.RecordBatch:

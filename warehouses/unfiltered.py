@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 from alerts.filters.filter_set import FilterSet
 from alerts.surveys import Survey, survey
 from warehouses import places
-from warehouses.filter_rows import FilterRows
+from warehouses.filter_rows import FilterRows, of_runs_sql
 from warehouses.units import unit_key
 
 
@@ -24,6 +24,8 @@ class NightToAsk:
     night: date
     rows: int
     unit: str
+    runs: tuple[str, ...] = ()
+    """Only the alerts that one of these runs has written, where any are named."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,20 @@ class Unfiltered:
                         found.append(NightToAsk(facts.name, row["night"], int(row["rows_"]), unit))
         return found
 
+    def of_runs(self, runs: Mapping[tuple[str, date], Sequence[str]]) -> list[NightToAsk]:
+        """The alerts that runs have written, by survey and night; none where there are none. Raises ``QueryError``."""
+        found = []
+        with places.open(self.uri) as warehouse:
+            for (name, night), ids in sorted(runs.items()):
+                if name not in self.filters.surveys or f"{name}_alerts" not in warehouse.tables:
+                    continue
+                sql = f"SELECT COUNT(*) AS n FROM {name}_alerts WHERE night = {{night}} AND {of_runs_sql('run_id', ids)}"
+                rows = int(warehouse.ask(sql, {"night": night}).read().column("n")[0].as_py())
+                if rows:
+                    unit = unit_key(("behind", name, str(night), *sorted(ids)))
+                    found.append(NightToAsk(name, night, rows, unit, tuple(ids)))
+        return found
+
     def _is_done(self, warehouse: Any, name: str, night: date, unit: str, alerts: int) -> bool:
         """Whether each of the filters has a verdict of so many alerts by a refilter of this night."""
         if "filter_counts_unique" not in warehouse.tables and "filter_counts" not in warehouse.tables:
@@ -72,7 +88,7 @@ class Unfiltered:
         with places.open(self.uri) as warehouse:
             queries: Sequence[Any] = tuple(compiled.queries.values())
             rows = FilterRows(warehouse, survey(wanted.survey), queries, whole=bool(compiled.functions))
-            for batch in rows.of_night(wanted.night, wanted.rows):
+            for batch in rows.of_night(wanted.night, wanted.rows, wanted.runs):
                 names = [name for name in batch.schema.names if name != "survey"]
                 yield batch.select(names).append_column("survey", pa.repeat(wanted.survey, batch.num_rows))
 

@@ -10,7 +10,7 @@ from alerts.filters import python_form
 from alerts.filters.check import check
 from alerts.filters.errors import FilterError
 from alerts.filters.findings import Finding
-from alerts.filters.inputs import used_fields
+from alerts.filters.inputs import catalogs_named, used_fields
 from alerts.filters.parse import parse
 from alerts.filters.row import NO_LISTS, Lists, row_of
 from alerts.filters.steps import Steps
@@ -66,6 +66,24 @@ class FilterSet:
     def versions(self) -> dict[tuple[str, str], str]:
         """The versions of all filters, by survey and name."""
         return {(name, each): version for name in sorted(self.surveys) for each, version in self.of_survey(name).versions.items()}
+
+    def reads_matches(self, text: FilterText) -> bool:
+        """Whether a filter asks what catalogs have answered."""
+        return not text.is_python and any("matches" in self.of_survey(name).asked(text.name) for name in text.surveys)
+
+    def parted(self) -> tuple[FilterSet | None, FilterSet | None]:
+        """Those that can be asked as alerts come in, and those that ask what catalogs have answered; None for none."""
+        behind = tuple(text for text in self.texts if self.reads_matches(text))
+        at_once = tuple(text for text in self.texts if text not in behind)
+        return (
+            FilterSet(at_once, self.lists) if at_once else None,
+            FilterSet(behind, self.lists) if behind else None,
+        )
+
+    def catalogs_of(self, text: FilterText) -> frozenset[str]:
+        """The catalogs that a filter names (``alerts.filters.inputs.catalogs_named``)."""
+        queries = [self.of_survey(name).queries[text.name] for name in text.surveys if not text.is_python]
+        return frozenset(catalog for query in queries for catalog in catalogs_named(query))
 
     def findings(self) -> Iterator[tuple[FilterText, Finding]]:
         """What there is to say of the filters, each said once for all of its surveys. Raises ``FilterError``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from alerts.filters.tree import Node, Path, Query, Subquery, children
+from alerts.filters.tree import Literal, Node, Operation, Path, Query, Subquery, children, walk
 
 BESIDE = ("features", "matches", "scores", "watchlists", "regions")
 """Columns of the row that are no columns of ``{survey}_alerts``."""
@@ -48,3 +48,15 @@ def _take(node: Node, scopes: list[UsedField]) -> None:
             inside = [*inside, inside[source.outer].take(source.names)]
     for child in children(node):
         _take(child, inside)
+
+
+def catalogs_named(query: Query) -> frozenset[str]:
+    """The catalogs whose matches a filter names; none where it reads those of whatever was asked, or no matches."""
+    named = set[str]()
+    for top in (query.where, *(column.node for column in query.columns)):
+        for node in walk(top):
+            if isinstance(node, Operation) and node.name in ("eq", "in"):
+                is_catalog = any(isinstance(part, Path) and part.scope and part.names == ("catalog",) for part in node.arguments)
+                texts = [part.value for part in node.arguments if isinstance(part, Literal) and isinstance(part.value, str)]
+                named.update(texts if is_catalog else ())
+    return frozenset(named)

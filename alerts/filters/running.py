@@ -11,7 +11,9 @@ import pyarrow as pa
 from alerts.filters import python_form
 from alerts.filters.batches import Batch
 from alerts.filters.filter_set import Compiled
+from alerts.filters.inputs import catalogs_named
 from alerts.filters.judge import Judged, judged
+from alerts.filters.unanswered import without_unanswered
 from alerts.limits import MAX_FILTER_US
 
 _AT_FIRST_SECS = 2.0
@@ -47,6 +49,8 @@ class Running:
             return self._ask_python(name, alerts)
         began = time.thread_time()
         found = judged(alerts, batch, self._compiled.program, name)
+        if "matches" in self._compiled.asked(name):
+            found = without_unanswered(alerts, found, catalogs_named(self._compiled.queries[name]))
         self._spent(name, time.thread_time() - began)
         return found
 

@@ -97,6 +97,44 @@ def test_rounds_go_on_while_nobody_answers_and_all_is_answered_afterwards(
     assert "failed" not in states(place)
 
 
+def test_a_filter_on_a_catalog_is_asked_when_it_has_answered_and_about_each_alert_once(
+    server: CatalogServer, folder: Path, night: Path, tmp_path: Path
+) -> None:
+    """Others are asked with the round, and are not held up by a service that is down."""
+    place, filters = tmp_path / "w", tmp_path / "filters"
+    filters.mkdir()
+    matched = f"EXISTS (SELECT 1 FROM UNNEST(matches) AS m WHERE m.catalog = '{ALLWISE}' AND m.status = 'matched')"
+    (filters / "seen_by_wise.sql").write_text(f"-- surveys: ztf\nSELECT ra_deg FROM alerts WHERE {matched}\n")
+    (filters / "positive.sql").write_text("-- surveys: ztf\nSELECT ra_deg FROM alerts WHERE candidate.isdiffpos\n")
+    given = ("--once", "--filters", str(filters))
+    server.fail(Fault("closed"))
+    assert run(words(server, folder, place, *given)) == 0
+    assert seen(place) == {"positive": 60}
+    server.heal()
+    assert run(words(server, folder, place, *given)) == 0
+    assert seen(place) == {"positive": 60, "seen_by_wise": 60}
+    with warehouses.at(str(place)) as opened:
+        told = opened.query("SELECT alert_id FROM verdicts WHERE filter = 'seen_by_wise' ORDER BY 1").to_pylist()
+        assert told == opened.query("SELECT alert_id FROM crossmatches WHERE status = 'matched' ORDER BY 1").to_pylist()
+        assert 0 < len(told) < 60
+    # More come, and only these are asked about.
+    more = simulated(tmp_path / "more", "--alerts", "20", "--seed", "9", "--archive", "tar")
+    (archive,) = more.glob("*.tar")
+    shutil.copy(archive, folder / "more.tar")
+    os.utime(folder / "more.tar", (time.time() - 3600,) * 2)
+    assert run(words(server, folder, place, *given)) == 0
+    assert seen(place) == {"positive": 80, "seen_by_wise": 80}
+
+
+def seen(place: Path) -> dict[str, int]:
+    """How many alerts filters were asked about, by their names."""
+    with warehouses.at(str(place)) as opened:
+        rows = opened.query(
+            "SELECT filter, CAST(SUM(seen) AS INT64) AS seen FROM filter_counts GROUP BY 1 ORDER BY 1"
+        ).to_pylist()
+    return {row["filter"]: row["seen"] for row in rows}
+
+
 def test_a_killed_stream_forgets_no_night(server: CatalogServer, folder: Path, tmp_path: Path) -> None:
     """Its asking ends with it, in the middle of a call that nobody answers; who goes on asks."""
     place = tmp_path / "w"

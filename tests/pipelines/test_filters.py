@@ -11,11 +11,16 @@ import pytest
 from alerts.avro.layout import EVERYTHING
 from pipelines.filters import ReadAgain, filters_of
 from pipelines.options import BrokerOptions, parse
+from simulation.catalog_server import CatalogServer
 from tests.nights import ask, run, simulated
 from warehouses.folder.compact import compact
 from warehouses.folder.views import Views
 
 ALERTS, COPIES = 90, 6
+NEAR = (
+    "SELECT (SELECT COUNT(*) FROM UNNEST(matches) AS m) AS catalogs FROM alerts WHERE EXISTS "
+    "(SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WHERE m.catalog = '{}' AND s.separation_arcsec < 3)"
+)
 BRIGHT = "SELECT alert_id, ra_deg AS ra, observed_at FROM alerts WHERE candidate.magpsf < 19.20 AND candidate.isdiffpos"
 FADING = "SELECT features.r.slope_mag_per_day AS fade FROM alerts WHERE features.r.slope_mag_per_day > 0.05"
 RAISES = """
@@ -195,7 +200,8 @@ def test_a_change_of_filters_is_a_row_of_their_history(night: Path, tmp_path: Pa
         ({"bright": "SELECT alert_id FROM alerts WHERE candidate.magpsf < candidate.magpsf"}, (), "was another one meant?"),
         ({"fading": FADING}, ("--no_features",), "fading asks for features"),
         ({"many": "SELECT alert_id FROM alerts WHERE ARRAY_LENGTH(prv_candidates) > 3"}, ("--no_history",), "prv_candidates"),
-        ({"near": "SELECT alert_id FROM alerts WHERE ARRAY_LENGTH(matches) > 3"}, (), "near asks for matches"),
+        ({"near": "SELECT alert_id FROM alerts WHERE ARRAY_LENGTH(matches) > 3"}, (), "near asks for matches, and no catalog"),
+        ({"near": NEAR.format("simbad")}, ("--crossmatch", "vizier:II/246/out"), "near asks for simbad, which is not asked"),
         ({"odd": "def passes(alerts:"}, (), "odd.py cannot be read: SyntaxError"),
         ({"odd": "def passes_not(alerts): pass"}, (), "odd.py has no function passes"),
         ({"bright": BRIGHT}, ("--max_filter_us", "0"), "--max_filter_us is 0"),
@@ -256,3 +262,33 @@ def test_small_files_of_what_filters_said_are_put_together_and_nothing_is_lost(n
     for table in tables:
         assert Views.newest(str(tmp_path / "w")).manifest.of(table).num_rows == 1
         assert ask(tmp_path / "w", f"SELECT * FROM {table} ORDER BY ALL") == before[table]
+
+
+def test_what_catalogs_have_answered_is_asked_behind_the_run_and_never_holds_the_others_up(night: Path, tmp_path: Path):
+    catalog = f"file:{night / 'catalog.parquet'}"
+    filters = folder(tmp_path / "filters", bright=BRIGHT, near=NEAR.format(catalog))
+    flags = ("--filters", str(filters), "--no_cutouts", "--crossmatch", f"{catalog}?ra=ra_deg&dec=dec_deg")
+    assert run(tmp_path / "w", night, flags=flags) == 0
+    near = "FROM crossmatches_unique WHERE list_min([s.separation_arcsec for s in matches]) < 3"
+    passed = ask(tmp_path / "w", f"SELECT alert_id {near} ORDER BY 1")
+    assert [row[:1] for row in verdicts(tmp_path / "w", "near")] == passed
+    assert 0 < len(passed) < ALERTS
+    assert counts(tmp_path / "w", "near")[:4] == (ALERTS, len(passed), 0, ALERTS - len(passed))
+    assert counts(tmp_path / "w", "bright")[0] == ALERTS + COPIES
+    newest = ask(tmp_path / "w", f"SELECT alert_id, asked_at {near} ORDER BY 1")
+    assert ask(tmp_path / "w", "SELECT alert_id, matched_at FROM verdicts WHERE filter = 'near' ORDER BY 1") == newest
+    runs = ask(tmp_path / "w", "SELECT run_id, status FROM runs ORDER BY run_id")
+    assert [status for _, status in runs] == ["done", "done"]
+    assert runs[1][0] == f"{runs[0][0]}-behind"
+    history = ask(tmp_path / "w", "SELECT filter FROM filter_history_unique WHERE valid_until IS NULL ORDER BY 1")
+    assert history == [("bright",), ("near",)]
+
+
+def test_of_what_a_catalog_has_not_answered_there_is_no_verdict_until_it_has(night: Path, tmp_path: Path):
+    nothing_near = NEAR.format("simbad").replace("WHERE EXISTS", "WHERE NOT EXISTS")
+    filters = folder(tmp_path / "filters", far=nothing_near)
+    with CatalogServer({}) as service:
+        flags = ("--filters", str(filters), "--no_cutouts", "--crossmatch", "simbad", "--crossmatch_url", service.url)
+        assert run(tmp_path / "w", night, flags=flags) == 0
+    assert counts(tmp_path / "w", "far") == (ALERTS, 0, ALERTS, 0, 0)
+    assert ask(tmp_path / "w", "SELECT DISTINCT status, error FROM verdicts") == [("failed", "simbad has not answered")]

@@ -1,0 +1,103 @@
+"""Filters that ask what catalogs have answered: asked behind a run, when these have, about the alerts that it has written.
+
+All other filters are asked as the alerts come in, and never wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from alerts.filters.filter_set import FilterSet
+from pipelines import ingest, logs, runs_table, summary
+from pipelines.job import Job
+from transforms.filters import JudgeAlerts
+from transforms.metrics import READ_AGAIN, totals
+from transforms.read_rows import ReadRows
+from transforms.together import AtTheEnd
+from transforms.write_tables import WriteTables
+from warehouses.unfiltered import NightToAsk, Unfiltered
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Filters, and alerts of a warehouse to ask them about."""
+
+    judge: JudgeAlerts
+    source: Unfiltered
+    wanted: Sequence[NightToAsk]
+
+
+def ask_behind(
+    job: Job, filters: FilterSet, runs: Mapping[tuple[str, date], Sequence[str]], options: PipelineOptions
+) -> summary.Summary | None:
+    """Ask filters about the alerts that runs have written; ``runs``: their ids by survey and night.
+
+    ``job`` is whose account it belongs to: what is written has its id with ``-behind``, and a row of ``runs`` of its own. Gives
+    the account of the filters; None where there was nothing to ask. Raises what a run does.
+    """
+    job = replace(job, run_id=f"{job.run_id}-behind", filters=None, beside=(), all_filters=None)
+    source = Unfiltered(job.sink.warehouse, filters)
+    wanted = source.of_runs(runs)
+    if not wanted:
+        return None
+    judge = JudgeAlerts(filters, job.run_id, AtTheEnd(), job.max_filter_us)
+    return ask(job, Questions(judge, source, wanted), options)
+
+
+def ask_new(night: tuple[str, date], judged: str, options: PipelineOptions, read_filters: Callable[[], FilterSet | None]) -> str:
+    """Ask the filters that ask what catalogs have answered about alerts of a survey's night that a stream's rounds have written.
+
+    Of those rounds whose ids come after ``judged``; gives the newest, ``judged`` where there is none. Killed in the midst, it
+    asks again: what was said twice is shown once. Raises what a run does.
+    """
+    job = Job.of_round(options, comes_again=True, read_filters=read_filters)
+    try:
+        filters = job.filters_behind
+        if filters is None or night[0] not in filters.surveys:
+            return judged
+        # As a stream writes, however its rounds do.
+        job = replace(job, sink=replace(job.sink, method=job.warehouse.write_methods[-1]))
+        sql = f"SELECT DISTINCT run_id FROM {night[0]}_alerts WHERE night = {{night}} AND run_id > {{judged}}"
+        with job.warehouse as place:
+            found = place.ask(sql, {"night": night[1], "judged": judged}).read().column("run_id").to_pylist()
+        runs = sorted(map(str, found))
+        if not runs:
+            return judged
+        with logs.of_run(job.run_id):
+            counts = ask_behind(job, filters, {night: runs}, options)
+            if counts is not None and (problem := counts.problem(1.0)):
+                raise RuntimeError(problem)
+            ingest.tidy(job, in_rounds=True)
+        return runs[-1]
+    finally:
+        job.clean_up()
+
+
+def ask(job: Job, questions: Questions, options: PipelineOptions) -> summary.Summary:
+    """Ask filters about alerts of a warehouse, write what they say and a row of ``runs``, and give their account."""
+
+    def build(pipeline: beam.Pipeline, job: Job) -> None:
+        alerts = pipeline | "Read" >> ReadRows(list(questions.wanted), questions.source)
+        rows = alerts | "Filters" >> questions.judge
+        _ = rows | "Write" >> WriteTables(job.write, job.run_id)
+
+    # Rows of what was said replace nothing, whatever the job's inputs were.
+    job = replace(job, sink=replace(job.sink, run_id=job.run_id, units=()))
+    read = totals(ingest.run_to_its_end(job, options, build))
+    asked = replace(job, filters=questions.judge)
+    counts = summary.of_filters(asked, read, _spans(questions.wanted), read.by_label(READ_AGAIN))
+    runs_table.write_run(job, counts, failed=counts.problem(1.0) is not None)
+    return counts
+
+
+def _spans(wanted: Sequence[NightToAsk]) -> dict[str, tuple[date, date]]:
+    """By survey, the first and the last night."""
+    by_survey: dict[str, list[date]] = {}
+    for each in wanted:
+        by_survey.setdefault(each.survey, []).append(each.night)
+    return {name: (min(found), max(found)) for name, found in by_survey.items()}
