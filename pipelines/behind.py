@@ -24,7 +24,7 @@ from warehouses.unfiltered import NightToAsk, Unfiltered
 
 
 @dataclass(frozen=True)
-class Questions:
+class FilterQuestions:
     """Filters, and alerts of a warehouse to ask them about."""
 
     judge: JudgeAlerts
@@ -46,7 +46,7 @@ def ask_behind(
     if not wanted:
         return None
     judge = JudgeAlerts(filters, job.run_id, AtTheEnd(), job.max_filter_us)
-    return ask(job, Questions(judge, source, wanted), options)
+    return ask(job, FilterQuestions(judge, source, wanted), options)
 
 
 def ask_new(night: tuple[str, date], judged: str, options: PipelineOptions, read_filters: Callable[[], FilterSet | None]) -> str:
@@ -78,7 +78,7 @@ def ask_new(night: tuple[str, date], judged: str, options: PipelineOptions, read
         job.clean_up()
 
 
-def ask(job: Job, questions: Questions, options: PipelineOptions) -> summary.Summary:
+def ask(job: Job, questions: FilterQuestions, options: PipelineOptions) -> summary.Summary:
     """Ask filters about alerts of a warehouse, write what they say and a row of ``runs``, and give their account."""
 
     def build(pipeline: beam.Pipeline, job: Job) -> None:

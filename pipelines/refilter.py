@@ -53,7 +53,7 @@ class Refilter:
     """The job, and what it asks."""
 
     job: Job
-    questions: behind.Questions
+    questions: behind.FilterQuestions
 
 
 def plan(options: PipelineOptions) -> Refilter:
@@ -78,7 +78,7 @@ def plan(options: PipelineOptions) -> Refilter:
     job.warehouse.prepare(sorted({facts.name for facts in job.warehouse.surveys}))
     wanted = source.wanted(first, last, job.survey, again=refilter.again)
     # Who runs from when is said of what comes in.
-    return Refilter(replace(job, filters=None, all_filters=None), behind.Questions(judge, source, wanted))
+    return Refilter(replace(job, filters=None, all_filters=None), behind.FilterQuestions(judge, source, wanted))
 
 
 def _run(work: Refilter, options: PipelineOptions) -> int:
