@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     asked = parser.add_subparsers(dest="asked", required=True, metavar="check|try|explain|columns")
     check = asked.add_parser("check", help="whether a file is a filter, of what type its columns are, and what is suspicious")
-    check.add_argument("files", nargs="+", metavar="FILE", help="NAME.sql; * and ? stand for more of them")
+    check.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="NAME.sql, or your own NAME.py, which is executed; * and ? stand for more of them",
+    )
     check.add_argument("--strict", action="store_true", help="what is suspicious is wrong: status 2")
     check.add_argument(
         "--reference_night",

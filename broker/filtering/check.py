@@ -13,6 +13,7 @@ from alerts.filters.check import check
 from alerts.filters.cost import over_decoding
 from alerts.filters.findings import Finding
 from alerts.filters.own_packets import judge_own_packets
+from alerts.filters.python_form import version_of_python
 from alerts.filters.row import NO_LISTS
 from alerts.surveys import survey
 from broker.filtering.judged_nights import JudgedNights
@@ -38,6 +39,11 @@ def _check(path: Path, arguments: argparse.Namespace) -> int:
     checked = read(path)
     if checked is None:
         return WRONG_OPTIONS
+    if checked.told.is_python:
+        version = version_of_python(checked.told.text)
+        surveys = ", ".join(checked.told.surveys)
+        print(f"{path}: can be run for {surveys}, version {version}; it is Python, of which nothing more is known before it runs")
+        return DONE
     try:
         own = judge_own_packets(path.with_suffix(""), checked.queries)
     except OSError as error:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from alerts.filters import python_form
 from alerts.filters.errors import FilterError
 from alerts.filters.parse import parse
 from alerts.filters.row import row_of
-from alerts.filters.text import FilterText, read_filter, version_of
+from alerts.filters.text import FilterText, parse_text, read_filter, version_of
 from alerts.filters.tree import Query
 from alerts.filters.write import canonical
 from alerts.secrets import redact
@@ -23,7 +24,7 @@ from warehouses.warehouse import Warehouse
 
 @dataclass(frozen=True)
 class FilterFile:
-    """A filter, and what it is for each of its surveys."""
+    """A filter, and what it is for each of its surveys; of one in Python nothing."""
 
     path: Path
     told: FilterText
@@ -39,6 +40,10 @@ def read(path: Path) -> FilterFile | None:
     text = ""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
+        if path.suffix == ".py":
+            told = parse_text(path.stem, text, is_python=True)
+            python_form.compiled(told)
+            return FilterFile(path, told, {})
         told = read_filter(path)
         return FilterFile(path, told, {name: parse(told.text, row_of(survey(name))) for name in told.surveys})
     except FilterError as error:
@@ -56,6 +61,8 @@ def failed(command: str, error: Exception) -> int:
 
 def surveys_asked(filter_file: FilterFile, warehouse: Warehouse, arguments: argparse.Namespace) -> list[str]:
     """The surveys of a filter whose alerts the warehouse holds, or the one named. Raises ``QueryError`` where there is none."""
+    if filter_file.told.is_python:
+        raise QueryError(f"{filter_file.path} is in Python, which only runs ask: broker ingest --filters, broker refilter")
     known = list(filter_file.queries)
     if arguments.survey is not None and arguments.survey not in known:
         raise QueryError(f"--survey {arguments.survey}: {filter_file.path} is a filter of {', '.join(known)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker import cli
-from tests.nights import simulated
+from tests.nights import run, simulated
 
 GOOD = """-- about: bright and rising
 -- surveys: ztf
@@ -89,6 +89,28 @@ def test_a_filter_of_two_surveys_must_be_one_of_each(tmp_path: Path, capsys: pyt
     assert status == 0
     assert [line.split(",")[0] for line in out.splitlines()] == ["rising.sql: good for ztf", "rising.sql: good for lsst"]
     assert asked(tmp_path, capsys, rising=both.replace("features.r.last_rate_njy_per_day", "candidate.ra"))[0] == 2
+
+
+def test_one_in_python_is_read_and_neither_tried_nor_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "# surveys: ztf lsst\ndef passes(alerts):\n    return alerts.column('ra_deg').is_valid()\n"
+    (tmp_path / "own.py").write_text(text)
+    assert cli.main(["filter", "check", str(tmp_path / "own.py")]) == 0
+    assert "own.py: can be run for ztf, lsst, version " in capsys.readouterr().out
+    for bad, said in (
+        (text.replace("passes", "pass_es"), "has no function passes"),
+        (text + "1 / 0\n", "own.py cannot be read: ZeroDivisionError"),
+        (text.replace("ztf lsst", "zft"), "own.py:1:12: survey 'zft' is not known"),
+    ):
+        (tmp_path / "own.py").write_text(bad)
+        assert cli.main(["filter", "check", str(tmp_path / "own.py")]) == 2
+        assert said in capsys.readouterr().err
+    (tmp_path / "own.py").write_text(text)
+    night = simulated(tmp_path / "night", "--alerts", "2", "--damaged", "0")
+    place = str(tmp_path / "warehouse")
+    assert run(Path(place), night) == 0
+    for words in (("try",), ("explain", "--night", "2026-09-17")):
+        assert cli.main(["filter", words[0], str(tmp_path / "own.py"), *words[1:], "--warehouse", place]) == 2
+        assert "own.py is in Python, which only runs ask" in capsys.readouterr().err
 
 
 def test_its_own_packets_are_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
