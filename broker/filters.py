@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="NAME.sql, or your own NAME.py, which is executed; * and ? stand for more of them",
+        help="NAME.sql, or NAME.py, which is not executed; * and ? stand for more of them",
     )
     check.add_argument("--strict", action="store_true", help="what is suspicious is wrong: status 2")
     check.add_argument(

@@ -93,12 +93,12 @@ def test_a_filter_of_two_surveys_must_be_one_of_each(tmp_path: Path, capsys: pyt
 
 def test_one_in_python_is_read_and_neither_tried_nor_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "# surveys: ztf lsst\ndef passes(alerts):\n    return alerts.column('ra_deg').is_valid()\n"
-    (tmp_path / "own.py").write_text(text)
+    (tmp_path / "own.py").write_text(f"{text}1 / 0  # never executed\n")
     assert cli.main(["filter", "check", str(tmp_path / "own.py")]) == 0
     assert "own.py: can be run for ztf, lsst, version " in capsys.readouterr().out
     for bad, said in (
-        (text.replace("passes", "pass_es"), "has no function passes"),
-        (text + "1 / 0\n", "own.py cannot be read: ZeroDivisionError"),
+        (text.replace("passes", "pass_es"), "own.py: it has no function passes"),
+        (text + "1 /\n", "own.py: it cannot be read: SyntaxError: invalid syntax"),
         (text.replace("ztf lsst", "zft"), "own.py:1:12: survey 'zft' is not known"),
     ):
         (tmp_path / "own.py").write_text(bad)
