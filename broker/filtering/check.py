@@ -42,9 +42,8 @@ def _check(path: Path, arguments: argparse.Namespace) -> int:
     if checked.told.is_python:
         version = version_of_python(checked.told.text)
         surveys = ", ".join(checked.told.surveys)
-        print(
-            f"{path}: can be run for {surveys}, version {version}; it is Python, which is not executed here, so that nothing more is known of it"
-        )
+        more = "it is Python, which is not executed here, so that no more is known of it"
+        print(f"{path}: can be run for {surveys}, version {version}; {more}")
         return DONE
     try:
         own = judge_own_packets(path.with_suffix(""), checked.queries)

@@ -143,7 +143,7 @@ def test_memory_does_not_grow_with_the_night(tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.sql"
     history = "(SELECT COUNT(*) FROM UNNEST(prv_candidates) AS p WHERE p.isdiffpos) > 2"
     wanted.write_text(f"-- surveys: ztf\nSELECT alert_id FROM alerts WHERE {history} AND features.n_bands > 0")
-    small = peak_mb(filled(tmp_path / "small", rows, 4), wanted, 4 * 512)
-    large = peak_mb(filled(tmp_path / "large", rows, 40), wanted, 40 * 512)
-    # The history of the alerts that are more takes some 10 kB each, 180 MB.
-    assert large <= small + 90, f"peak {small:.0f} MB for {4 * 512:,} alerts, {large:.0f} MB for {40 * 512:,}"
+    small = peak_mb(filled(tmp_path / "small", rows, 3), wanted, 3 * 512)
+    large = peak_mb(filled(tmp_path / "large", rows, 27), wanted, 27 * 512)
+    # The history of the alerts that are more takes some 10 kB each, 120 MB.
+    assert large <= small + 60, f"peak {small:.0f} MB for {3 * 512:,} alerts, {large:.0f} MB for {27 * 512:,}"
