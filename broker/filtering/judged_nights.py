@@ -30,6 +30,7 @@ class JudgedNights:
         """Of the alerts that have passed."""
         self._opened, self._program = opened, Steps({"": query})
         self._failures = list[str]()
+        self._is_warm = False
 
     def asked_for(self, text: str | None) -> dict[date, int]:
         """The nights that ``--night`` names, or the newest, and how many rows they have. Raises ``QueryError``."""
@@ -41,6 +42,10 @@ class JudgedNights:
         for night, number in found.items():
             counts, secs = Counter[str](), 0.0
             for batch in self._rows.of_night(night, number):
+                if not self._is_warm:
+                    # What is done once in a process is not what the filter costs.
+                    judge(batch, self._program)
+                    self._is_warm = True
                 # Of this thread: others read ahead meanwhile.
                 begin = time.thread_time()
                 judged = judge(batch, self._program)[""]
