@@ -18,6 +18,7 @@ setup(
         "alerts.catalogs.files",
         "alerts.features",
         "alerts.filters",
+        "alerts.filters.engines",
         "alerts.surveys",
         "audit",
         "broker",

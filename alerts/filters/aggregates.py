@@ -61,10 +61,13 @@ def _of_floats(name: str, values: Array, starts: Array, counts: Array, has: Mask
         sums = np.add.reduceat(numbers, starts)
         if name == "sum":
             out[has] = sums
-        elif name == "avg":
-            out[has] = sums / sizes
         else:
-            out[has] = np.sqrt(np.add.reduceat((numbers - np.repeat(sums / sizes, sizes)) ** 2, starts) / (sizes - 1))
+            # A mean is none beyond its numbers, which rounding could make of it: that of equal ones is what they are.
+            least, most = np.minimum.reduceat(numbers, starts), np.maximum.reduceat(numbers, starts)
+            means = np.clip(sums / sizes, least, most)
+            out[has] = means
+        if name == "stddev":
+            out[has] = np.sqrt(np.add.reduceat((numbers - np.repeat(means, sizes)) ** 2, starts) / (sizes - 1))
             known &= counts > 1
     return finite(out, known)
 
@@ -86,6 +89,12 @@ def _whole_sums(name: str, values: Array, starts: Array, counts: Array, has: Mas
     return Vector(out, known)
 
 
+def _turned(key: Array) -> Array:
+    """What is ordered the other way round."""
+    # The least whole number is its own negative.
+    return -key if key.dtype == np.float64 else ~key
+
+
 def _first(  # noqa: PLR0917
     node: Subquery, length: int, around: Array, kept: Mask, argument: Vector, order: Vector
 ) -> Vector:
@@ -94,7 +103,7 @@ def _first(  # noqa: PLR0917
     if not len(places):
         return null(node.type, length)
     key = order.data[places]
-    by = np.lexsort((places, -key if node.is_descending else key, ~order.mask[places], around[places]))
+    by = np.lexsort((places, _turned(key) if node.is_descending else key, ~order.mask[places], around[places]))
     ordered = places[by]
     begins = np.flatnonzero(np.concatenate([[True], np.diff(around[ordered]) != 0]))
     found, rows = ordered[begins], around[ordered[begins]]

@@ -5,6 +5,7 @@ Every function raises ``FilterError``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,10 +16,11 @@ from alerts.filters.errors import FilterError
 from alerts.filters.functions import AGGREGATES
 from alerts.filters.names import Name, NamedScope, ask_a_subquery, find
 from alerts.filters.parsed import at, only, shown
-from alerts.filters.tree import Literal, Node, Path
+from alerts.filters.tree import Literal, Node, Operation, Path
 from alerts.filters.types import call, must_be
 
 _MOST_WILD = 4
+_KEY = re.compile(r"[^\x00-\x1f\x7f\"'\\`]{1,100}")
 Read = Callable[[Any, Sequence[NamedScope]], Node]
 
 _BINARY: dict[type, str] = {
@@ -94,7 +96,11 @@ def _cast(node: Any, scopes: Sequence[NamedScope]) -> Node:
     if type(node) is exp.Cast and to in ("DATE", "TIMESTAMP") and isinstance(node.this, exp.Literal) and node.this.is_string:
         return constants.moment(node.this.this, to, at(node))
     if type(node) is exp.TryCast and to == "FLOAT64":
-        return call("to_float", [value(node.this, scopes)], at(node))
+        held = value(node.this, scopes)
+        if isinstance(held, Operation) and held.name == "json_value":
+            # As a number it has all its digits, as a text only what all engines write alike.
+            return call("json_float", held.arguments, at(node))
+        return call("to_float", [held], at(node))
     raise FilterError("of casts there are SAFE_CAST(... AS FLOAT64), and constants: DATE '2026-11-29', TIMESTAMP '...'", at(node))
 
 
@@ -173,6 +179,8 @@ def _json_value(node: Any, scopes: Sequence[NamedScope]) -> Node:
     parts = node.expression.expressions if isinstance(node.expression, exp.JSONPath) else []
     if len(parts) != 2 or not isinstance(parts[1], exp.JSONPathKey) or not isinstance(parts[1].this, str):
         raise FilterError("JSON_VALUE takes the columns of a source and '$.NAME'", at(node))
+    if not _KEY.fullmatch(parts[1].this):
+        raise FilterError("a name of JSON_VALUE has no quotes, backslashes and control characters", at(node))
     return call("json_value", [value(node.this, scopes), Literal("STRING", at(node), parts[1].this)], at(node))
 
 

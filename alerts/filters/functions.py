@@ -87,6 +87,7 @@ FUNCTIONS: dict[str, Function] = {
     "case": Function("CASE", ("any",), _of_branches, 3, 2 * _MANY + 1),
     "to_float": _function("SAFE_CAST(... AS FLOAT64)", "number or text", gives="FLOAT64"),
     "json_value": _function("JSON_VALUE", "json", "constant text", gives="STRING"),
+    "json_float": _function("SAFE_CAST(JSON_VALUE(...) AS FLOAT64)", "json", "constant text", gives="FLOAT64"),
 }
 AGGREGATES: dict[str, Function] = {
     "count": Function("COUNT", ("any",), "INT64", 0, 1),

@@ -6,15 +6,14 @@ A number that is none (0/0, ln 0, an overflow) is NULL: engines raise, or go on 
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alerts.filters.json_numbers import number_at, number_of, text_at
 from alerts.filters.tree import Literal, Node, Operation
 from alerts.filters.vectors import Array, Vector, both, finite
 
@@ -30,11 +29,10 @@ _COMPARE: dict[str, tuple[Any, Any]] = {
 }
 _FLOATS: dict[str, Any] = {
     **{"sqrt": np.sqrt, "ln": np.log, "log10": np.log10, "exp": np.exp, "floor": np.floor, "ceil": np.ceil},
-    **{"sin": np.sin, "cos": np.cos, "tan": np.tan, "pow": np.power, "atan2": np.arctan2, "div": np.divide},
+    **{"sin": np.sin, "cos": np.cos, "tan": np.tan, "pow": np.power, "div": np.divide},
     **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.abs},
 }
 _FEW = 8
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _SURE = 2.0**62
 """Whole numbers that are smaller by their floats do fit; others are looked at one by one."""
 _EXACT: dict[str, Callable[..., int]] = {
@@ -148,6 +146,9 @@ def _in(node: Operation, given: Sequence[Vector]) -> Vector:
     if held.is_text:
         found = pc.is_in(held.data, pa.array(constants, pa.string())).to_numpy(zero_copy_only=False)
         return Vector(np.asarray(found, np.bool_), both(held))
+    if held.data.dtype == np.int64 and any(isinstance(each, float) for each in constants):
+        # All are held against each other as floats, as engines do.
+        held = Vector(held.data.astype(np.float64), held.known)
     if held.data.dtype == np.bool_ or len(constants) <= _FEW:
         return Vector(np.logical_or.reduce([compare("eq", held, vector).data for vector in given[1:]]), held.known)
     return Vector(np.isin(held.data, [vector.data[0] for vector in given[1:]] if len(held.data) else []), held.known)
@@ -216,29 +217,36 @@ def _to_float(node: Operation, given: Sequence[Vector]) -> Vector:
     held = given[0]
     if not held.is_text:
         return Vector(held.data.astype(np.float64), held.known)
-    numbers = [float(text) if text is not None and _NUMBER.fullmatch(text) else np.nan for text in held.data.to_pylist()]
-    return finite(np.array(numbers, np.float64), None)
+    return finite(np.array([number_of(text) for text in held.data.to_pylist()], np.float64), None)
 
 
 def _json_value(node: Operation, given: Sequence[Vector]) -> Vector:
     name = node.arguments[1]
     assert isinstance(name, Literal)
-    return Vector(pa.array([_scalar(text, str(name.value)) for text in given[0].data.to_pylist()], pa.string()))
+    return Vector(pa.array([text_at(text, str(name.value)) for text in given[0].data.to_pylist()], pa.string()))
 
 
-def _scalar(text: str | None, name: str) -> str | None:
-    held = None if text is None else orjson.loads(text).get(name)
-    if held is None or isinstance(held, (dict, list)):
-        return None
-    return held if isinstance(held, str) else orjson.dumps(held).decode()
+def _json_float(node: Operation, given: Sequence[Vector]) -> Vector:
+    name = node.arguments[1]
+    assert isinstance(name, Literal)
+    return finite(np.array([number_at(text, str(name.value)) for text in given[0].data.to_pylist()], np.float64), None)
+
+
+def _atan2(node: Operation, given: Sequence[Vector]) -> Vector:
+    del node
+    # A zero has no sign here: engines differ in which of their zeros have one.
+    first, second = (vector.data.astype(np.float64) + 0.0 for vector in given)
+    return Vector(np.arctan2(first, second), both(*given))
 
 
 _OTHERS: dict[str, Run] = {
     **{"mod": _mod, "and": _and, "or": _or, "not": _not, "is_null": _is_null, "is_true": _is_true, "is_false": _is_false},
-    **{"in": _in, "coalesce": _coalesce, "nullif": _nullif, "case": _case, "to_float": _to_float, "json_value": _json_value},
+    **{"in": _in, "coalesce": _coalesce, "nullif": _nullif, "case": _case, "to_float": _to_float},
+    **{"json_value": _json_value, "json_float": _json_float, "atan2": _atan2},
     **{"least": _extreme(np.minimum), "greatest": _extreme(np.maximum)},
     "like": _matching(pc.match_like),
     "starts_with": _matching(pc.starts_with),
-    "lower": _changed(pc.utf8_lower),
-    "upper": _changed(pc.utf8_upper),
+    # Of other letters engines make different ones.
+    "lower": _changed(pc.ascii_lower),
+    "upper": _changed(pc.ascii_upper),
 }

@@ -108,7 +108,8 @@ def of_column(values: pa.Array, field: RowField) -> Vector:
     for value in field.missing:
         known = _without(known, data == value)
     if field.scale is not None:
-        data = data * field.scale[1]
+        with np.errstate(over="ignore"):
+            return finite(data * field.scale[1], known)
     return Vector(data, known)
 
 

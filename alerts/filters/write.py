@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 
 from alerts.filters.functions import AGGREGATES, FUNCTIONS
@@ -11,6 +12,7 @@ _INFIX = {
     **{"add": "+", "sub": "-", "mul": "*", "div": "/", "eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="},
     **{"and": "AND", "or": "OR", "like": "LIKE"},
 }
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BEHIND = {"is_null": "IS NULL", "is_true": "IS TRUE", "is_false": "IS FALSE"}
 
 
@@ -49,11 +51,18 @@ def _call(node: Operation) -> str:
         return f"CASE {branches} ELSE {given[-1]} END"
     if node.name == "to_float":
         return f"SAFE_CAST({given[0]} AS FLOAT64)"
-    if node.name == "json_value":
-        name = node.arguments[1]
-        assert isinstance(name, Literal)
-        return f"JSON_VALUE({given[0]}, {_text(f'$.{name.value}')})"
+    if node.name in ("json_value", "json_float"):
+        return _json(node, given[0])
     return f"{FUNCTIONS[node.name].sql}({', '.join(given)})"
+
+
+def _json(node: Operation, held: str) -> str:
+    name = node.arguments[1]
+    assert isinstance(name, Literal)
+    key = str(name.value)
+    path = f"$.{key}" if _PLAIN.fullmatch(key) else f'$."{key}"'
+    text = f"JSON_VALUE({held}, {_text(path)})"
+    return text if node.name == "json_value" else f"SAFE_CAST({text} AS FLOAT64)"
 
 
 def _subquery(node: Subquery) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,9 @@ from alerts.filters.row import RowField
 from alerts.filters.tree import Entries, Literal, Node, Operation, Path, Subquery
 
 Row = Mapping[str, Any]
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LOWER = "abcdefghijklmnopqrstuvwxyz"
+_TO_LOWER, _TO_UPPER = str.maketrans(_LOWER.upper(), _LOWER), str.maketrans(_LOWER, _LOWER.upper())
 
 
 def value(node: Node, scopes: Sequence[Row]) -> Any:
@@ -52,7 +55,7 @@ def _seen(held: Any, field: RowField) -> Any:
         return None
     if isinstance(held, datetime) and held.tzinfo is None:
         return held.replace(tzinfo=UTC)
-    return held if field.scale is None else held * field.scale[1]
+    return held if field.scale is None else _number(held * field.scale[1])
 
 
 def _entries(sources: Sequence[Entries], scopes: Sequence[Row]) -> list[list[Row]]:
@@ -105,7 +108,8 @@ def _aggregate(name: str, values: list[Any]) -> Any:
         return _number(sum(values))
     if name in ("logical_or", "logical_and"):
         return any(values) if name == "logical_or" else all(values)
-    mean = sum(map(float, values)) / len(values)
+    numbers = [float(each) for each in values]
+    mean = min(max(sum(numbers) / len(numbers), min(numbers)), max(numbers))
     if name == "avg":
         return _number(mean)
     return _number(math.sqrt(sum((float(each) - mean) ** 2 for each in values) / (len(values) - 1)))
@@ -135,7 +139,7 @@ def _operation(node: Operation, scopes: Sequence[Row]) -> Any:
     if name in ("is_null", "is_true", "is_false"):
         return given[0] is {"is_null": None, "is_true": True, "is_false": False}[name]
     if name == "nullif":
-        return None if None not in given and given[0] == given[1] else given[0]
+        return None if None not in given and _equal(*given) else given[0]
     if None in given:
         return None
     return _known(node, given)
@@ -166,11 +170,34 @@ def _to_float(node: Operation, held: Any) -> Any:
 
 
 def _json(node: Operation, text: str, name: str) -> Any:
-    del node
     held = orjson.loads(text).get(name)
-    return (
-        None if isinstance(held, (dict, list)) or held is None else held if isinstance(held, str) else orjson.dumps(held).decode()
-    )
+    if isinstance(held, (dict, list)) or held is None:
+        return None
+    if node.name == "json_float":
+        return None if isinstance(held, bool) else _to_float(node, held)
+    if isinstance(held, float) and held != 0 and not 1e-4 <= abs(held) < 1e15:
+        return None
+    return held if isinstance(held, str) else orjson.dumps(held).decode()
+
+
+def _alike(first: Any, second: Any) -> tuple[Any, Any]:
+    """A whole number and a float are held against each other as floats."""
+    kinds = {type(first), type(second)}
+    return (float(first), float(second)) if kinds == {int, float} else (first, second)
+
+
+def _equal(first: Any, second: Any) -> bool:
+    first, second = _alike(first, second)
+    return first == second
+
+
+def _in(node: Operation, held: Any, *others: Any) -> bool:
+    del node
+    return any(_equal(held, other) for other in (map(float, others) if float in map(type, others) else others))
+
+
+def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Operation, Any, Any], bool]:
+    return lambda _, first, second: compare(*_alike(first, second))
 
 
 def _like(node: Operation, text: str, pattern: str) -> bool:
@@ -201,25 +228,22 @@ _KNOWN: dict[str, Any] = {
     "neg": lambda _, a: -a,
     "abs": lambda _, a: abs(a),
     "pow": _power,
-    "atan2": lambda _, a, b: math.atan2(a, b),
+    # A zero has no sign.
+    "atan2": lambda _, a, b: math.atan2(a + 0.0, b + 0.0),
     **{name: _function(getattr(math, name)) for name in ("sqrt", "log10", "exp", "sin", "cos", "tan")},
     "ln": _function(math.log),
     "floor": lambda _, a: float(math.floor(a)),
     "ceil": lambda _, a: float(math.ceil(a)),
-    "eq": lambda _, a, b: a == b,
-    "ne": lambda _, a, b: a != b,
-    "lt": lambda _, a, b: a < b,
-    "le": lambda _, a, b: a <= b,
-    "gt": lambda _, a, b: a > b,
-    "ge": lambda _, a, b: a >= b,
-    "in": lambda _, a, *others: a in others,
+    **{name: _comparison(getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    "in": _in,
     "not": lambda _, a: not a,
     "least": lambda node, *given: _as(node, min(given)),
     "greatest": lambda node, *given: _as(node, max(given)),
-    "lower": lambda _, a: a.lower(),
-    "upper": lambda _, a: a.upper(),
+    "lower": lambda _, a: a.translate(_TO_LOWER),
+    "upper": lambda _, a: a.translate(_TO_UPPER),
     "starts_with": lambda _, a, b: a.startswith(b),
     "like": _like,
     "to_float": _to_float,
     "json_value": _json,
+    "json_float": _json,
 }

@@ -195,7 +195,7 @@ ODD = [
     *("candidate.distnr_arcsec > 1", "night < DATE '2026-01-02'", "observed_at = TIMESTAMP '2026-01-01'", "candid > 5"),
     *(
         "object_id LIKE 'z%'",
-        "LOWER(object_id) = 'äb'",
+        "LOWER(object_id) = 'Äb'",
         "STARTS_WITH(object_id, 'ZTF')",
         "object_id IN ('', 'x')",
         "object_id < 'a'",
