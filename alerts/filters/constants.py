@@ -49,4 +49,7 @@ def moment(text: str, kind: str, at: Span) -> Literal:
     except ValueError:
         shown = "2026-11-29" if kind == "DATE" else "2026-11-29 06:00:00+00:00"
         raise FilterError(f"{text!r} is no {kind}; write {kind} '{shown}'", at) from None
-    return Literal("TIMESTAMP", at, read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC))
+    try:
+        return Literal("TIMESTAMP", at, read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC))
+    except OverflowError:
+        raise FilterError(f"{text!r} is before the year 1 or after the year 9999 in UTC", at) from None

@@ -161,11 +161,12 @@ def _otherwise(node: Any, name: str, scopes: Sequence[NamedScope]) -> Node:
 
 
 def _like(node: Any, scopes: Sequence[NamedScope]) -> Node:
-    only(node, {"this", "expression"}, "LIKE takes a text and a pattern")
+    only(node, {"this", "expression", "negate"}, "LIKE takes a text and a pattern")
     pattern = value(node.expression, scopes)
     if isinstance(pattern, Literal) and (chr(92) in str(pattern.value) or str(pattern.value).count("%") > _MOST_WILD):
         raise FilterError(f"a pattern has {_MOST_WILD} % at most, and no backslash, which engines read differently", at(node))
-    return call("like", [value(node.this, scopes), pattern], at(node))
+    found = call("like", [value(node.this, scopes), pattern], at(node))
+    return call("not", [found], at(node)) if node.args.get("negate") else found
 
 
 def _log(node: Any, scopes: Sequence[NamedScope]) -> Node:

@@ -6,6 +6,7 @@ text; the text itself is never executed by anybody.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sqlglot import exp
@@ -13,11 +14,14 @@ from sqlglot import exp
 from alerts.filters import subqueries  # noqa: F401 - that subqueries are read
 from alerts.filters.errors import FilterError
 from alerts.filters.expressions import value
+from alerts.filters.limits import MOST_LEVELS, MOST_NODES
 from alerts.filters.names import NamedScope
 from alerts.filters.parsed import at, only, select_of
 from alerts.filters.row import RowField
-from alerts.filters.tree import Output, Query
+from alerts.filters.tree import Node, Output, Query, size_and_depth
 from alerts.filters.types import must_be
+
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 def parse(text: str, row: RowField) -> Query:
@@ -40,18 +44,31 @@ def _query(select: exp.Select, row: RowField) -> Query:
     if where is None:
         raise FilterError("a filter has a WHERE; that all alerts pass is what the filter all is for", at(select))
     scopes = [NamedScope(table.alias_or_name, row)]
-    condition = must_be("BOOL", value(where.this, scopes), "WHERE")
+    condition = _held(must_be("BOOL", value(where.this, scopes), "WHERE"))
     return Query(condition, tuple(_outputs(select, scopes)))
+
+
+def _held(node: Node) -> Node:
+    """The node, if it is not too large."""
+    size, depth = size_and_depth(node)
+    if size > MOST_NODES:
+        told = "BETWEEN and CASE x repeat what they are about"
+        raise FilterError(f"written out, the filter has {size:,} parts; {MOST_NODES:,} are the most, and {told}", node.at)
+    if depth > MOST_LEVELS:
+        raise FilterError(f"the filter is nested too deeply: {depth} operations within each other; {MOST_LEVELS} are the most", node.at)
+    return node
 
 
 def _outputs(select: exp.Select, scopes: Sequence[NamedScope]) -> list[Output]:
     columns: list[Output] = []
     for each in select.expressions:
-        node, name = value(each.unalias(), scopes), each.alias_or_name
+        node, name = _held(value(each.unalias(), scopes)), each.alias_or_name
         if node.type in ("RECORD", "JSON"):
             raise FilterError("a column is a number, a text, a time or a truth value; name a field of it", node.at)
         if not name:
             raise FilterError("this column has no name; write AS and one", node.at)
+        if not _COLUMN.fullmatch(name):
+            raise FilterError(f"{name!r} is no name of a column: letters of English, digits and _, a letter first, 63 at most", node.at)
         if name.casefold() in {column.name.casefold() for column in columns}:
             raise FilterError(f"two columns are named {name}", node.at)
         columns.append(Output(name, node))

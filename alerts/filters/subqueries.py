@@ -44,6 +44,9 @@ def _exists(node: Any, scopes: Sequence[NamedScope]) -> Node:
 @special(exp.Subquery)
 def _subquery(node: Any, scopes: Sequence[NamedScope]) -> Node:
     only(node, {"this"}, "a subquery has no name here")
+    if isinstance(node.this, exp.Subquery):
+        # It stands in parentheses of its own, as arguments of functions do.
+        return _subquery(node.this, scopes)
     select = node.this
     sources, inner, where = _entries(select, scopes)
     if len(select.expressions) != 1:
@@ -69,8 +72,8 @@ def _aggregate(node: Any, sources: tuple[Entries, ...], inner: Sequence[NamedSco
     only(node, {"this", "big_int"}, "it takes one value")
     if name == "count" and isinstance(node.this, exp.Star):
         return Subquery("INT64", at(node), "count", depth, sources, where)
-    argument = value(node.this, inner)
-    return Subquery(call(name, [argument], at(node)).type, at(node), name, depth, sources, where, argument)
+    called = call(name, [value(node.this, inner)], at(node))
+    return Subquery(called.type, at(node), name, depth, sources, where, called.arguments[0])
 
 
 def _entries(select: Any, scopes: Sequence[NamedScope]) -> tuple[tuple[Entries, ...], Sequence[NamedScope], Node | None]:

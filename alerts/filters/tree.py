@@ -105,6 +105,22 @@ def children(node: Node) -> tuple[Node, ...]:
     return ()
 
 
+def size_and_depth(node: Node) -> tuple[int, int]:
+    """How many nodes a node has when all is written out, and how many levels.
+
+    What stands there several times, as BETWEEN makes it, is one object and is looked at once.
+    """
+    known: dict[int, tuple[int, int]] = {}
+
+    def of(part: Node) -> tuple[int, int]:
+        if id(part) not in known:
+            found = [of(child) for child in children(part)]
+            known[id(part)] = (1 + sum(size for size, _ in found), 1 + max((depth for _, depth in found), default=0))
+        return known[id(part)]
+
+    return of(node)
+
+
 def walk(node: Node) -> Iterator[Node]:
     """A node and all below it."""
     yield node

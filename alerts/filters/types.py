@@ -20,13 +20,14 @@ _TAKEN: dict[Kind, tuple[str, tuple[Type, ...]]] = {
     "constant text": ("texts", ("STRING",)),
 }
 """What is said of a kind of arguments, and the types that it has."""
+_NULLS: dict[Kind, Type] = {"bool": "BOOL", "text": "STRING", "constant text": "STRING", "json": "JSON"}
 
 
 def must_be(kind: Type, node: Node, where: str) -> Node:
     """The node, if it has that type, or is NULL. Raises ``FilterError``."""
     if node.type not in (kind, "NULL"):
         raise FilterError(f"{where} takes a {kind}, and this is {_a(node.type)}", node.at)
-    return node
+    return _null_of(kind, node)
 
 
 def call(name: str, arguments: Sequence[Node], at: Span) -> Operation:
@@ -42,9 +43,15 @@ def call(name: str, arguments: Sequence[Node], at: Span) -> Operation:
             _check(function.sql, function.kind(number), argument)
         if function.kind(1) == "same" and len(arguments) > 1:
             _check_same(function.sql, arguments)
+        arguments = [_null_of(_NULLS.get(function.kind(number)), argument) for number, argument in enumerate(arguments)]
     gives = function.gives
     kind = gives if isinstance(gives, str) else gives(tuple(argument.type for argument in arguments))
     return Operation(kind, at, name, tuple(arguments))
+
+
+def _null_of(kind: Type | None, node: Node) -> Node:
+    """What has the type NULL is never anything else: where a kind of values is wanted, it is a NULL of that."""
+    return Literal(kind, node.at, None) if node.type == "NULL" and kind is not None else node
 
 
 def _check(sql: str, kind: Kind, node: Node) -> None:

@@ -106,8 +106,6 @@ class _BigQuery(SqlWriter):
         assert name in ("json_value", "json_float"), name
         column, key = given
         assert isinstance(key, Literal)
-        if column.type == "NULL":
-            return self.null(node.type)
         json, path = self.text(column), self.string(f'$."{key.value}"')
         if name == "json_float":
             return self._parsed(f"IF(JSON_TYPE(JSON_QUERY({json}, {path})) = 'boolean', NULL, JSON_VALUE({json}, {path}))")

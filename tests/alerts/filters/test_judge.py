@@ -14,7 +14,7 @@ from alerts.filters.row import row_of
 from alerts.filters.steps import Steps
 from alerts.filters.tree import Query
 from alerts.surveys import SURVEYS
-from tests.alerts.filters.test_batches import MATCHES
+from tests.alerts.filters.rows import MATCHES
 
 ROW = row_of(SURVEYS["ztf"])
 COLUMNS = (
