@@ -164,8 +164,9 @@ class _BigQuery(SqlWriter):
         assert node.argument is not None
         assert node.order is not None
         places = ", ".join(f"o{node.depth + number}" for number in range(1, len(node.sources) + 1))
-        order = f"{self.text(node.order)}{' DESC' * node.is_descending} NULLS LAST, {places}"
-        return f"(SELECT {self.text(node.argument)} {entries} ORDER BY {order} LIMIT 1)"
+        # BigQuery takes no constants there; all entries are equal by one.
+        by = "" if isinstance(node.order, Literal) else f"{self.text(node.order)}{' DESC' * node.is_descending} NULLS LAST, "
+        return f"(SELECT {self.text(node.argument)} {entries} ORDER BY {by}{places} LIMIT 1)"
 
     def string(self, value: str) -> str:
         plain = value.replace("\\", "\\\\").replace("'", "\\'")

@@ -85,13 +85,21 @@ def by_google(queries: Sequence[Query], rows: pa.RecordBatch) -> list[Said]:
         names = {"alert_id", *(name for node in _nodes(query) for name in _names(node))}
         kinds = [(field.name, kind_of(field.type, names, field.name)) for field in rows.schema if field.name in names]
         told = [{name: _pruned(row[name], kind) for name, kind in kinds} for row in dicts]
-        questions.append((kinds, told, [bigquery_sql(query, Relation("alerts_table", rows.schema))]))
+        schema = pa.schema([rows.schema.field(name) for name, _ in kinds])
+        questions.append((kinds, told, [_with_micros(query, bigquery_sql(query, Relation("alerts_table", schema)))]))
     program = Path(__file__).with_name("googlesql_program.py")
     command = [str(ZETASQL / "bin" / "python"), str(program), str(ZETASQL)]
     ran = subprocess.run(command, input=pickle.dumps(questions), capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr.decode()[-2000:]
     ids = rows.column("alert_id").to_pylist()
     return [_of_google(query, answer, ids) for query, [answer] in zip(queries, pickle.loads(ran.stdout), strict=True)]
+
+
+def _with_micros(query: Query, statement: str) -> str:
+    """The statement with its times as numbers: the engine's client loses them."""
+    columns = ((f"outputs.`{column.name}`", column.node.type) for column in query.columns)
+    told = ", ".join(f"UNIX_MICROS({name})" if kind == "TIMESTAMP" else name for name, kind in columns)
+    return f"SELECT alert_id, verdict, STRUCT({told}) FROM ({statement})"
 
 
 def _of_google(query: Query, answer: list[Any] | str, ids: list[int]) -> Said:
@@ -105,6 +113,8 @@ def _of_google(query: Query, answer: list[Any] | str, ids: list[int]) -> Said:
 def _read(held: Any, kind: str) -> Any:
     if kind == "DATE" and held is not None:
         return date(1970, 1, 1) + timedelta(days=held)
+    if kind == "TIMESTAMP" and held is not None:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=held)
     return held
 
 

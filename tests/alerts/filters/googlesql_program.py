@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import pickle
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import wasmtime
+from google.protobuf.timestamp_pb2 import Timestamp
 from zetasql.core import wasm_client
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEPT = Path(sys.argv[1]) / "zetasql.cwasm"
 
 
@@ -89,6 +92,12 @@ def type_of(kind):
 def value_of(held, kind):
     if held is None:
         return Value()
+    if kind == "DATE":
+        return Value(date_value=(held - EPOCH.date()).days)
+    if kind == "TIMESTAMP":
+        since = held - EPOCH
+        seconds = 86400 * since.days + since.seconds
+        return Value(timestamp_value=Timestamp(seconds=seconds, nanos=1000 * since.microseconds))
     if isinstance(kind, str):
         return Value(**{_FIELDS[kind]: held})
     if kind[0] == "ARRAY":
