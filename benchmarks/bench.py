@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import features, filters
+from benchmarks import features, filter_engines, filters
 from benchmarks.apart import quiet
 from benchmarks.catalog import write_catalog
 from benchmarks.decoding import decoding
@@ -112,6 +112,7 @@ def _tables(alerts: int, folder: Path, full: bool, quick: bool) -> Iterator[Mark
         yield (featured := features.cost(samples))
         yield features.same_as_light_curve(samples)
         yield filters.cost(samples)
+        yield filter_engines.engines()
     runs: dict[str, MarkdownTable] = {}
     for sample in [sample for sample in samples if sample.name in WHOLE_RUNS]:
         runs[sample.name] = end_to_end(sample, catalog, alerts, folder)

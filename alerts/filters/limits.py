@@ -14,7 +14,7 @@ MOST_WORDS = 2_000
 MOST_LETTERS = 100
 """Of a name or a number."""
 MOST_NODES = 5_000
-"""Of an expression, when all is written out: BETWEEN and CASE x say twice what they are about, within each other time and again."""
+"""Of an expression, when all is written out: BETWEEN and CASE x repeat what they are about, and that may be another one."""
 MOST_LEVELS = 64
 """Of an expression. What goes over a tree calls itself, several times a level."""
 MOST_IN_A_ROW = 40

@@ -55,7 +55,9 @@ def _held(node: Node) -> Node:
         told = "BETWEEN and CASE x repeat what they are about"
         raise FilterError(f"written out, the filter has {size:,} parts; {MOST_NODES:,} are the most, and {told}", node.at)
     if depth > MOST_LEVELS:
-        raise FilterError(f"the filter is nested too deeply: {depth} operations within each other; {MOST_LEVELS} are the most", node.at)
+        raise FilterError(
+            f"the filter is nested too deeply: {depth} operations within each other; {MOST_LEVELS} are the most", node.at
+        )
     return node
 
 
@@ -68,7 +70,9 @@ def _outputs(select: exp.Select, scopes: Sequence[NamedScope]) -> list[Output]:
         if not name:
             raise FilterError("this column has no name; write AS and one", node.at)
         if not _COLUMN.fullmatch(name):
-            raise FilterError(f"{name!r} is no name of a column: letters of English, digits and _, a letter first, 63 at most", node.at)
+            raise FilterError(
+                f"{name!r} is no name of a column: letters of English, digits and _, a letter first, 63 at most", node.at
+            )
         if name.casefold() in {column.name.casefold() for column in columns}:
             raise FilterError(f"two columns are named {name}", node.at)
         columns.append(Output(name, node))

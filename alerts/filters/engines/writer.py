@@ -28,7 +28,7 @@ NUMBER = r"\A[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\z"
 
 @dataclass(frozen=True)
 class Relation:
-    """What a SELECT reads: a table or view with the columns of ``{survey}_alerts`` and, where it has them, ``features`` and others.
+    """What a SELECT reads: the columns of ``{survey}_alerts`` and, where it has them, ``features``, ``matches`` and others.
 
     What a filter asks for and is not there is NULL, as it is in ``alerts.filters.batches``.
     """

@@ -51,9 +51,7 @@ def _judged(judged: Any, length: int) -> Said:
     assert not judged.failures, judged.failures
     columns = iter(zip(*(column.to_pylist() for column in judged.columns), strict=True))
     passed, by_null = judged.passed.tolist(), judged.by_null.tolist()
-    return [
-        (True, next(columns)) if passed[row] else (None if by_null[row] else False, None) for row in range(length)
-    ]
+    return [(True, next(columns)) if passed[row] else (None if by_null[row] else False, None) for row in range(length)]
 
 
 def by_rows(query: Query, dicts: Sequence[dict[str, Any]]) -> Said:

@@ -3,6 +3,7 @@
 Runs in an environment of its own (make .venv-zetasql/installed) and imports nothing of ours:
 
     python googlesql_program.py FOLDER < questions > answers
+    python googlesql_program.py FOLDER --compile
 
 Both are pickles: questions are (columns with types, rows, statements), answers are the rows of each statement, or what is wrong
 with it. The engine is WebAssembly; its compiled form is kept in FOLDER, as compiling takes a minute.
@@ -52,6 +53,10 @@ _FIELDS = {
 
 
 def main() -> None:
+    if "--compile" in sys.argv:
+        # That is done as soon as it is asked for a catalog.
+        CatalogBuilder("tests").build()
+        return
     questions = pickle.load(sys.stdin.buffer)
     language = types.LanguageOptions.maximum_features()
     language.product_mode = types.ProductMode.PRODUCT_EXTERNAL

@@ -47,6 +47,7 @@ LSST = Words(
     "midpointMjdTai",
     ("features.g.slope_njy_per_day", "features.r.mean_njy", "features.age_history_days", "ra_deg", "dec_deg"),
 )
+WORDS = {"ztf": ZTF, "lsst": LSST}
 _CONSTANTS = (0, 1, 2, 18, -999, 1.5, 19.25, 2458000.5, 1e-3, -0.25, 3, 0.1)
 
 
@@ -119,7 +120,8 @@ class _Made:
                 lambda: f"(SELECT LOGICAL_{self.pick(['AND', 'OR'])}({self.inside(lambda: self.truth(0))}) FROM {self.over()})",
                 lambda: (
                     "EXISTS(SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WHERE s.separation_arcsec < "
-                    f"{self.rng.random() * 5:.2f} AND {self.json()} {self.pick(['=', '!=', '<'])} '{self.pick(['QSO', '7', '5.5'])}')"
+                    f"{self.rng.random() * 5:.2f} AND {self.json()} {self.pick(['=', '!=', '<'])} "
+                    f"'{self.pick(['QSO', '7', '5.5'])}')"
                 ),
                 lambda: (
                     "EXISTS(SELECT 1 FROM UNNEST(matches) AS m WHERE m.catalog = 'simbad' AND (SELECT COUNT(*) FROM "
