@@ -2,7 +2,7 @@
 
     python -m benchmarks.filter_engines [--filters 500] [--seed 11] [--no_google]
 
-The pipeline's verdicts and columns (``alerts.filters.judge``) are held against an oracle that goes row by row, DuckDB, and Google's
+The pipeline's verdicts and columns (``judge``) are held against an oracle that goes row by row, DuckDB, and Google's
 reference engine (``make .venv-zetasql/installed``; of real packets the first 24, as each filter sends it the rows anew). Tells of
 each filter that differs, and ends with status 1 if there is one.
 """
