@@ -62,12 +62,18 @@ def by_rows(query: Query, dicts: Sequence[dict[str, Any]]) -> Said:
 
 
 def by_duckdb(queries: Sequence[Query], rows: pa.RecordBatch) -> list[Said]:
-    """As DuckDB says, of the rows as an Arrow table."""
-    relation = Relation("rows", rows.schema)
+    """As DuckDB says, of a table of its own, whose statistics its optimizer knows; the same where the verdict is a condition."""
+    relation, found = Relation("rows", rows.schema), []
     with duckdb.connect() as connection:
-        connection.register("rows", pa.Table.from_batches([rows]))
-        found = [connection.execute(duckdb_sql(query, relation)).to_arrow_table() for query in queries]
-    return [_of_table(table, rows) for table in found]
+        connection.register("arrow_rows", pa.Table.from_batches([rows]))
+        connection.execute("CREATE TABLE rows AS SELECT * FROM arrow_rows")
+        for query in queries:
+            sql = duckdb_sql(query, relation)
+            found.append(_of_table(connection.execute(sql).to_arrow_table(), rows))
+            for condition, verdict in (("verdict", True), ("NOT verdict", False), ("verdict IS NULL", None)):
+                count = connection.execute(f"SELECT count(*) FROM ({sql}) WHERE {condition}").fetchall()
+                assert count == [(sum(said is verdict for said, _ in found[-1]),)], (condition, sql)
+    return found
 
 
 def _of_table(table: pa.Table, rows: pa.RecordBatch) -> Said:
