@@ -141,11 +141,13 @@ def _in(node: Any, scopes: Sequence[NamedScope]) -> Node:
 
 def _case(node: Any, scopes: Sequence[NamedScope]) -> Node:
     given: list[Node] = []
+    # Read once: what is read anew for each branch, and there again, would never come to its end.
+    held = None if node.this is None else value(node.this, scopes)
     for branch in node.args["ifs"]:
-        if node.this is None:
+        if held is None:
             condition = must_be("BOOL", value(branch.this, scopes), "WHEN")
         else:
-            condition = call("eq", [value(node.this, scopes), value(branch.this, scopes)], at(branch))
+            condition = call("eq", [held, value(branch.this, scopes)], at(branch))
         given += [condition, value(branch.args["true"], scopes)]
     return call("case", [*given, _otherwise(node, "default", scopes)], at(node))
 

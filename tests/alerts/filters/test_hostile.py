@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 import time
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerts.filters.engines.bigquery_sql import bigquery_sql
+from alerts.filters.engines.writer import Relation
 from alerts.filters.errors import FilterError
-from alerts.filters.limits import MOST_CHARACTERS, MOST_NESTING
+from alerts.filters.limits import MOST_CHARACTERS, MOST_LEVELS, MOST_NESTING
 from alerts.filters.parse import parse
 from alerts.filters.row import row_of
 from alerts.filters.write import canonical
 from alerts.surveys import SURVEYS
+from tests.alerts.filters.engines import by_duckdb, by_python
 
 ROW = row_of(SURVEYS["ztf"])
 MANY = MOST_CHARACTERS // 4
@@ -182,3 +186,29 @@ def test_a_good_filter_that_was_hit_is_a_filter_or_refused() -> None:
                 ["", "(", ")", "'", " ", rng.choice(WORDS), chr(rng.randrange(1, 300))]
             )
         refusal("".join(text))
+
+
+@pytest.mark.parametrize("form", ["IF({} BETWEEN 0 AND 1, 1, 2)", "CASE {} WHEN 1 THEN 2 WHEN 2 THEN 3 WHEN 3 THEN 4 END"])
+def test_what_repeats_itself_within_itself_is_refused_at_once(form: str) -> None:
+    """A part that stands twice at each level stands 2^levels times: whoever goes over the tree would never come to its end."""
+    number = "candidate.ra"
+    for _ in range(30):
+        number = form.format(number)
+    with pytest.raises(FilterError, match=r"parts; 5,000 are the most"):
+        parse(asked(f"{number} > 1"), ROW)
+
+
+@pytest.mark.parametrize("terms", [65, 200, 390])
+def test_a_long_sum_is_refused_and_does_not_fail_later(terms: int) -> None:
+    """What goes over a tree calls itself: a filter that check lets through must not fail on every alert."""
+    with pytest.raises(FilterError, match="nested too deeply"):
+        parse(asked(f"{' + '.join(['candidate.ra'] * terms)} > 1"), ROW)
+
+
+def test_the_deepest_filter_that_there_is_can_be_judged_and_written() -> None:
+    query = parse(asked(f"{' + '.join(['candidate.ra'] * (MOST_LEVELS - 1))} > 1"), ROW)
+    rows = pa.RecordBatch.from_pylist([{"alert_id": 1, "candidate": {"ra": 1.0}}, {"alert_id": 2, "candidate": None}])
+    expected = [(True, (1,)), (None, None)]
+    assert by_python([query], rows) == [expected]
+    assert [said[0] for said in by_duckdb([query], rows)[0]] == [True, None]
+    assert bigquery_sql(query, Relation("t", rows.schema)).count("SAFE_ADD") == MOST_LEVELS - 2

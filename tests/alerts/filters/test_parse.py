@@ -76,6 +76,12 @@ CONDITIONS = [
     "features.color_g_r_mag > 0.5 AND features.g.n_detections > 2",
     "candidate.distnr_arcsec < 1.5",
     "alert_id = 2475433850015010009",
+    "object_id NOT LIKE 'ZTF18%' AND candidate.fid NOT IN (1, 2) AND candidate.ra NOT BETWEEN 1 AND 2",
+    "ABS((SELECT MIN(p.magpsf) FROM UNNEST(prv_candidates) AS p)) > 1",
+    "EXISTS(SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WHERE JSON_VALUE(s.columns, '$.\"[Fe/H]\"') = '1' "
+    "OR SAFE_CAST(JSON_VALUE(s.columns, '$.\"B-V\"') AS FLOAT64) > 1)",
+    "IF(NULL, TRUE, NULL) OR (NULL IS TRUE) OR object_id LIKE NULL "
+    "OR (SELECT COUNTIF(NULL) FROM UNNEST(prv_candidates) AS p) = 0",
 ]
 
 
@@ -166,6 +172,12 @@ def test_a_name_of_the_inner_rows_is_meant_before_the_alerts_own() -> None:
             "s.columns",
             r"JSON is asked by",
         ),
+        (
+            "EXISTS(SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WHERE JSON_VALUE(s.columns, '$.\"a`b\"') = '1')",
+            "s.columns",
+            r"a name of JSON_VALUE has no quotes, backslashes",
+        ),
+        ("observed_at < TIMESTAMP '9999-12-31 23:59:59-01:00'", "", r"after the year 9999 in UTC"),
         ("run_id = 'x'", "run_id", r"there is no run_id"),
         ("ingested_at > observed_at", "ingested_at", r"there is no ingested_at"),
         ("cutoutScience.stampData IS NULL", "stampData", r"there is no cutoutScience\.stampData"),
@@ -195,6 +207,8 @@ def test_the_caret_stands_under_what_is_meant() -> None:
         ("SELECT candidate FROM alerts WHERE TRUE", "a column is a number, a text, a time or a truth value"),
         ("SELECT candidate.ra + 1 FROM alerts WHERE TRUE", "this column has no name; write AS and one"),
         ("SELECT candidate.ra, candidate.dec AS RA FROM alerts WHERE TRUE", "two columns are named RA"),
+        ("SELECT candidate.ra AS `a b` FROM alerts WHERE TRUE", "'a b' is no name of a column"),
+        ("SELECT candidate.ra AS `x;` FROM alerts WHERE TRUE", "'x;' is no name of a column"),
         ("SELECT alert_id FROM ztf_alerts WHERE TRUE", "a filter reads FROM alerts, and from nothing else"),
         ("SELECT alert_id FROM d.alerts WHERE TRUE", "a filter reads FROM alerts, and from nothing else"),
         ("SELECT alert_id FROM alerts, alerts AS b WHERE TRUE", "joins is not allowed here"),
