@@ -89,14 +89,15 @@ def test_googles_reference_engine(which: str, ours: dict[str, pa.RecordBatch]) -
     held_to(by_python(queries, rows), by_google(queries, rows))
 
 
-@pytest.mark.parametrize("condition", [*GOOD, *ODD])
-def test_what_is_not_there_is_null(condition: str) -> None:
+def test_what_is_not_there_is_null() -> None:
     """Of a table that has nothing of all that, each engine says what the pipeline does."""
-    rows = pa.RecordBatch.from_pydict({"alert_id": [1, 2]})
-    query = parse(
-        f"SELECT candidate.magpsf AS x, object_id AS s, observed_at AS t FROM alerts WHERE {condition}", row_of(SURVEYS["ztf"])
-    )
-    held_to(by_python([query], rows), by_duckdb([query], rows))
+    rows, row = pa.RecordBatch.from_pydict({"alert_id": [1, 2]}), row_of(SURVEYS["ztf"])
+    columns = "candidate.magpsf AS x, candidate.distnr_arcsec AS d, object_id AS s, observed_at AS t"
+    queries = [parse(f"SELECT {columns} FROM alerts WHERE {each}", row) for each in WRITTEN["ztf"]]
+    expected = by_python(queries, rows)
+    held_to(expected, by_duckdb(queries, rows))
+    if (ZETASQL / "installed").exists():
+        held_to(expected[::8], by_google(queries[::8], rows))
 
 
 def test_a_table_whose_rows_are_none_gives_none() -> None:
