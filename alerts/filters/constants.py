@@ -25,6 +25,9 @@ def literal(node: Any, at: Span) -> Literal:
     if node.is_string:
         if len(node.this) > _MOST_TEXT:
             raise FilterError(f"a text has {len(node.this):,} characters; {_MOST_TEXT:,} are the most", at)
+        if "\\" in node.this:
+            # GoogleSQL reads '\x41' as an A, this parser as four characters; what is meant cannot be told from those.
+            raise FilterError("a text has no backslash, which engines read differently, but for \\' \\n \\t and \\r", at)
         return Literal("STRING", at, str(node.this))
     if _WHOLE.fullmatch(node.this):
         value = int(node.this)

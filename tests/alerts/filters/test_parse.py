@@ -178,6 +178,8 @@ def test_a_name_of_the_inner_rows_is_meant_before_the_alerts_own() -> None:
             r"a name of JSON_VALUE has no quotes, backslashes",
         ),
         ("observed_at < TIMESTAMP '9999-12-31 23:59:59-01:00'", "", r"after the year 9999 in UTC"),
+        ("object_id = '\\x41'", "", r"a text has no backslash"),
+        ("object_id IN ('a', '\\\\\\\\')", "", r"a text has no backslash"),
         ("run_id = 'x'", "run_id", r"there is no run_id"),
         ("ingested_at > observed_at", "ingested_at", r"there is no ingested_at"),
         ("cutoutScience.stampData IS NULL", "stampData", r"there is no cutoutScience\.stampData"),
