@@ -100,6 +100,14 @@ def test_what_is_not_there_is_null() -> None:
         held_to(expected[::8], by_google(queries[::8], rows))
 
 
+def test_more_rows_than_duckdb_takes_at_once() -> None:
+    """Lists of several of its vectors of 2,048 rows, and values that some rows of a vector have alone."""
+    rows = numbered([odd_batch()] * 60)
+    assert rows.num_rows == 4800
+    queries = [*written("ztf")[::3], *at_random("ztf", 30, 9)]
+    held_to(by_python(queries, rows), by_duckdb(queries, rows))
+
+
 def test_a_table_whose_rows_are_none_gives_none() -> None:
     rows = odd_batch().slice(0, 0)
     assert by_duckdb(written("ztf"), rows) == [[]] * len(WRITTEN["ztf"])
