@@ -8,6 +8,7 @@
 # make fuzz   ten minutes of packets, archives and answers damaged at random, other ones each time (FUZZ_SECS=60 for one minute)
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
+# make .venv-zetasql/installed   Google's reference engine, in an environment of its own: make test holds filters against it where it is
 # make notebook   docs/notebook.ipynb of docs/notebook.md, with what its cells show
 # make test-pythons   the fast tests on other Pythons than CI's 3.11 (PYTHONS='3.12 3.13'), each in an environment of its own
 # make dist   sdist and wheel, the wheel in an empty environment and a small night through it (EXTRAS=notebook)
