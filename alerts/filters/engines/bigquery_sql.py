@@ -7,6 +7,7 @@ raises for one alert's sake would end the query for all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from alerts.filters.aggregates import LARGEST
 from alerts.filters.engines.writer import NUMBER, Relation, SqlWriter, common_type, missing_of
@@ -40,7 +41,7 @@ def identifier(name: str) -> str:
 
 
 class _BigQuery(SqlWriter):
-    types = {  # noqa: RUF012
+    types: ClassVar[dict[str, str]] = {
         **{name: name for name in ("BOOL", "INT64", "FLOAT64", "STRING", "JSON", "DATE", "TIMESTAMP")},
         "NULL": "FLOAT64",
     }

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -41,7 +41,7 @@ class Relation:
 class SqlWriter(ABC):
     """Writes the expressions of one filter over one relation."""
 
-    types: dict[str, str]
+    types: ClassVar[dict[str, str]]
     """What the engine calls a type."""
 
     def __init__(self, relation: Relation) -> None:

@@ -177,7 +177,8 @@ def test_a_deep_filter_is_written_in_a_length_that_goes_with_it() -> None:
 
 def test_duckdb_needs_no_extension_and_no_time_zone() -> None:
     """A time is the same instant whatever zone the connection shows times in."""
-    query = parse("SELECT observed_at AS t FROM alerts WHERE observed_at = TIMESTAMP '2026-01-01'", row_of(SURVEYS["ztf"]))
+    json = "(SELECT JSON_VALUE(s.columns, '$.plx') FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s ORDER BY m.asked_at LIMIT 1)"
+    query = parse(f"SELECT {json} AS j FROM alerts WHERE observed_at = TIMESTAMP '2026-01-01'", row_of(SURVEYS["ztf"]))
     rows = odd_batch()
     with duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}) as connection:
         connection.register("t", pa.Table.from_batches([rows]))
