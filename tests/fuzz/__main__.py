@@ -21,6 +21,7 @@ FILES = (
     "tests/alerts/avro/test_inputs.py",
     "tests/alerts/avro/test_layout.py",
     "tests/alerts/avro/test_projection.py",
+    "tests/alerts/filters/test_hostile.py",
 )
 TIMES_THE_EXAMPLES = "3"
 """Of one round: so few that all tests of all files come to their turn within ten minutes."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.filters.engines.bigquery_sql import bigquery_sql
@@ -19,6 +20,7 @@ from alerts.filters.row import row_of
 from alerts.filters.write import canonical
 from alerts.surveys import SURVEYS
 from tests.alerts.filters.engines import by_duckdb, by_python
+from tests.alerts.making import examples
 
 ROW = row_of(SURVEYS["ztf"])
 MANY = MOST_CHARACTERS // 4
@@ -157,14 +159,14 @@ alerts candidate magpsf prv_candidates p p.magpsf candidate.fid candidate.isdiff
 WORDS = _SQL.split()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.sampled_from(WORDS), max_size=40), st.booleans())
 def test_whatever_is_written_is_a_filter_or_refused(words: list[str], begun: bool) -> None:
     text = " ".join(words)
     refusal(asked(text) if begun else text)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=200))
 def test_whatever_characters_there_are(text: str) -> None:
     refusal(text)
@@ -172,13 +174,14 @@ def test_whatever_characters_there_are(text: str) -> None:
 
 
 def test_a_good_filter_that_was_hit_is_a_filter_or_refused() -> None:
-    rng = random.Random(5)
+    hunt = int(os.environ.get("PITT_BROKER_HUNT", "0"))
+    rng = random.Random(None if hunt else 5)
     good = asked(
         "candidate.isdiffpos AND NOT COALESCE(candidate.sgscore1 > 0.76, FALSE) AND (SELECT COUNT(*) FROM UNNEST(prv_candidates) "
         "AS p WHERE p.magpsf < 19 AND p.fid = candidate.fid) >= 2 "
         "AND CASE WHEN candidate.fid = 1 THEN TRUE ELSE object_id LIKE 'Z%' END"
     )
-    for _ in range(300):
+    for _ in range(300 * max(1, hunt)):
         text = list(good)
         for _ in range(rng.randint(1, 3)):
             place = rng.randrange(len(text))
