@@ -23,6 +23,8 @@ def select_of(text: str) -> exp.Select:
         raise _no_sql(error, text) from None
     except RecursionError:
         raise FilterError("the filter is nested too deeply") from None
+    except Exception as error:  # the parser stumbles over what it takes for something else
+        raise FilterError(f"it is not SQL that can be read: {type(error).__name__} {error}") from None
     if len(statements) != 1 or not isinstance(statements[0], exp.Select):
         raise FilterError("a filter is one SELECT: SELECT columns FROM alerts WHERE condition")
     return statements[0]
@@ -51,7 +53,7 @@ def shown(node: Any) -> str:
     """An expression in a sentence."""
     try:
         told = str(node.sql(dialect="bigquery"))
-    except (SqlglotError, RecursionError, ValueError):
+    except Exception:  # of a tree with holes, which the parser makes of what it half understands, it raises all kinds
         told = type(node).__name__.upper()
     return told if len(told) <= _MOST_SHOWN else f"{told[: _MOST_SHOWN - 3]}..."
 

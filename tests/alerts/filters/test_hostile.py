@@ -40,6 +40,8 @@ ATTACKS = {
     "a regular expression": asked("REGEXP_CONTAINS(object_id, r'(a+)+$')"),
     "an operator of regular expressions": asked("object_id ~ '(a+)+$'"),
     "similar to": asked("object_id SIMILAR TO '(a+)+'"),
+    # What the parser stumbles over.
+    "a number that is none": asked("COALESCE(candidate.sgscore1 -> 0END, FALSE)"),
     "joined texts": asked("object_id || object_id = 'a'"),
     "generated arrays": asked("ARRAY_LENGTH(GENERATE_ARRAY(1, 1000000000)) > 1"),
     "a lambda": asked("EXISTS(SELECT 1 FROM UNNEST(LIST_TRANSFORM([1], x -> x)) AS e)"),
