@@ -102,8 +102,8 @@ def test_what_is_not_there_is_null() -> None:
 
 def test_more_rows_than_duckdb_takes_at_once() -> None:
     """Lists of several of its vectors of 2,048 rows, and values that some rows of a vector have alone."""
-    rows = numbered([odd_batch()] * 60)
-    assert rows.num_rows == 4800
+    rows = numbered([odd_batch()] * 30)
+    assert rows.num_rows == 2400
     queries = [*written("ztf")[::3], *at_random("ztf", 30, 9)]
     held_to(by_python(queries, rows), by_duckdb(queries, rows))
 
