@@ -295,7 +295,7 @@ def compare_filters(books: Books, rules: Rules) -> None:
         "'run ' || f.run_id || ' wrote ' || r.number || ' alerts and asked about ' || f.seen AS message "
         "FROM filter_counts AS f JOIN of_runs AS r USING (run_id, night, survey) WHERE f.seen < r.number AND NOT EXISTS "
         "(FROM filter_counts AS g WHERE (g.night, g.survey, g.filter, g.filter_version) = (f.night, f.survey, f.filter, "
-        "f.filter_version) AND g.run_id > f.run_id AND g.seen >= (SELECT SUM(number) FROM of_runs AS o WHERE "
+        "f.filter_version) AND g.run_id > f.run_id AND g.seen >= (SELECT COUNT(DISTINCT alert_id) FROM rows AS o WHERE "
         "(o.night, o.survey) = (f.night, f.survey)))"
     )
     more = "v.number <> f.passed + f.failed" if rules.replaces else "v.number < f.passed + f.failed"

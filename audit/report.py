@@ -163,7 +163,7 @@ class Report:
         if kind == "failed_crossmatch":
             return f"broker rematch {place} {night}"
         if kind in ("not_judged", "wrong_verdicts"):
-            return f"broker ingest {place} --filters FOLDER --input ... (what holds this night), or broker filter try {night}"
+            return f"broker refilter {place} {night} --filters FOLDER"
         if kind == "unexpected":
             return f"see whether the truth is whole; if it is: {self._delete(fault)}"
         return again if self.rules.replaces else f"{self._delete(fault)}, then {again}"

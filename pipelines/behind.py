@@ -12,6 +12,7 @@ from datetime import date
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+import warehouses
 from alerts.filters.filter_set import FilterSet
 from pipelines import ingest, logs, runs_table, summary
 from pipelines.job import Job
@@ -49,31 +50,33 @@ def ask_behind(
     return ask(job, FilterQuestions(judge, source, wanted), options)
 
 
-def ask_new(night: tuple[str, date], judged: str, options: PipelineOptions, read_filters: Callable[[], FilterSet | None]) -> str:
-    """Ask the filters that ask what catalogs have answered about alerts of a survey's night that a stream's rounds have written.
+def runs_since(night: tuple[str, date], judged: str, uri: str) -> list[str]:
+    """The ids of runs that have written alerts of a survey's night and come after ``judged``, in order. Raises ``QueryError``."""
+    sql = f"SELECT DISTINCT run_id FROM {night[0]}_alerts WHERE night = {{night}} AND run_id > {{judged}}"
+    with warehouses.at(uri) as place:
+        found = place.ask(sql, {"night": night[1], "judged": judged}).read().column("run_id").to_pylist()
+    return sorted(map(str, found))
 
-    Of those rounds whose ids come after ``judged``; gives the newest, ``judged`` where there is none. Killed in the midst, it
-    asks again: what was said twice is shown once. Raises what a run does.
+
+def ask_runs(
+    night: tuple[str, date], runs: Sequence[str], options: PipelineOptions, read_filters: Callable[[], FilterSet | None]
+) -> None:
+    """Ask the filters that ask what catalogs have answered about alerts of a survey's night that rounds have written.
+
+    Killed in the midst, whoever goes on asks again: what was said twice is shown once. Raises what a run does.
     """
     job = Job.of_round(options, comes_again=True, read_filters=read_filters)
     try:
         filters = job.filters_behind
         if filters is None or night[0] not in filters.surveys:
-            return judged
+            return
         # As a stream writes, however its rounds do.
         job = replace(job, sink=replace(job.sink, method=job.warehouse.write_methods[-1]))
-        sql = f"SELECT DISTINCT run_id FROM {night[0]}_alerts WHERE night = {{night}} AND run_id > {{judged}}"
-        with job.warehouse as place:
-            found = place.ask(sql, {"night": night[1], "judged": judged}).read().column("run_id").to_pylist()
-        runs = sorted(map(str, found))
-        if not runs:
-            return judged
         with logs.of_run(job.run_id):
             counts = ask_behind(job, filters, {night: runs}, options)
             if counts is not None and (problem := counts.problem(1.0)):
                 raise RuntimeError(problem)
             ingest.tidy(job, in_rounds=True)
-        return runs[-1]
     finally:
         job.clean_up()
 

@@ -31,7 +31,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 import warehouses
 from alerts.catalogs.open import CatalogSettings
 from pipelines import ingest, logs, runs_table, summary
-from pipelines.behind import ask_new
+from pipelines.behind import ask_runs, runs_since
 from pipelines.catalogs import catalog_settings, full_name, of_services
 from pipelines.filters import ReadAgain
 from pipelines.job import Job
@@ -160,9 +160,12 @@ def run(stream: str, argv: Sequence[str], lines: TextIO) -> None:
             if not (last or patience.due(night)):
                 continue
             try:
+                # Before: about what comes meanwhile nobody may have been asked.
+                runs = runs_since(night, backlog.judged.get(night, ""), uri)
                 turn = ask_night(night, settings, options, next(turns)) if settings else Turn(0, 0, full=False)
-                if turn.asked == turn.answered and not turn.full:
-                    backlog.judged[night] = ask_new(night, backlog.judged.get(night, ""), options, filters)
+                if turn.asked == turn.answered and not turn.full and runs:
+                    ask_runs(night, runs, options, filters)
+                    backlog.judged[night] = runs[-1]
             except Exception as error:  # the warehouse, or whatever else may be away: nothing is lost by waiting
                 turn = Turn(1, 0, full=False)
                 patience.say(f"catalogs are asked again later: {told(error)}")

@@ -99,7 +99,9 @@ def read_filters(folder: str, schemas: str | None = None) -> FilterSet:
 
 def _is_filter(uri: str, below: str) -> bool:
     """What is in folders below are the packets of filters."""
-    return uri.endswith(_ENDINGS) and "/" not in uri.removeprefix(f"{below}/")
+    name = uri.removeprefix(f"{below}/")
+    # What begins with a dot editors and file systems have put there.
+    return name.lower().endswith(_ENDINGS) and "/" not in name and not name.startswith(".")
 
 
 def _contents(uri: str) -> bytes:
@@ -109,7 +111,7 @@ def _contents(uri: str) -> bytes:
 
 def _decoded(uri: str, data: bytes) -> str:
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FilterError(f"{uri} is no UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
 
@@ -118,7 +120,7 @@ def _checked(name: str, text: str, packets: Path, wire_schemas: WireSchemas) -> 
     """A filter that is one, and holds its own packets. Raises ``FilterError`` and ``OSError``."""
     stem, ending = os.path.splitext(name)
     try:
-        told = parse_text(stem, text, is_python=ending == ".py")
+        told = parse_text(stem, text, is_python=ending.lower() == ".py")
     except FilterError as error:
         raise FilterError(error.told(name, text)) from None
     filters = FilterSet((told,))
@@ -174,6 +176,12 @@ def _check_catalogs(filters: FilterSet, catalogs: Sequence[str], behind: bool) -
                 "and ask it when they are there with: broker refilter"
             )
         if lacking := sorted(filters.catalogs_of(text) - set(catalogs)):
+            kind, _, place = lacking[0].partition(":")
+            if kind == "file" and f"file:{absolute(place)}" in catalogs:
+                raise OptionsError(
+                    f"--filters: {text.name} asks for {lacking[0]}; rows name catalogs of files by their whole path: "
+                    f"write file:{absolute(place)}"
+                )
             raise OptionsError(f"--filters: {text.name} asks for {lacking[0]}, which is not asked; add --crossmatch {lacking[0]}")
         if not catalogs:
             raise OptionsError(f"--filters: {text.name} asks for matches, and no catalog is asked; add --crossmatch CATALOG")

@@ -65,7 +65,7 @@ def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.S
             with (
                 job.warehouse.claim(job.run_id, stream.claims),
                 ending_event(broker.stop_after_secs) as ending,
-                _catalogs(options, stream, argv, job) as catalogs,
+                _catalogs(options, stream, argv) as catalogs,
                 serving(rounds.metrics_port) as metrics,
             ):
                 rounds_of_it = _Rounds(options, job, stream, every_secs, ending, catalogs=catalogs, metrics=metrics)
@@ -108,10 +108,12 @@ def _every_secs(rounds: RoundsOptions, job: Job, comes_again: bool) -> float:
     return secs
 
 
-def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str], job: Job) -> CatalogProcess | nullcontext[None]:
+def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]) -> CatalogProcess | nullcontext[None]:
     """What asks the services, and the filters that ask what catalogs have answered. Raises ``OptionsError``."""
-    asked = of_services(catalog_settings(options.view_as(BrokerOptions), ""), wanted=True)
-    return CatalogProcess(stream.name, argv) if asked or job.filters_behind else nullcontext()
+    broker = options.view_as(BrokerOptions)
+    asked = of_services(catalog_settings(broker, ""), wanted=True)
+    # Filters that ask what catalogs have answered may come while the stream runs.
+    return CatalogProcess(stream.name, argv) if asked or (broker.filters and broker.crossmatch) else nullcontext()
 
 
 class _AccountFailed(Exception):
@@ -137,7 +139,7 @@ class _Rounds:
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
-        self._filters = ReadAgain(self._broker, job.filters and job.filters.filters, job.want, job.features)
+        self._filters = ReadAgain(self._broker, job.all_filters, job.want, job.features)
         self._said = Said(_LOG)
         self.each: Callable[[summary.Summary], None] = lambda counts: None
 

@@ -30,12 +30,14 @@ _MORE = {
         "replace the old ones in a folder, and stand beside them in BigQuery.",
     ),
     "verdicts": (
-        "An alert that a filter rejects has no row: `filter_counts` says that it was asked. `verdicts_unique` shows the newest",
-        "row of each packet, filter and version. Alerts that are ingested again replace their rows, not what was said of them.",
+        "An alert that a filter rejects has no row, but where it had another verdict before: `filter_counts` says that it was",
+        "asked. `verdicts_unique` shows the newest row of each packet, filter and version that was not rejected since. Alerts that",
+        "are ingested again replace their rows, and not what was said of them.",
     ),
     "filter_counts": (
         "`seen` is `passed` + `failed` + `rejected`, each counted by itself; the account of a run and `broker audit` hold it.",
-        "`filter_counts_unique` shows what the newest run of each unit has counted; parts of what came as messages add up.",
+        "`filter_counts_unique` shows what the newest run of each unit has counted; parts of what came as messages add up, and a",
+        "refilter of a night (the unit `night`) stands for all that was counted of it before.",
     ),
     "filter_history": (
         "`filter_history_unique` shows one row of each filter, version and `valid_from`, with its end if it has one.",

@@ -7,8 +7,8 @@ from dataclasses import replace
 from schemas.shared_columns import ALERT_ID, NIGHT, PACKET_DIGEST, RUN_ID, SURVEY
 from schemas.table import Column, Table
 
-PASSED, FAILED_ON = "passed", "failed"
-"""The states of a verdict; what is rejected has no row, and is counted in ``filter_counts``."""
+PASSED, FAILED_ON, REJECTED = "passed", "failed", "rejected"
+"""The states of a verdict. What is rejected has a row only where another verdict stood before; it is counted in any case."""
 
 _FILTER = Column("filter", "STRING", "REQUIRED", "Name of the filter.")
 _VERSION = Column("filter_version", "STRING", "REQUIRED", "Stands for what the filter says: another one where that is another.")
@@ -22,7 +22,12 @@ VERDICTS = Table(
         NIGHT,
         _FILTER,
         _VERSION,
-        Column("status", "STRING", "REQUIRED", "passed, or failed (the filter has no verdict of this alert)."),
+        Column(
+            "status",
+            "STRING",
+            "REQUIRED",
+            "passed, failed (the filter has no verdict of this alert), or rejected where it had another verdict before.",
+        ),
         Column("columns", "JSON", "NULLABLE", "What the filter selects, by the names of its columns; NULL where it failed."),
         Column("error", "STRING", "NULLABLE", "Why it failed, in one sentence; NULL unless failed."),
         Column(
@@ -43,7 +48,12 @@ FILTER_COUNTS = Table(
     "filter_counts",
     (
         RUN_ID,
-        Column("unit", "STRING", "REQUIRED", "The inputs that were judged as one: 16 hexadecimal digits, or stream."),
+        Column(
+            "unit",
+            "STRING",
+            "REQUIRED",
+            "The inputs that were judged as one: 16 hexadecimal digits, stream, or night (all that was there).",
+        ),
         NIGHT,
         SURVEY,
         _FILTER,

@@ -70,18 +70,25 @@ def newest_matches_sql(table: str) -> str:
 
 
 def newest_verdicts_sql(table: str) -> str:
-    """A query with the newest row of each packet, filter and version of ``table``: what ``verdicts_unique`` shows."""
+    """A query with the newest row of each packet, filter and version of ``table``, where that was not rejected since.
+
+    What ``verdicts_unique`` shows.
+    """
     keys, order = "survey, alert_id, packet_digest, filter, filter_version", "decided_at DESC, run_id DESC"
-    return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+    newest = f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+    return f"SELECT * FROM ({newest}) WHERE status <> 'rejected'"
 
 
 def newest_filter_counts_sql(table: str) -> str:
     """A query with what the newest run of each unit has counted, of ``table``: what ``filter_counts_unique`` shows.
 
-    All parts of what came as messages count, which no run reads again. A part that BigQuery took twice is one.
+    All parts of what came as messages count, which no run reads again. Who was asked about all of a night that was there (the
+    unit ``night``) stands for all that was counted before. A part that BigQuery took twice is one.
     """
-    of_unit = "PARTITION BY unit, night, survey, filter, filter_version"
-    newest = f"run_id = MAX(run_id) OVER ({of_unit}) OR unit = 'stream'"
+    of_filter = "PARTITION BY night, survey, filter, filter_version"
+    of_unit = f"{of_filter}, unit"
+    again = f"run_id >= COALESCE(MAX(CASE WHEN unit = 'night' THEN run_id END) OVER ({of_filter}), '')"
+    newest = f"{again} AND (run_id = MAX(run_id) OVER ({of_unit}) OR unit = 'stream')"
     each = f"ROW_NUMBER() OVER ({of_unit}, run_id, part ORDER BY seen) = 1"
     return f"SELECT * FROM {table} QUALIFY ({newest}) AND {each}"
 

@@ -21,6 +21,7 @@ from alerts.filters.filter_set import FilterSet
 from alerts.filters.running import Running
 from alerts.limits import MAX_FILTER_US
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
+from schemas.tables import CUTOUTS
 from transforms import (
     coders,  # noqa: F401 - those of the batches
     metrics,
@@ -108,12 +109,11 @@ class _Judge(beam.DoFn):
 
 
 def row_of(batch: AlertBatch) -> pa.RecordBatch:
-    """The row that filters ask about: the alert's own columns, and its features."""
-    if batch.features is None:
-        return batch.rows
-    return pa.RecordBatch.from_arrays(
-        [*batch.rows.columns, batch.features.column("features")], [*batch.rows.schema.names, "features"]
-    )
+    """The row that filters ask about: the alert's own columns, without its stamps, and its features."""
+    rows = batch.rows
+    if stamps := [role for role in CUTOUTS if role in rows.schema.names]:
+        rows = rows.drop_columns(stamps)
+    return rows if batch.features is None else rows.append_column("features", batch.features.column("features"))
 
 
 def _count_rows(counted: tuple[str, Iterable[tuple[str, verdicts.Counts]]], run_id: str) -> TableBatch:

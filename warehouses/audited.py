@@ -94,7 +94,9 @@ def filter_counts_sql(nights: Nights) -> str:
 
 def verdicts_sql(nights: Nights) -> str:
     """How many rows of ``verdicts`` each run has written of each filter and night."""
-    return f"SELECT {_OF_FILTER}, COUNT(*) AS number FROM verdicts WHERE {nights.sql} GROUP BY {_OF_FILTER}"
+    return (
+        f"SELECT {_OF_FILTER}, COUNT(*) AS number FROM verdicts WHERE {nights.sql} AND status <> 'rejected' GROUP BY {_OF_FILTER}"
+    )
 
 
 _OF_FILTER = "run_id, night, survey, filter, filter_version"

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from typing import Any
 
 import pyarrow as pa
 
+from alerts.features.table import features_table_of
 from alerts.filters.filter_set import FilterSet
+from alerts.filters.verdicts import STANDING
 from alerts.surveys import Survey, survey
 from warehouses import places
 from warehouses.filter_rows import FilterRows, of_runs_sql
 from warehouses.units import unit_key
+from warehouses.warehouse import Warehouse
+
+WHOLE_NIGHT = "night"
+"""The unit of what was asked about all alerts of a night that were there: it stands for all that was counted before."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,8 @@ class Unfiltered:
                     "WHERE night BETWEEN {first} AND {last} GROUP BY night ORDER BY night"
                 )
                 for row in warehouse.ask(sql, {"first": first, "last": last}).read().to_pylist():
-                    unit = unit_of(facts.name, row["night"])
-                    if again or not self._is_done(warehouse, facts.name, row["night"], unit, int(row["alerts"])):
-                        found.append(NightToAsk(facts.name, row["night"], int(row["rows_"]), unit))
+                    if again or not self._is_done(warehouse, facts, row["night"], int(row["alerts"])):
+                        found.append(NightToAsk(facts.name, row["night"], int(row["rows_"]), WHOLE_NIGHT))
         return found
 
     def of_runs(self, runs: Mapping[tuple[str, date], Sequence[str]]) -> list[NightToAsk]:
@@ -70,29 +75,73 @@ class Unfiltered:
                     found.append(NightToAsk(name, night, rows, unit, tuple(ids)))
         return found
 
-    def _is_done(self, warehouse: Any, name: str, night: date, unit: str, alerts: int) -> bool:
-        """Whether each of the filters has a verdict of so many alerts by a refilter of this night."""
-        if "filter_counts_unique" not in warehouse.tables and "filter_counts" not in warehouse.tables:
+    def _is_done(self, warehouse: Warehouse, facts: Survey, night: date, alerts: int) -> bool:
+        """Whether each of the filters was asked about all of these alerts, by a refilter after all that it asked about."""
+        if "filter_counts" not in warehouse.tables:
             return False
+        of_night = {"night": night, "survey": facts.name}
         sql = (
-            "SELECT filter, filter_version, SUM(seen) AS seen, SUM(failed) AS failed FROM filter_counts_unique "
-            "WHERE night = {night} AND survey = {survey} AND unit = {unit} GROUP BY filter, filter_version"
+            "SELECT filter, filter_version, SUM(seen) AS seen, SUM(failed) AS failed, MIN(run_id) AS run_id "
+            f"FROM filter_counts_unique WHERE night = {{night}} AND survey = {{survey}} AND unit = '{WHOLE_NIGHT}' "
+            "GROUP BY filter, filter_version"
         )
-        rows = warehouse.ask(sql, {"night": night, "survey": name, "unit": unit}).read().to_pylist()
-        done = {(row["filter"], row["filter_version"]) for row in rows if int(row["seen"]) == alerts and not int(row["failed"])}
-        return set(self.filters.of_survey(name).versions.items()) <= done
+        rows = warehouse.ask(sql, of_night).read().to_pylist()
+        done = {(row["filter"], row["filter_version"]): str(row["run_id"]) for row in rows if _is_whole(row, alerts)}
+        asked = self.filters.of_survey(facts.name)
+        if not set(asked.versions.items()) <= set(done):
+            return False
+        since = min(done[key] for key in asked.versions.items())
+        return not any(newest > since for newest in self._newest(warehouse, facts, night))
+
+    def _newest(self, warehouse: Warehouse, facts: Survey, night: date) -> Iterator[str]:
+        """The newest run that has written what filters see of a night's alerts, or as its id would begin, when it was."""
+        features = features_table_of(facts)
+        for table in (facts.alerts_table, *([features] if features else [])):
+            if table.name in warehouse.tables:
+                found = warehouse.ask(f"SELECT MAX(run_id) AS newest FROM {table.name} WHERE night = {{night}}", {"night": night})
+                yield str(found.read().column("newest")[0].as_py() or "")
+        asked = self.filters.of_survey(facts.name)
+        if "crossmatches" in warehouse.tables and any("matches" in asked.asked(name) for name in asked.names):
+            sql = "SELECT MAX(asked_at) AS newest FROM crossmatches WHERE night = {night} AND survey = {survey}"
+            newest = warehouse.ask(sql, {"night": night, "survey": facts.name}).read().column("newest")[0].as_py()
+            if newest is not None:
+                yield f"{newest.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+    def _standing(self, warehouse: Warehouse, wanted: NightToAsk) -> dict[tuple[int, bytes], list[str]]:
+        """The filters that have passed each packet of a night, or failed on it: what is rejected now must not stand so."""
+        if "verdicts" not in warehouse.tables:
+            return {}
+        versions = self.filters.of_survey(wanted.survey).versions
+        sql = (
+            "SELECT alert_id, packet_digest, filter, filter_version FROM verdicts_unique "
+            "WHERE night = {night} AND survey = {survey}"
+        )
+        found: dict[tuple[int, bytes], list[str]] = {}
+        for batch in warehouse.ask(sql, {"night": wanted.night, "survey": wanted.survey}):
+            names = batch.column("filter").to_pylist()
+            for key, name, version in zip(_keys(batch), names, batch.column("filter_version").to_pylist(), strict=True):
+                if versions.get(name) == version:
+                    found.setdefault(key, []).append(name)
+        return found
 
     def read(self, wanted: NightToAsk) -> Iterator[pa.RecordBatch]:
         """The rows of a night, each alert once, with all columns that the filters ask for and ``survey``."""
         compiled = self.filters.of_survey(wanted.survey)
         with places.open(self.uri) as warehouse:
+            standing = self._standing(warehouse, wanted)
             queries: Sequence[Any] = tuple(compiled.queries.values())
             rows = FilterRows(warehouse, survey(wanted.survey), queries, whole=bool(compiled.functions))
             for batch in rows.of_night(wanted.night, wanted.rows, wanted.runs):
                 names = [name for name in batch.schema.names if name != "survey"]
-                yield batch.select(names).append_column("survey", pa.repeat(wanted.survey, batch.num_rows))
+                told = [standing.get(key) for key in _keys(batch)]
+                made = batch.select(names).append_column("survey", pa.repeat(wanted.survey, batch.num_rows))
+                yield made.append_column(STANDING, pa.array(told, pa.list_(pa.string())))
 
 
-def unit_of(survey_name: str, night: date) -> str:
-    """By which counts of a refilter of a night are known."""
-    return unit_key(("refilter", survey_name, str(night)))
+def _keys(rows: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
+    """Which packet each row is of."""
+    return zip(rows.column("alert_id").to_pylist(), map(bytes, rows.column("packet_digest").to_pylist()), strict=True)
+
+
+def _is_whole(row: Mapping[str, Any], alerts: int) -> bool:
+    return int(row["seen"]) == alerts and not int(row["failed"])

@@ -41,6 +41,8 @@ AGGREGATE_NAMES: dict[type, str] = {
 
 def value(node: Any, scopes: Sequence[NamedScope]) -> Node:
     """An expression in the innermost of some scopes."""
+    if node is None:
+        raise FilterError("an operator or a function here lacks what it is of")
     kind = type(node)
     if kind is exp.Paren:
         return value(node.this, scopes)

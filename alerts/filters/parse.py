@@ -21,6 +21,7 @@ from alerts.filters.row import RowField
 from alerts.filters.tree import Node, Output, Query, size_and_depth
 from alerts.filters.types import must_be
 
+UNREADABLE = "it cannot be read, though it may be SQL; please report it"
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -31,6 +32,10 @@ def parse(text: str, row: RowField) -> Query:
         return _query(select, row)
     except RecursionError:
         raise FilterError("the filter is nested too deeply") from None
+    except FilterError:
+        raise
+    except Exception as error:  # whoever reads filters goes on with others, and between the rounds of a stream with its work
+        raise FilterError(f"{UNREADABLE}: {type(error).__name__} {error}") from error
 
 
 def _query(select: exp.Select, row: RowField) -> Query:

@@ -24,7 +24,7 @@ def select_of(text: str) -> exp.Select:
     except RecursionError:
         raise FilterError("the filter is nested too deeply") from None
     except Exception as error:  # the parser stumbles over what it takes for something else
-        raise FilterError(f"it is not SQL that can be read: {type(error).__name__} {error}") from None
+        raise FilterError(f"it is not SQL that can be read: {type(error).__name__}") from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Select):
         raise FilterError("a filter is one SELECT: SELECT columns FROM alerts WHERE condition")
     return statements[0]

@@ -49,8 +49,10 @@ def _compiled(name: str, text: str) -> Passes:
     names: dict[str, Any] = {"__name__": f"filter_{name}"}
     try:
         exec(compile(text, f"{name}.py", "exec"), names)  # noqa: S102 - the operator's own text, from the folder he named
-    except Exception as error:  # whatever it does when it is read
-        raise FilterError(f"{name}.py cannot be read: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # whatever it does when it is read, its own sys.exit among it
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise FilterError(f"{name}.py cannot be read: {_told(error)}") from error
     passes = names.get("passes")
     if not callable(passes):
         raise FilterError(f"{name}.py has no function passes(alerts: pa.RecordBatch) -> pa.BooleanArray")
@@ -67,7 +69,7 @@ def ask(passes: Passes, alerts: pa.RecordBatch, limit_secs: float) -> PythonAnsw
 
     It runs in a thread of its own: a function that waits for ever is left behind, one that computes for ever is interrupted.
     """
-    asked = _Asked(passes, alerts)
+    asked = _Asked(passes, apart(alerts))
     asked.start()
     asked.join(limit_secs)
     if asked.is_alive():
@@ -93,15 +95,20 @@ class _Asked(threading.Thread):
             self._ask(self._alerts, 0, masks, failures)
         except OutOfTime:
             return
+        except BaseException as error:  # it must not end in silence, whatever it is
+            failures = dict.fromkeys(range(count), _told(error))
+            passed, rejected, by_null = (np.zeros(count, np.bool_) for _ in range(3))
         self.found = Judged(passed, rejected, by_null, failures, ())
         self.spent_secs = time.thread_time() - began
 
     def _ask(self, alerts: pa.RecordBatch, begin: int, masks: tuple[np.ndarray, ...], failures: dict[int, str]) -> None:
         try:
             data, known = _bools(self._passes(alerts), alerts.num_rows)
-        except Exception as error:  # whatever it is, it is this filter's and these alerts' alone
+        except OutOfTime:
+            raise
+        except BaseException as error:  # whatever it is, its own sys.exit among it: it is this filter's and these alerts' alone
             if alerts.num_rows <= 1:
-                failures[begin] = f"{type(error).__name__}: {error}"[:MOST_TOLD]
+                failures[begin] = _told(error)
                 return
             half = alerts.num_rows // 2
             self._ask(alerts.slice(0, half), begin, masks, failures)
@@ -114,6 +121,21 @@ class _Asked(threading.Thread):
     def interrupt(self) -> None:
         """Raise ``OutOfTime`` in it, when it next runs Python."""
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(OutOfTime))
+
+
+def apart(alerts: pa.RecordBatch) -> pa.RecordBatch:
+    """A copy that nobody can write to: a filter must not change what is stored."""
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, alerts.schema) as writer:
+        writer.write_batch(alerts)
+    return pa.ipc.open_stream(out.getvalue().to_pybytes()).read_next_batch()
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"[:MOST_TOLD]
+    except BaseException:  # its own __str__ is the filter's, too
+        return type(error).__name__
 
 
 def _bools(found: Any, count: int) -> tuple[np.ndarray, np.ndarray]:

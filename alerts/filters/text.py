@@ -39,7 +39,7 @@ class FilterText:
 def read_filter(path: Path) -> FilterText:
     """The filter of a file ``NAME.sql``. Raises ``FilterError`` and ``OSError``."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FilterError(f"{path} is no UTF-8: byte {error.start} is {path.read_bytes()[error.start]:#04x}") from None
     return parse_text(path.stem, text)

@@ -12,8 +12,10 @@ import pyarrow as pa
 from alerts.filters.filter_set import Compiled
 from alerts.filters.judge import Judged
 from alerts.json_text import to_json
-from schemas.filter_tables import FAILED_ON, FILTER_COUNTS, PASSED, VERDICTS
+from schemas.filter_tables import FAILED_ON, FILTER_COUNTS, PASSED, REJECTED, VERDICTS
 
+STANDING = "standing_verdicts"
+"""A column of rows that filters were asked about before: the filters that have passed an alert, or failed on it."""
 COUNTED = ("seen", "passed", "failed", "rejected", "rejected_by_null")
 
 
@@ -51,6 +53,11 @@ def _rows(alerts: pa.RecordBatch, name: str, said: Judged, compiled: Compiled, r
         columns = [to_json(dict(zip(names, each, strict=True))) for each in values]
         told = {"status": [PASSED] * len(passed), "columns": columns}
         yield _made(alerts.take(pa.array(passed)), told, name, compiled, run_id)
+    if STANDING in alerts.schema.names:
+        # It said something else of these before, which is not to stand.
+        standing = np.array([name in (names or ()) for names in alerts.column(STANDING).to_pylist()], np.bool_)
+        if len(again := np.flatnonzero(said.rejected & standing)):
+            yield _made(alerts.take(pa.array(again)), {"status": [REJECTED] * len(again)}, name, compiled, run_id)
     if said.failures:
         told = {"status": [FAILED_ON] * len(said.failures), "error": list(said.failures.values())}
         yield _made(alerts.take(pa.array(list(said.failures), pa.int64())), told, name, compiled, run_id)
@@ -93,6 +100,12 @@ def counts_of(alerts: pa.RecordBatch, survey: str, judged: Mapping[str, Judged],
     coded = alerts.column("night").dictionary_encode()
     places, nights = coded.indices.to_numpy(), coded.dictionary.to_pylist()
     found: Counts = {}
+    for name in compiled.names:
+        if name not in judged:
+            # Put aside: that it has seen none of them is a row, too.
+            found |= {
+                FilterAsked(night, survey, name, compiled.versions[name]): np.zeros(len(COUNTED), np.int64) for night in nights
+            }
     for name, said in judged.items():
         failed = np.zeros(alerts.num_rows, np.bool_)
         failed[list(said.failures)] = True

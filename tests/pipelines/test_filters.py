@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from alerts.avro.layout import EVERYTHING
+from broker import audit
 from pipelines.filters import ReadAgain, filters_of
 from pipelines.options import BrokerOptions, parse
 from simulation.catalog_server import CatalogServer
@@ -60,6 +64,17 @@ def folder(place: Path, surveys: str = "ztf", **texts: str) -> Path:
         else:
             (place / f"{name}.sql").write_text(f"-- surveys: {surveys}\n{text}\n")
     return place
+
+
+def audited(night: Path, warehouse: Path) -> dict:
+    """What ``broker audit`` reports."""
+    parser = argparse.ArgumentParser()
+    audit.add_arguments(parser)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        words = ["--input", str(night), "--warehouse", str(warehouse), "--no_cutouts", "--format", "json"]
+        audit.main(parser.parse_args(words))
+    return json.loads(said.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +166,67 @@ def test_a_filter_that_takes_too_long_is_put_aside_at_no_cost_to_the_others(nigh
     ((error,),) = ask(tmp_path / "w", "SELECT DISTINCT error FROM verdicts WHERE filter = 'endless'")
     assert told in error
     assert counts(tmp_path / "w", "bright")[0] == ALERTS + COPIES
+    report = audited(night, tmp_path / "w")
+    assert [fault["filter"] for fault in report["faults"]["not_judged"]] == ["endless"]
+    assert report["faults"]["wrong_verdicts"] == []
     (kept,) = ask(tmp_path / "w", "SELECT counts FROM runs")[0]
     by_name = {each["filter"]: each for each in json.loads(kept)["filters"]}
     assert by_name["endless"]["not_asked"] == ALERTS + COPIES - failed
     assert by_name["bright"]["not_asked"] == 0
+
+
+CHANGES = """
+import numpy as np
+
+def passes(alerts):
+    ids = np.frombuffer(alerts.column("alert_id").buffers()[1], dtype="i8")
+    ids[:] = 7
+    return [True] * alerts.num_rows
+"""
+LEAVES = """
+import sys
+
+def passes(alerts):
+    sys.exit(0)
+"""
+ODD_ERROR = """
+class Odd(Exception):
+    def __str__(self):
+        raise ValueError("no")
+
+def passes(alerts):
+    raise Odd
+"""
+
+
+@pytest.mark.parametrize("text", [CHANGES, LEAVES, ODD_ERROR], ids=["writes to its input", "leaves", "an error without words"])
+def test_whatever_a_filter_in_python_does_is_its_own_affair(judged: Path, night: Path, tmp_path: Path, text: str):
+    filters = folder(tmp_path / "filters", bright=BRIGHT, bad=text)
+    assert run(tmp_path / "w", night, flags=("--filters", str(filters), "--no_cutouts")) == 0
+    ids = "SELECT alert_id FROM ztf_alerts ORDER BY 1"
+    assert ask(tmp_path / "w", ids) == ask(judged, ids)
+    assert verdicts(tmp_path / "w", "bright") == verdicts(judged, "bright")
+    assert counts(tmp_path / "w", "bad") == (ALERTS + COPIES, 0, ALERTS + COPIES, 0, 0)
+
+
+SEES = """
+def passes(alerts):
+    names = alerts.schema.names
+    return ["science" not in names and "features" in names] * alerts.num_rows
+"""
+
+
+def test_a_filter_in_python_sees_the_columns_of_the_table_and_no_stamps(night: Path, tmp_path: Path):
+    assert run(tmp_path / "w", night, flags=("--filters", str(folder(tmp_path / "filters", sees=SEES)))) == 0
+    assert counts(tmp_path / "w", "sees")[1] == ALERTS + COPIES
+
+
+def test_what_editors_and_file_systems_leave_is_no_filter(night: Path, tmp_path: Path):
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    (filters / "bright.sql").write_bytes(b"\xef\xbb\xbf" + (filters / "bright.sql").read_bytes())
+    (filters / "._bright.sql").write_bytes(b"\x00\x05\x16\x07")
+    assert run(tmp_path / "w", night, flags=("--filters", str(filters), "--no_cutouts", "--max_alerts", "5")) == 0
+    assert ask(tmp_path / "w", "SELECT DISTINCT filter FROM filter_counts") == [("bright",)]
 
 
 def test_verdicts_are_those_of_a_run_without_the_filter_that_fails(judged: Path, night: Path, tmp_path: Path):
@@ -202,6 +274,7 @@ def test_a_change_of_filters_is_a_row_of_their_history(night: Path, tmp_path: Pa
         ({"many": "SELECT alert_id FROM alerts WHERE ARRAY_LENGTH(prv_candidates) > 3"}, ("--no_history",), "prv_candidates"),
         ({"near": "SELECT alert_id FROM alerts WHERE ARRAY_LENGTH(matches) > 3"}, (), "near asks for matches, and no catalog"),
         ({"near": NEAR.format("simbad")}, ("--crossmatch", "vizier:II/246/out"), "near asks for simbad, which is not asked"),
+        ({"odd": "import sys\nsys.exit(0)\ndef passes(alerts): pass"}, (), "odd.py cannot be read: SystemExit: 0"),
         ({"odd": "def passes(alerts:"}, (), "odd.py cannot be read: SyntaxError"),
         ({"odd": "def passes_not(alerts): pass"}, (), "odd.py has no function passes"),
         ({"bright": BRIGHT}, ("--max_filter_us", "0"), "--max_filter_us is 0"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from broker import cli
-from pipelines import refilter
+from pipelines import refilter, rematch
 from tests.nights import ask, run, simulated
-from tests.pipelines.test_filters import BRIGHT, FADING, RAISES, counts, folder, verdicts
+from tests.pipelines.test_filters import BRIGHT, FADING, RAISES, audited, counts, folder, verdicts
 
 ALERTS, COPIES = 60, 4
 NEAR = (
@@ -103,3 +104,62 @@ def test_what_cannot_be_asked_is_told(
     folder(tmp_path / "f", bright=BRIGHT)
     assert cli.main(["refilter", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def unique(warehouse: Path, name: str) -> list[tuple]:
+    """What readers see of a filter: status, and how many."""
+    return ask(warehouse, f"SELECT status, COUNT(*) FROM verdicts_unique WHERE filter = '{name}' GROUP BY 1 ORDER BY 1")
+
+
+def test_what_is_rejected_now_does_not_stand_as_passed_or_failed(night: Path, tmp_path: Path):
+    """Nobody had asked the catalog: the filter has failed on all. Then it is asked, and most are rejected."""
+    catalog = f"file:{night / 'catalog.parquet'}?ra=ra_deg&dec=dec_deg"
+    filters = folder(tmp_path / "filters", near=NEAR)
+    assert run(tmp_path / "w", night, flags=("--no_cutouts",)) == 0
+    assert asked(tmp_path / "w", filters) == 0
+    assert unique(tmp_path / "w", "near") == [("failed", ALERTS)]
+    assert rematch.run(["--warehouse", str(tmp_path / "w"), "--crossmatch", catalog]) == 0
+    assert asked(tmp_path / "w", filters) == 0
+    near = "FROM crossmatches_unique WHERE list_min([s.separation_arcsec for s in matches]) < 3"
+    ((passed,),) = ask(tmp_path / "w", f"SELECT COUNT(*) {near}")
+    assert 0 < passed < ALERTS
+    assert unique(tmp_path / "w", "near") == [("passed", passed)]
+    # Who was asked about the whole night stands for all before.
+    shown = ask(tmp_path / "w", "SELECT SUM(seen)::BIGINT, SUM(failed)::BIGINT FROM filter_counts_unique")
+    assert shown == [(ALERTS, 0)]
+    assert audited(night, tmp_path / "w")["accounted_for"]
+
+
+def test_alerts_that_came_since_are_asked_about_though_they_are_as_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    filters, place = folder(tmp_path / "filters", bright=BRIGHT), tmp_path / "in"
+    place.mkdir()
+    for seed in ("21", "22"):
+        made = simulated(tmp_path / seed, "--alerts", "20", "--seed", seed)
+        shutil.copy(next(made.glob("*.tar.gz")), place / "night.tar.gz")
+        assert run(tmp_path / "w", place, flags=("--no_cutouts",)) == 0
+        capsys.readouterr()
+        assert asked(tmp_path / "w", filters) == 0
+        assert "of 20 ztf alerts" in capsys.readouterr().out
+
+
+SLOW = """
+import os, time
+
+def passes(alerts):
+    time.sleep(30 if os.environ.get("SLOW") else 0)
+    return [True] * alerts.num_rows
+"""
+
+
+def test_what_was_put_aside_and_made_up_for_is_no_fault_where_alerts_were_sent_twice(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    filters = folder(tmp_path / "filters", slow=SLOW)
+    monkeypatch.setenv("SLOW", "1")
+    flags = ("--filters", str(filters), "--no_cutouts", "--alerts_per_write", "15")
+    assert run(tmp_path / "w", night, flags=flags) == 0
+    assert audited(night, tmp_path / "w")["counts"]["faults"]["not_judged"] == 1
+    monkeypatch.delenv("SLOW")
+    assert asked(tmp_path / "w", filters) == 0
+    assert unique(tmp_path / "w", "slow") == [("passed", ALERTS)]
+    assert audited(night, tmp_path / "w")["accounted_for"]

@@ -15,7 +15,7 @@ from alerts.filters.engines.bigquery_sql import bigquery_sql
 from alerts.filters.engines.writer import Relation
 from alerts.filters.errors import FilterError
 from alerts.filters.limits import MOST_CHARACTERS, MOST_LEVELS, MOST_NESTING
-from alerts.filters.parse import parse
+from alerts.filters.parse import UNREADABLE, parse
 from alerts.filters.row import row_of
 from alerts.filters.write import canonical
 from alerts.surveys import SURVEYS
@@ -41,6 +41,7 @@ ATTACKS = {
     "an operator of regular expressions": asked("object_id ~ '(a+)+$'"),
     "similar to": asked("object_id SIMILAR TO '(a+)+'"),
     # What the parser stumbles over.
+    "an aggregate of nothing": asked("(SELECT MAX() FROM UNNEST(prv_candidates) AS p) > 1"),
     "a number that is none": asked("COALESCE(candidate.sgscore1 -> 0END, FALSE)"),
     "joined texts": asked("object_id || object_id = 'a'"),
     "generated arrays": asked("ARRAY_LENGTH(GENERATE_ARRAY(1, 1000000000)) > 1"),
@@ -147,6 +148,8 @@ def refusal(text: str) -> str:
         query = parse(text, ROW)
     except FilterError as error:
         error.told("x", text).encode()
+        if UNREADABLE in error.message:
+            raise AssertionError(text) from error.__cause__
         return error.message
     assert parse(canonical(query), ROW) == query
     return ""
