@@ -31,8 +31,8 @@ _MORE = {
     ),
     "verdicts": (
         "An alert that a filter rejects has no row, but where it had another verdict before: `filter_counts` says that it was",
-        "asked. `verdicts_unique` shows the newest row of each packet, filter and version that was not rejected since. Alerts that",
-        "are ingested again replace their rows, and not what was said of them.",
+        "asked. `verdicts_unique` shows the newest row of each packet, filter and version that was not rejected since. Alerts",
+        "that are ingested again replace their rows, and not what was said of them.",
     ),
     "filter_counts": (
         "`seen` is `passed` + `failed` + `rejected`, each counted by itself; the account of a run and `broker audit` hold it.",
