@@ -62,6 +62,8 @@ class Job:
     all_filters: FilterSet | None
     """Those, and those that ask what catalogs have answered, which are asked behind the run."""
     max_filter_us: float
+    filters_noted: bool
+    """Whether it is written down that these are asked: a stream's next round asks those of the one before."""
     bounded: bool
     """Whether the run ends by itself, and so gives an account."""
     stop_after_secs: float | None
@@ -120,7 +122,7 @@ class Job:
 
     def noting_filters(self) -> Job:
         """The same run with rows that say which filters it asks from now on, where that is another than before."""
-        if self.all_filters is None:
+        if self.all_filters is None or self.filters_noted:
             return self
         rows = history_rows(self.warehouse, self.all_filters, self.run_id)
         return self.noting((*self.beside, *rows)) if rows else self
@@ -205,6 +207,7 @@ def _job(
         filters=JudgeAlerts(at_once, run_id, together, broker.max_filter_us) if at_once else None,
         all_filters=filters,
         max_filter_us=broker.max_filter_us,
+        filters_noted=False,
         bounded=not stream,
         stop_after_secs=broker.stop_after_secs,
         max_dead_letters=broker.max_dead_letters,

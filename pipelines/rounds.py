@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import warehouses
+from alerts.filters.filter_set import FilterSet
 from pipelines import ingest, logs, remote, runs_table, sources, summary
 from pipelines.catalog_process import CatalogProcess
 from pipelines.catalogs import catalog_settings, of_services
@@ -139,6 +141,7 @@ class _Rounds:
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
+        self._noted: FilterSet | None = None
         self._filters = ReadAgain(self._broker, job.all_filters, job.want, job.features)
         self._said = Said(_LOG)
         self.each: Callable[[summary.Summary], None] = lambda counts: None
@@ -232,6 +235,7 @@ class _Rounds:
     def _ingest(self, found: Round) -> tuple[summary.Summary, int]:
         """Rows of what a round reads, and that it was read; gives the account and the bytes."""
         job = self._job_of(found)
+        job = replace(job, filters_noted=job.all_filters == self._noted)
         try:
             result = ingest.run_to_its_end(job, self._options)
             read = totals(result)
@@ -243,7 +247,7 @@ class _Rounds:
                 if self._failed_accounts >= _FAILED_ACCOUNTS:
                     raise _AccountFailed(problem)
                 raise RuntimeError(problem)
-            self._failed_accounts = 0
+            self._failed_accounts, self._noted = 0, job.all_filters
             ingest.tidy(job, in_rounds=True)
             return counts, read.total(BYTES_READ)
         finally:

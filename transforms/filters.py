@@ -84,11 +84,12 @@ class _Judge(beam.DoFn):
             return
         compiled = self._filters.of_survey(batch.survey)
         running = self._running.setdefault(batch.survey, Running(compiled, self._max_us))
-        already = tuple(running.put_aside)
         judged = running.judge(row_of(batch))
-        for name in already:
-            metrics.NOT_ASKED.inc(batch.rows.num_rows, f"{batch.survey} {name}")
-        note_put_aside(batch.survey, running.put_aside)
+        # Not by what is put aside now: another thread may have done that meanwhile.
+        for name in compiled.names:
+            if name not in judged:
+                metrics.NOT_ASKED.inc(batch.rows.num_rows, f"{batch.survey} {name}")
+        note_put_aside(batch.survey, {name: why for name, why in running.put_aside.items() if name in judged})
         verdicts.add(self._counts.setdefault(batch.unit, {}), verdicts.counts_of(batch.rows, batch.survey, judged, compiled))
         self._rows.append(verdicts.verdict_rows(batch.rows, judged, compiled, self._run_id))
         if sum(rows.num_rows for rows in self._rows) >= _ROWS_AT_ONCE:

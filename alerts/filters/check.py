@@ -23,7 +23,7 @@ _BOTH_SIDES = ("eq", "ne", "lt", "le", "gt", "ge", "sub", "div")
 _GUARDS = ("coalesce", "is_null", "is_true", "is_false")
 _SENTINELS = (-99.0, -999.0, -9999.0, -99999.0)
 _AWAY = re.compile(r"(ss)?dist.*|near.*|separation_arcsec")
-_FLUX = re.compile(r".*(Flux|_njy).*")
+_FLUX = re.compile(r"(?!chi2).*(Flux|_njy).*")
 _MAGNITUDE = re.compile(r"mag(psf|ap|nr|gaia.*)|.*_mag|s[griz]mag[123]?|ssmagnr")
 _MAGNITUDES = (8.0, 30.0)
 """Constants that people write for magnitudes of sources."""
