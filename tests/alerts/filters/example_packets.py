@@ -1,4 +1,4 @@
-"""The packets beside the filters of ``examples/filters``: small ones, without stamps, made by hand; the reject misses by one thing.
+"""The packets beside the filters of ``examples/filters``: small, without stamps, made by hand; the reject misses by one thing.
 
 python -m tests.alerts.filters.example_packets     writes them anew
 """
@@ -127,6 +127,24 @@ PACKETS: Mapping[str, tuple[Callable[[], Record], Callable[[], Record]]] = {
         lambda: ztf(candid=_ZTF_ID - _ZTF_ID % 113),
         lambda: lsst(diaSourceId=_LSST_ID - _LSST_ID % 113 + 1),
     ),
+    "steady_fader": (
+        lambda: ztf(((4.0, 2, 16.8, True), (2.0, 2, 17.4, True))),
+        lambda: ztf(((4.0, 2, 17.4, True), (2.0, 2, 16.8, True))),
+    ),
+    "steady_riser": (
+        lambda: lsst(((4.0, "r", 1_000.0, True), (2.0, "r", 3_000.0, True))),
+        lambda: lsst(((4.0, "r", 3_000.0, True), (2.0, "r", 4_000.0, True))),
+    ),
+    "past_flare": (
+        lambda: ztf(tuple((12.0 - day, 2, 16.0 if day == 6 else 18.0, True) for day in range(12))),
+        lambda: ztf(tuple((12.0 - day, 2, 16.0 if day == 2 else 18.0, True) for day in range(12))),
+    ),
+    "both_signs": (
+        lambda: ztf(((2.0, 2, 17.0, True), (1.0, 2, 17.0, False))),
+        lambda: ztf(((2.0, 2, 17.0, True), (1.0, 2, 17.0, True))),
+    ),
+    "hostless_transient": (lambda: ztf(distnr=15.0), lambda: ztf(distnr=11.0)),
+    "unknown_moving_object": (lambda: ztf((), distnr=15.0, jdstarthist=_JD), lambda: ztf(distnr=15.0)),
     "quality_cut": (lsst, lambda: lsst(isDipole=True)),
     "lsst_bright_recent": (
         lambda: lsst(((3.0, "r", 120_000.0, True),), psfFlux=150_000.0),
@@ -139,6 +157,10 @@ PACKETS: Mapping[str, tuple[Callable[[], Record], Callable[[], Record]]] = {
     "faint_trails": (
         lambda: lsst(trailLength=3.0, psfFlux=50_000.0),
         lambda: lsst(trailLength=1.5, psfFlux=50_000.0),
+    ),
+    "lsst_no_template_source": (
+        lambda: lsst(diaObjectId=5, templateFlux=20.0, templateFluxErr=10.0),
+        lambda: lsst(diaObjectId=5, templateFlux=50.0, templateFluxErr=10.0),
     ),
     "lsst_negative": (lambda: lsst(psfFlux=-2_000.0), lambda: lsst(psfFlux=-500.0)),
     "lsst_flux_ratio": (lambda: lsst(band="g"), lambda: lsst(band="g", templateFlux=100_000.0)),

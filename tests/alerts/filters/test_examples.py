@@ -1,4 +1,4 @@
-"""The filters of ``examples/filters``: each is good, tells after whom it is, and holds its own packets, which a command has made."""
+"""The filters of ``examples/filters``: each is good, says after whom, holds its own packets, and finds what was planted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from alerts.filters.text import read_filter
 from broker import filters as command
 from tests.alerts.filters.example_packets import FOLDER, PACKETS, files
+from tests.nights import ask, run, simulated, truth
 
 EXAMPLES = sorted(FOLDER.glob("*.sql"))
 LEFT = {"supernova_spectrum"}
@@ -45,3 +46,42 @@ def test_their_packets_are_what_the_command_makes() -> None:
     assert {path.stem for path in EXAMPLES} == set(PACKETS)
     assert {path: path.read_bytes() for path in FOLDER.rglob("*.avro")} == made
     assert sum(map(len, made.values())) < 1_500_000
+
+
+PLANTED = {
+    "steady_fader": {"fader"},
+    "steady_riser": {"riser"},
+    "past_flare": {"flare"},
+    "both_signs": {"variable"},
+    "hostless_transient": {"hostless"},
+    "unknown_moving_object": {"mover"},
+    "lsst_no_template_source": {"hostless", "mover"},
+}
+"""The families of planted objects that filters are to find."""
+PAIRS = [(survey, name) for name in PLANTED for survey in read_filter(FOLDER / f"{name}.sql").surveys]
+
+
+@pytest.fixture(scope="module")
+def night(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A simulated night with its truth, and a warehouse in which the examples were asked about it."""
+    place = tmp_path_factory.mktemp(request.param)
+    count = {"ztf": 600, "lsst": 300}[request.param]
+    made = simulated(place / "night", "--survey", request.param, "--alerts", str(count), "--seed", "3")
+    assert run(place / "w", made, flags=("--filters", str(FOLDER), "--no_cutouts")) == 0
+    return made, place / "w"
+
+
+@pytest.mark.parametrize(("night", "name"), sorted(PAIRS), indirect=["night"])
+def test_what_was_planted_is_found_by_its_filter_and_nothing_else_that_was(name: str, night: tuple[Path, Path]) -> None:
+    made, warehouse = night
+    records = [record for record in truth(made) if record["kind"] == "good"]
+    alerts = f"{records[0]['survey']}_alerts"
+    family_of = {record["object_id"]: record["family"] for record in records}
+    passed = f"SELECT alert_id FROM verdicts WHERE filter = '{name}' AND status = 'passed'"
+    found = {row[0] for row in ask(warehouse, f"SELECT DISTINCT object_id FROM {alerts} WHERE alert_id IN ({passed})")}
+    planted = {object_id for object_id, family in family_of.items() if family in PLANTED[name]}
+    assert len(planted) >= 3
+    assert planted <= found
+    # A transient without a host may rise as well as one that has one.
+    rising = {"hostless"} if name == "steady_riser" else set()
+    assert not {family_of[object_id] for object_id in found - planted} & set().union(*PLANTED.values()) - rising
