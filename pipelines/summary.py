@@ -97,7 +97,7 @@ class Summary:
             "off_the_sky": self.off_the_sky,
             "features_failed": self.features_failed,
             "filters": [
-                {**key._asdict(), **vars(counts), "not_asked": self.not_asked.get(key, 0)} for key, counts in self.filters.items()
+                {**vars(key), **vars(counts), "not_asked": self.not_asked.get(key, 0)} for key, counts in self.filters.items()
             ],
             "catalogs": {name: vars(counts) for name, counts in self.catalogs.items()},
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from schemas.filter_tables import FAILED_ON, PASSED
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from warehouses.warehouse import Warehouse
 
 
-class FilterOf(NamedTuple):
+@dataclass(frozen=True, order=True)
+class FilterOf:
     """A filter of a survey's alerts."""
 
     survey: str

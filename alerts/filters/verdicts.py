@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,8 @@ STANDING = "standing_verdicts"
 COUNTED = ("seen", "passed", "failed", "rejected", "rejected_by_null")
 
 
-class FilterAsked(NamedTuple):
+@dataclass(frozen=True, order=True)
+class FilterAsked:
     """A filter that was asked about alerts of a night."""
 
     night: date
@@ -125,7 +127,7 @@ def add(counts: Counts, more: Counts) -> None:
 def count_rows(counts: Counts, run_id: str, unit: str, part: str) -> pa.RecordBatch:
     """Rows of ``filter_counts``."""
     rows = [
-        {"run_id": run_id, "unit": unit, "part": part, **asked._asdict(), **dict(zip(COUNTED, map(int, numbers), strict=True))}
+        {"run_id": run_id, "unit": unit, "part": part, **vars(asked), **dict(zip(COUNTED, map(int, numbers), strict=True))}
         for asked, numbers in sorted(counts.items())
     ]
     return pa.RecordBatch.from_pylist(rows, schema=FILTER_COUNTS.arrow_schema)
