@@ -11,7 +11,7 @@ from alerts import limits
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 CONSTANTS = {name: value for name, value in vars(limits).items() if name.isupper() and not name.startswith("_")}
-UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "PiB": 2**50, "s": 1, "": 1, "times the record": 1, "times": 1}
+UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "PiB": 2**50, "s": 1, "µs": 1, "": 1, "times the record": 1, "times": 1}
 
 
 def rows() -> dict[str, str]:
