@@ -50,32 +50,16 @@ _COMMANDS = {
         ),
     ),
 }
+_OF_WHAT_COMES_IN = (
+    *("--max_alerts", "--load_every_secs", "--max_wait_secs", "--max_dead_letters"),
+    *("--cutouts", "--no_cutouts", "--no_history", "--features", "--no_features"),
+)
+"""Flags of runs that read packets, and not of those that go over a warehouse's alerts."""
 WITHOUT_EFFECT = {
     "broker replay": ("--max_alerts", "--load_every_secs", "--max_wait_secs"),
-    "broker rematch": (
-        "--max_alerts",
-        "--schemas",
-        "--load_every_secs",
-        "--max_wait_secs",
-        "--cutouts",
-        "--no_cutouts",
-        "--no_history",
-        "--features",
-        "--no_features",
-        "--filters",
-        "--max_filter_us",
-        "--max_dead_letters",
-    ),
+    "broker rematch": (*_OF_WHAT_COMES_IN, "--schemas", "--filters", "--max_filter_us"),
     "broker refilter": (
-        "--max_alerts",
-        "--load_every_secs",
-        "--max_wait_secs",
-        "--cutouts",
-        "--no_cutouts",
-        "--no_history",
-        "--features",
-        "--no_features",
-        "--max_dead_letters",
+        *_OF_WHAT_COMES_IN,
         "--crossmatch",
         "--radius_arcsec",
         "--crossmatch_epoch",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,22 +16,22 @@ from transforms import (
 from transforms.elements import AlertBatch
 
 
-@dataclass(frozen=True)
-class StoredNight:
-    """The alerts of a survey's night."""
+class StoredNight(Protocol):
+    """The alerts of a survey's night, or some of them."""
 
-    survey: str
-    night: date
-    rows: int
-    """How many rows they are."""
-    unit: str
-    """By which what is said of them is counted."""
+    @property
+    def survey(self) -> str:
+        """The survey's name."""
+
+    @property
+    def unit(self) -> str:
+        """By which what is said of them is counted."""
 
 
 class RowSource(Protocol):
     """A warehouse that knows what filters see."""
 
-    def read(self, stored: StoredNight) -> Iterator[pa.RecordBatch]:
+    def read(self, wanted: Any) -> Iterator[pa.RecordBatch]:
         """The rows of a night, each alert once."""
 
 

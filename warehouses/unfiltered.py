@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -90,22 +90,26 @@ class Unfiltered:
         asked = self.filters.of_survey(facts.name)
         if not set(asked.versions.items()) <= set(done):
             return False
-        since = min(done[key] for key in asked.versions.items())
-        return not any(newest > since for newest in self._newest(warehouse, facts, night))
+        runs = sorted({done[key] for key in asked.versions.items()})
+        sql = f"SELECT COUNT(DISTINCT run_id) AS n, MIN(started_at) AS since FROM runs WHERE {of_runs_sql('run_id', runs)}"
+        (began,) = warehouse.ask(sql).read().to_pylist()
+        if int(began["n"]) < len(runs):
+            return False
+        return not any(newest > began["since"] for newest in self._newest(warehouse, facts, night))
 
-    def _newest(self, warehouse: Warehouse, facts: Survey, night: date) -> Iterator[str]:
-        """The newest run that has written what filters see of a night's alerts, or as its id would begin, when it was."""
-        features = features_table_of(facts)
-        for table in (facts.alerts_table, *([features] if features else [])):
-            if table.name in warehouse.tables:
-                found = warehouse.ask(f"SELECT MAX(run_id) AS newest FROM {table.name} WHERE night = {{night}}", {"night": night})
-                yield str(found.read().column("newest")[0].as_py() or "")
-        asked = self.filters.of_survey(facts.name)
-        if "crossmatches" in warehouse.tables and any("matches" in asked.asked(name) for name in asked.names):
-            sql = "SELECT MAX(asked_at) AS newest FROM crossmatches WHERE night = {night} AND survey = {survey}"
-            newest = warehouse.ask(sql, {"night": night, "survey": facts.name}).read().column("newest")[0].as_py()
-            if newest is not None:
-                yield f"{newest.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    def _newest(self, warehouse: Warehouse, facts: Survey, night: date) -> Iterator[datetime]:
+        """When what filters see of a night's alerts was written last: rows, features, answers of catalogs."""
+        features, asked = features_table_of(facts), self.filters.of_survey(facts.name)
+        columns = {facts.alerts_table.name: "ingested_at", **({features.name: "computed_at"} if features else {})}
+        if any("matches" in asked.asked(name) for name in asked.names):
+            columns["crossmatches"] = "asked_at"
+        for table, column in columns.items():
+            if table in warehouse.tables:
+                of_survey = f" AND survey = '{facts.name}'" if table == "crossmatches" else ""
+                sql = f"SELECT MAX({column}) AS newest FROM {table} WHERE night = {{night}}{of_survey}"
+                newest = warehouse.ask(sql, {"night": night}).read().column("newest")[0].as_py()
+                if newest is not None:
+                    yield newest
 
     def _standing(self, warehouse: Warehouse, wanted: NightToAsk) -> dict[tuple[int, bytes], list[str]]:
         """The filters that have passed each packet of a night, or failed on it: what is rejected now must not stand so."""

@@ -57,9 +57,10 @@ def test_asked_again_it_asks_nothing_but_what_failed_or_came_since(
 ):
     filters = folder(tmp_path / "filters", bright=BRIGHT)
     assert run(tmp_path / "w", night, flags=("--no_cutouts", "--max_alerts", "30")) == 0
-    for told in ("30 ztf alerts", "there is nothing to ask"):
+    ((alerts,),) = ask(tmp_path / "w", "SELECT COUNT(*) FROM ztf_alerts_unique")
+    for told in (f"of {alerts} ztf alerts", "there is nothing to ask"):
         assert asked(tmp_path / "w", filters) == 0
-        assert told in capsys.readouterr().out.replace(" of 28 ztf", " of 30 ztf")
+        assert told in capsys.readouterr().out
     assert asked(tmp_path / "w", filters, "--again") == 0
     assert "there is nothing" not in capsys.readouterr().out
     folder(filters, raises=RAISES)
