@@ -19,6 +19,7 @@ setup(
         "alerts.features",
         "alerts.filters",
         "alerts.filters.engines",
+        "alerts.lists",
         "alerts.surveys",
         "audit",
         "broker",
@@ -52,6 +53,8 @@ setup(
         "grpcio>=1.66",
         "googleapis-common-protos>=1.65",
         "indexed_gzip>=1.9",
+        # Regions of the sky in files.
+        "mocpy>=0.18",
         "numba>=0.61",
         "numpy>=1.26",
         "orjson>=3.10",
