@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -25,6 +24,7 @@ from pipelines.filters import filters_of, history_rows
 from pipelines.options import BrokerOptions
 from pipelines.runner import runs_here, set_runner
 from pipelines.sinks import sink_settings
+from schemas.run_ids import new_run_id
 from transforms.crossmatch import CrossMatch
 from transforms.elements import TableBatch
 from transforms.ends import Sink, Source
@@ -170,7 +170,7 @@ def _job(
     reads = sources.messages(broker) if stream else sources.files(broker)
     set_runner(options, stream)
     started_at = datetime.now(timezone.utc)
-    run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+    run_id = new_run_id(started_at)
     named, want = _survey(broker.survey), Projection(history=broker.history, stamps=broker.cutouts)
     catalogs = catalog_settings(broker, run_id)
     if rounds:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import time
-import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -21,6 +20,7 @@ from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions, RoundsOptions
 from pipelines.round_source import Round
 from pipelines.sources import checked_schemas
+from schemas.run_ids import new_run_id
 from schemas.tables import OFFSETS
 from streams.errors import TopicMadeAnew
 from streams.kafka_begin import begins_of, check_pattern, check_topic, start_of
@@ -132,7 +132,7 @@ class KafkaStream:
         # Also the end of what is there, so that a later start does not ask again; and a row for the group itself, by which what
         # appears before anything was read counts as later.
         rows = [("", -1, 0, 0), *((*here, offset, offset) for here, offset in sorted(begins.items()))]
-        run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+        run_id = new_run_id(datetime.now(timezone.utc))
         place.add(OFFSETS, offsets.offset_rows(self.cluster_id, self.settings.group, rows, "", run_id), run_id)
         self._done = dict(begins)
         of_kafka = f", {known} of them by its offsets in Kafka" if self.start == "group" else ""

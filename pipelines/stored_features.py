@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
@@ -13,6 +12,7 @@ from alerts.surveys import Survey
 from pipelines import runs_table
 from pipelines.summary import Summary
 from schemas import Table
+from schemas.run_ids import new_run_id
 from warehouses.computed import Computed
 from warehouses.warehouse import Warehouse
 
@@ -32,7 +32,7 @@ def compute_stored(
     has of the run, which has a row there where it has written any. Raises what ``Warehouse.add_features`` does.
     """
     began = datetime.now(UTC)
-    run_id = f"{began:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+    run_id = new_run_id(began)
     surveys = [facts for facts in warehouse.surveys if survey in (None, facts) and features_table_of(facts)]
     # What was made by an earlier version has no table of features.
     warehouse.prepare([facts.name for facts in surveys])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 
 from alerts.json_text import to_json
 from pipelines import runs_table
 from pipelines.summary import Summary
+from schemas.run_ids import began_at
 from warehouses.warehouse import Warehouse
 
 
@@ -25,7 +26,7 @@ def record(place: Warehouse, stream: str, committed: Mapping[str, datetime], opt
         counts = place.counts(run_id, ())
         found = Summary(
             run_id,
-            started_at=_began(run_id, committed_at),
+            started_at=began_at(run_id) or committed_at,
             ended_at=committed_at,
             # What was committed had balanced, or it would be done again: each record is a row or a letter.
             records_read=sum(survey.alerts for survey in counts.surveys.values()) + sum(counts.dead_letters.values()),
@@ -36,11 +37,3 @@ def record(place: Warehouse, stream: str, committed: Mapping[str, datetime], opt
         runs_table.write(place, found, before, failed=False)
     place.keep_plan(name, to_json(dict(options)))
     return len(committed)
-
-
-def _began(run_id: str, committed_at: datetime) -> datetime:
-    """When a run began, as its id says it."""
-    try:
-        return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-    except ValueError:
-        return committed_at

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
+
+from schemas.run_ids import began_at
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,5 @@ def _sources_sql(number: int, inputs: tuple[str, ...] | None, values: MutableMap
 
 def began(run_id: str, standing: Iterable[Standing], since: datetime) -> datetime:
     """When the first of these runs began; a run's id says it."""
-    times = [since]
-    for name in (run_id, *(other.run_id for other in standing)):
-        try:
-            times.append(datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc))
-        except ValueError:
-            continue
-    return min(times)
+    told = (began_at(name) for name in (run_id, *(other.run_id for other in standing)))
+    return min([since, *(time for time in told if time is not None)])

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from alerts.surveys import SURVEYS
 from alerts.tables import own_tables
 from schemas.filter_tables import FILTER_TABLES
+from schemas.run_ids import began_at
 from schemas.tables import CROSSMATCHES, READ_TABLES, RUNS, SHARED_TABLES
 from warehouses.files import delete, is_remote, open_file
 from warehouses.folder import claims, index, readers, unit_inputs
@@ -160,10 +161,8 @@ def _still_asked_for(warehouse: str, runs: list[str] | None) -> list[str] | None
 
 def _began_before(run_id: str, moment: datetime) -> bool:
     """Whether a run, whose id begins with the time when it began, did so before a moment; False where that is not told."""
-    try:
-        return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) < moment
-    except ValueError:
-        return False
+    began = began_at(run_id)
+    return began is not None and began < moment
 
 
 def _forgotten(warehouse: str, current: Manifest, following: Manifest) -> list[str]:
