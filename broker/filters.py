@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from alerts.catalogs.defaults import RADIUS_ARCSEC
+from alerts.lists.named import FORM, REGION_HELP, WATCHLIST_HELP
 from warehouses.places import FORMS, LIMIT
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ _EXAMPLES = """examples:
   broker filter try fast.sql --warehouse ./warehouse --night 2026-11-01..07 --sample 20 --stamps page.html
   broker filter explain fast.sql 975188145315010126 --warehouse ./warehouse
   broker filter explain fast.sql --night 2026-11-01 --warehouse ./warehouse
+  broker filter try near.sql --warehouse ./warehouse --region GW1=skymap.fits.gz?level=0.5 --watchlist mine=places.csv
   broker filter columns ztf
   broker filter columns ztf features.r"""
 
@@ -71,9 +74,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--warehouse", default=default, metavar="URI", help=FORMS)
         command.add_argument("--survey", metavar="NAME", help="where the filter is of several surveys: only this one's alerts")
         command.add_argument("--maximum_bytes_billed", type=int, metavar="BYTES", help=LIMIT)
+        _add_lists(command)
     columns = asked.add_parser("columns", help="what a filter of a survey can ask for, with types")
     columns.add_argument("survey", metavar="SURVEY", help="ztf, lsst, ...")
+    _add_lists(columns)
     columns.add_argument("below", nargs="?", default="", metavar="PATH", help="only what begins so: candidate, features.r")
+
+
+def _add_lists(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--watchlist", action="append", metavar=FORM, help=WATCHLIST_HELP)
+    command.add_argument("--region", action="append", metavar=FORM, help=REGION_HELP)
+    command.add_argument(
+        "--radius_arcsec",
+        type=float,
+        default=RADIUS_ARCSEC,
+        metavar="ARCSEC",
+        help=f"radius of places of a watchlist that have none of their own (default {RADIUS_ARCSEC:g})",
+    )
 
 
 def _count(text: str) -> int:
@@ -85,22 +102,27 @@ def _count(text: str) -> int:
 def main(arguments: argparse.Namespace) -> int:
     """Do what is asked; gives the exit status: 0 where it could be done and nothing is wrong, else 2."""
     if arguments.asked == "columns":
-        return _columns(arguments.survey, arguments.below)
+        return _columns(arguments)
     # Each brings the parser, and the surveys' tables.
     module = importlib.import_module(f"broker.filtering.{_MODULES[arguments.asked]}")
     return int(module.main(arguments))
 
 
-def _columns(name: str, below: str) -> int:
+def _columns(arguments: argparse.Namespace) -> int:
+    name, below = arguments.survey, arguments.below
     from alerts.errors import UnknownSurvey  # noqa: PLC0415
     from alerts.filters.row import row_of  # noqa: PLC0415 - brings the surveys' tables
     from alerts.surveys import survey  # noqa: PLC0415
+    from broker.filtering.reading import failed, lists_in  # noqa: PLC0415
+    from pipelines.errors import OptionsError  # noqa: PLC0415
 
     try:
-        row = row_of(survey(name))
+        row = row_of(survey(name), lists_in(arguments).names)
     except UnknownSurvey as error:
         print(f"broker filter: {error}", file=sys.stderr)
         return 2
+    except OptionsError as error:
+        return failed("columns", error)
     lines = [(path, kind, what) for path, kind, what in _told(row, "") if path.casefold().startswith(below.casefold())]
     if not lines:
         print(f"broker filter: nothing of {name} begins with {below!r}; leave it out to see all", file=sys.stderr)

@@ -17,7 +17,13 @@ from pipelines import logs
 from pipelines.ingest import run
 
 _YES, _NO = ("true", "yes", "1", ""), ("false", "no", "0")
-_BETWEEN = {"--input": re.compile(r",(?=gs://)"), "--crossmatch": re.compile(r",(?=vizier:|simbad|file:)")}
+_NAMED = re.compile(r",(?=[A-Za-z][A-Za-z0-9_]*=)")
+_BETWEEN = {
+    "--input": re.compile(r",(?=gs://)"),
+    "--crossmatch": re.compile(r",(?=vizier:|simbad|file:)"),
+    "--watchlist": _NAMED,
+    "--region": _NAMED,
+}
 """Commas between the values of a parameter that may be given many times."""
 
 

@@ -20,9 +20,11 @@ from alerts.filters.errors import FilterError
 from alerts.filters.filter_set import FilterSet
 from alerts.filters.own_packets import PASSES, REJECTS, judge_own_packets
 from alerts.filters.text import FilterText, parse_text
+from alerts.lists.own_lists import NO_OWN_LISTS, OwnLists
 from alerts.surveys import survey
 from pipelines.catalogs import catalog_spec
 from pipelines.errors import OptionsError
+from pipelines.lists import lists_of
 from pipelines.options import BrokerOptions
 from schemas.filter_tables import FILTER_HISTORY
 from streams.said import Said
@@ -45,7 +47,8 @@ def filters_of(broker: BrokerOptions, want: Projection, features: bool, *, behin
     if broker.filters is None:
         return None
     try:
-        filters = read_filters(absolute(broker.filters), broker.schemas)
+        lists = lists_of(broker.watchlist, broker.region, broker.radius_arcsec)
+        filters = read_filters(absolute(broker.filters), broker.schemas, lists)
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error
     check_answerable(filters, want, features)
@@ -69,11 +72,12 @@ class ReadAgain:
         return self._last
 
 
-def read_filters(folder: str, schemas: str | None = None) -> FilterSet:
+def read_filters(folder: str, schemas: str | None = None, lists: OwnLists = NO_OWN_LISTS) -> FilterSet:
     """The filters of a folder, here or in a bucket: its files ``NAME.sql`` and ``NAME.py``. Raises ``FilterError``.
 
     The message says of each filter that is none, or does not hold its own packets (``NAME/passes``, ``NAME/rejects``), why, with
-    its name, line and column. ``schemas``: where schemas of packets without one are, see ``WireSchemas``.
+    its name, line and column. ``schemas``: where schemas of packets without one are, see ``WireSchemas``;
+    ``lists``: what they can ask about besides.
     """
     below = folder.rstrip("/")
     try:
@@ -85,7 +89,7 @@ def read_filters(folder: str, schemas: str | None = None) -> FilterSet:
         with _packets_of(below, files) as here:
             for uri, data in contents.items():
                 try:
-                    texts.append(_checked(os.path.basename(uri), _decoded(uri, data), here, WireSchemas(schemas)))
+                    texts.append(_checked(os.path.basename(uri), _decoded(uri, data), lists, here, WireSchemas(schemas)))
                 except FilterError as error:
                     wrong.append(str(error))
     except OSError as error:
@@ -94,7 +98,7 @@ def read_filters(folder: str, schemas: str | None = None) -> FilterSet:
     wrong += [f"{folder} has two filters named {name}; rename one" for name in sorted(set(names)) if names.count(name) > 1]
     if wrong:
         raise FilterError("\n".join(wrong))
-    return FilterSet(tuple(texts))
+    return FilterSet(tuple(texts), lists)
 
 
 def _is_filter(uri: str, below: str) -> bool:
@@ -116,18 +120,18 @@ def _decoded(uri: str, data: bytes) -> str:
         raise FilterError(f"{uri} is no UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
 
 
-def _checked(name: str, text: str, packets: Path, wire_schemas: WireSchemas) -> FilterText:
+def _checked(name: str, text: str, lists: OwnLists, packets: Path, wire_schemas: WireSchemas) -> FilterText:
     """A filter that is one, and holds its own packets. Raises ``FilterError`` and ``OSError``."""
     stem, ending = os.path.splitext(name)
     try:
         told = parse_text(stem, text, is_python=ending.lower() == ".py")
     except FilterError as error:
         raise FilterError(error.told(name, text)) from None
-    filters = FilterSet((told,))
+    filters = FilterSet((told,), lists)
     found = [finding for _, finding in filters.findings()]
     if not told.is_python:
         queries = {survey_name: filters.of_survey(survey_name).queries[stem] for survey_name in told.surveys}
-        found += judge_own_packets(packets / stem, queries, wire_schemas).findings
+        found += judge_own_packets(packets / stem, queries, lists, open_file, wire_schemas).findings
     if wrong := [finding.told(name, text) for finding in found if finding.is_error]:
         raise FilterError("\n".join(wrong))
     return told
@@ -188,13 +192,14 @@ def _check_catalogs(filters: FilterSet, catalogs: Sequence[str], behind: bool) -
 
 
 def history_rows(warehouse: Warehouse, filters: FilterSet, run_id: str) -> tuple[TableBatch, ...]:
-    """Rows of ``filter_history``: of filters that nobody ran before, and of those that nobody runs any more.
+    """Rows of ``filter_history``: of filters and lists that nobody ran before, and of those that nobody runs any more.
 
     Raises ``QueryError``.
     """
     now = datetime.now(UTC)
-    texts = {text.name: text.text for text in filters.texts}
+    texts = {text.name: text.text for text in filters.texts} | filters.lists.texts
     running = {(name, version): texts[name] for (_, name), version in filters.versions.items()}
+    running |= {(name, version): texts[name] for name, version in filters.lists.versions.items()}
     rows, before = [], {}
     if warehouse.holds_tables():
         open_sql = "SELECT * FROM filter_history_unique WHERE valid_until IS NULL"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS, OBSERVED_EPOCH
+from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS, OBSERVED_EPOCH, RADIUS_ARCSEC
 from alerts.limits import MAX_FILTER_US
+from alerts.lists.named import FORM, REGION_HELP
 from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
 from warehouses.places import FORMS, LIMIT
@@ -173,9 +174,9 @@ def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--radius_arcsec",
         type=float,
-        default=5.0,
+        default=RADIUS_ARCSEC,
         metavar="ARCSEC",
-        help="sources up to this far from an alert are its matches (default 5, at most 180)",
+        help=f"sources up to this far from an alert are its matches (default {RADIUS_ARCSEC:g}, at most 180)",
     )
     group.add_argument(
         "--crossmatch_epoch",
@@ -227,6 +228,7 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
         help="ask the filters of this folder (its files NAME.sql, local or gs://) and write what they say to verdicts and "
         "filter_counts; a stream in rounds reads the folder again before each round",
     )
+    group.add_argument("--region", action="append", metavar=FORM, help=REGION_HELP)
     group.add_argument(
         "--max_filter_us",
         type=float,

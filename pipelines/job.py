@@ -31,6 +31,7 @@ from transforms.ends import Sink, Source
 from transforms.filters import JudgeAlerts
 from transforms.together import AtTheEnd, EverySecs
 from transforms.write_tables import SinkSettings, sink_of
+from warehouses.unfiltered import LISTS_OF_RUN
 from warehouses.units import Unit
 from warehouses.warehouse import Warehouse
 
@@ -213,7 +214,7 @@ def _job(
         max_dead_letters=broker.max_dead_letters,
         log_format=broker.log_format,
         progress_folder=progress_folder,
-        options=_given(options, catalogs),
+        options=_given(options, catalogs, filters),
     )
 
 
@@ -263,11 +264,13 @@ def _stop_file(options: PipelineOptions, run_id: str, progress_folder: str | Non
     return f"{temp_location.rstrip('/')}/{run_id}-stop-calls" if temp_location else None
 
 
-def _given(options: PipelineOptions, catalogs: CatalogSettings | None) -> dict[str, object]:
+def _given(options: PipelineOptions, catalogs: CatalogSettings | None, filters: FilterSet | None) -> dict[str, object]:
     given: dict[str, object] = options.get_all_options(drop_default=True, retain_unknown_options=True)
     if catalogs:
         # As a rematch can use them, from another folder too.
         given["crossmatch"] = [full_name(spec) for spec in catalogs.specs]
+    if filters is not None and filters.lists.versions:
+        given[LISTS_OF_RUN] = filters.lists.versions
     # Some of Beam's options are keys (--s3_secret_access_key).
     without: dict[str, object] = redacted(given)
     return without

@@ -19,6 +19,7 @@ from pipelines.filters import read_filters
 from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.help import help_text
 from pipelines.job import Job
+from pipelines.lists import lists_of
 from pipelines.nights import nights
 from pipelines.options import AgainOptions, BrokerOptions, parse
 from pipelines.status import DONE, FAILED
@@ -64,7 +65,8 @@ def plan(options: PipelineOptions) -> Refilter:
     if broker.filters is None:
         raise OptionsError("--filters is missing: say in which folder the filters are")
     try:
-        filters = read_filters(absolute(broker.filters), broker.schemas)
+        lists = lists_of(broker.watchlist, broker.region, broker.radius_arcsec)
+        filters = read_filters(absolute(broker.filters), broker.schemas, lists)
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error
     check_warehouse(broker.warehouse, "alerts", lambda warehouse: warehouse.holds_tables() and bool(warehouse.surveys))

@@ -73,15 +73,18 @@ FILTER_COUNTS = Table(
 FILTER_HISTORY = Table(
     "filter_history",
     (
-        _FILTER,
-        _VERSION,
+        replace(
+            _FILTER, description=f"{_FILTER.description} Or of a list that filters may ask about: watchlist:NAME, region:NAME."
+        ),
+        replace(_VERSION, description=f"{_VERSION.description} Of a list: of its file's contents and parameters."),
         Column("valid_from", "TIMESTAMP", "REQUIRED", "UTC time from which on runs asked it."),
         Column("valid_until", "TIMESTAMP", "NULLABLE", "UTC time from which on they did not any more; NULL while they do."),
-        Column("text", "STRING", "REQUIRED", "The filter as it was written."),
+        Column("text", "STRING", "REQUIRED", "The filter as it was written; of a list NAME=FILE and its parameters."),
         Column("who", "STRING", "REQUIRED", "The account that ran the broker, as its machine names it."),
         RUN_ID,
     ),
-    "Which filters were asked from when to when: a row when one begins, and another with valid_until when it ends.",
+    "Which filters were asked, and which lists they could ask about, from when to when: a row when one begins, and another "
+    "with valid_until when it ends.",
     partition_by="valid_from",
     cluster_by=("filter",),
 )

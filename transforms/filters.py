@@ -20,6 +20,8 @@ from alerts.filters import verdicts
 from alerts.filters.filter_set import FilterSet
 from alerts.filters.running import Running
 from alerts.limits import MAX_FILTER_US
+from alerts.lists.columns import AskedLists, ListColumns
+from alerts.surveys import survey
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
 from schemas.tables import CUTOUTS
 from transforms import (
@@ -27,6 +29,7 @@ from transforms import (
     metrics,
 )
 from transforms.elements import AlertBatch, TableBatch
+from transforms.files import open_file
 from transforms.notes import name_run, note_put_aside
 from transforms.together import AtTheEnd, EverySecs
 from warehouses.units import STREAM
@@ -83,7 +86,11 @@ class _Judge(beam.DoFn):
         if batch.survey not in self._filters.surveys:
             return
         compiled = self._filters.of_survey(batch.survey)
-        running = self._running.setdefault(batch.survey, Running(compiled, self._max_us))
+        running = self._running.get(batch.survey)
+        if running is None:
+            asked = AskedLists.of(self._filters.lists, compiled.used)
+            lists = ListColumns(asked, survey(batch.survey), open_file)
+            running = self._running.setdefault(batch.survey, Running(compiled, lists, self._max_us))
         judged = running.judge(row_of(batch))
         # Not by what is put aside now: another thread may have done that meanwhile.
         for name in compiled.names:

@@ -38,8 +38,16 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_-]+")
 class FilterRows:
     """What some filters see of a survey's alerts in a warehouse."""
 
-    def __init__(self, warehouse: Warehouse, survey: Survey, queries: Iterable[Query], *, whole: bool = False) -> None:
-        """``whole``: with all columns of the alerts, and features.
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        survey: Survey,
+        queries: Iterable[Query],
+        *,
+        also: Mapping[str, UsedField] | None = None,
+        whole: bool = False,
+    ) -> None:
+        """``also``: columns that are read besides; ``whole``: with all columns of the alerts, and features.
 
         Raises ``QueryError`` where the warehouse has no alerts of the survey.
         """
@@ -48,6 +56,8 @@ class FilterRows:
             raise QueryError(f"{warehouse.uri} holds no alerts of {survey.name}; it holds those of {held}")
         self._warehouse, self._survey = warehouse, survey
         self._used = used_fields(queries)
+        for name, used in (also or {}).items():
+            self._used.setdefault(name, UsedField()).join(used)
         if whole:
             names = (*survey.alerts_table.by_name, *(["features"] if features_table_of(survey) else []))
             self._used |= {name: UsedField() for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,12 +13,15 @@ import pyarrow as pa
 from alerts.features.table import features_table_of
 from alerts.filters.filter_set import FilterSet
 from alerts.filters.verdicts import STANDING
+from alerts.lists.columns import AskedLists
 from alerts.surveys import Survey, survey
 from warehouses import places
 from warehouses.filter_rows import FilterRows, of_runs_sql
 from warehouses.units import unit_key
 from warehouses.warehouse import Warehouse
 
+LISTS_OF_RUN = "lists"
+"""Among the options in ``runs``: the lists that filters could ask about, by name what stands for their contents."""
 WHOLE_NIGHT = "night"
 """The unit of what was asked about all alerts of a night that were there: it stands for all that was counted before."""
 
@@ -91,11 +95,20 @@ class Unfiltered:
         if not set(asked.versions.items()) <= set(done):
             return False
         runs = sorted({done[key] for key in asked.versions.items()})
-        sql = f"SELECT COUNT(DISTINCT run_id) AS n, MIN(started_at) AS since FROM runs WHERE {of_runs_sql('run_id', runs)}"
-        (began,) = warehouse.ask(sql).read().to_pylist()
-        if int(began["n"]) < len(runs):
+        sql = f"SELECT run_id, started_at, options FROM runs WHERE {of_runs_sql('run_id', runs)}"
+        told = warehouse.ask(sql).read().to_pylist()
+        if len({row["run_id"] for row in told}) < len(runs) or not all(
+            self._had_these_lists(row["options"], facts) for row in told
+        ):
             return False
-        return not any(newest > began["since"] for newest in self._newest(warehouse, facts, night))
+        since = min(row["started_at"] for row in told)
+        return not any(newest > since for newest in self._newest(warehouse, facts, night))
+
+    def _had_these_lists(self, options: str, facts: Survey) -> bool:
+        """Whether a run's lists were what they are now, as far as filters ask about them."""
+        then, now = json.loads(options).get(LISTS_OF_RUN, {}), self.filters.lists.versions
+        asked = AskedLists.of(self.filters.lists, self.filters.of_survey(facts.name).used).names
+        return all(then.get(name) == now[name] for name in asked)
 
     def _newest(self, warehouse: Warehouse, facts: Survey, night: date) -> Iterator[datetime]:
         """When what filters see of a night's alerts was written last: rows, features, answers of catalogs."""
@@ -134,7 +147,9 @@ class Unfiltered:
         with places.open(self.uri) as warehouse:
             standing = self._standing(warehouse, wanted)
             queries: Sequence[Any] = tuple(compiled.queries.values())
-            rows = FilterRows(warehouse, survey(wanted.survey), queries, whole=bool(compiled.functions))
+            facts = survey(wanted.survey)
+            of_lists = AskedLists.of(self.filters.lists, compiled.used).columns(facts)
+            rows = FilterRows(warehouse, facts, queries, also=of_lists, whole=bool(compiled.functions))
             for batch in rows.of_night(wanted.night, wanted.rows, wanted.runs):
                 names = [name for name in batch.schema.names if name != "survey"]
                 told = [standing.get(key) for key in _keys(batch)]

@@ -10,13 +10,14 @@ from alerts.filters import python_form
 from alerts.filters.check import check
 from alerts.filters.errors import FilterError
 from alerts.filters.findings import Finding
-from alerts.filters.inputs import catalogs_named, used_fields
+from alerts.filters.inputs import LISTS, UsedField, catalogs_named, used_fields
 from alerts.filters.parse import parse
-from alerts.filters.row import NO_LISTS, Lists, row_of
+from alerts.filters.row import RowField, row_of
 from alerts.filters.steps import Steps
 from alerts.filters.text import FilterText, version_of
 from alerts.filters.tree import Query
 from alerts.filters.write import canonical
+from alerts.lists.own_lists import NO_OWN_LISTS, OwnLists
 from alerts.surveys import survey
 
 
@@ -30,6 +31,8 @@ class Compiled:
     program: Steps
     functions: Mapping[str, FilterText]
     """Those in Python, by their names; the others are queries."""
+    row: RowField
+    """What they can ask about."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -37,9 +40,20 @@ class Compiled:
         return (*self.queries, *self.functions)
 
     @functools.cached_property
+    def used_by(self) -> Mapping[str, Mapping[str, UsedField]]:
+        """By the names of the queries the columns of the row that each reads, with the fields of it."""
+        return {name: used_fields([query]) for name, query in self.queries.items()}
+
+    @functools.cached_property
     def columns(self) -> Mapping[str, frozenset[str]]:
         """By their names the columns of the row that they read."""
-        return {name: frozenset(used_fields([query])) for name, query in self.queries.items()}
+        return {name: frozenset(used) for name, used in self.used_by.items()}
+
+    @functools.cached_property
+    def used(self) -> Mapping[str, UsedField]:
+        """The columns of the row that any of them may read, and which fields of these; in Python all of them."""
+        found = used_fields(self.queries.values())
+        return found | _whole(self.row) if self.functions else found
 
     def asked(self, name: str) -> frozenset[str]:
         """The columns of the row that a filter is known to read; of one in Python none."""
@@ -51,7 +65,8 @@ class FilterSet:
     """Filters of different names. Hashable, so that a process compiles them once."""
 
     texts: tuple[FilterText, ...]
-    lists: Lists = NO_LISTS
+    lists: OwnLists = NO_OWN_LISTS
+    """What they can ask about besides."""
 
     @property
     def surveys(self) -> frozenset[str]:
@@ -92,7 +107,9 @@ class FilterSet:
                 python_form.compiled(text)
                 continue
             found = [
-                each for name in text.surveys for each in check(self.of_survey(name).queries[text.name], survey(name), self.lists)
+                each
+                for name in text.surveys
+                for each in check(self.of_survey(name).queries[text.name], survey(name), self.lists.names)
             ]
             for finding in dict.fromkeys(found):
                 yield text, finding
@@ -100,7 +117,7 @@ class FilterSet:
 
 @functools.lru_cache(maxsize=64)
 def _compiled(filters: FilterSet, name: str) -> Compiled:
-    row, queries = row_of(survey(name), filters.lists), {}
+    row, queries = row_of(survey(name), filters.lists.names), {}
     own = [text for text in filters.texts if name in text.surveys]
     for text in own:
         if not text.is_python:
@@ -111,4 +128,11 @@ def _compiled(filters: FilterSet, name: str) -> Compiled:
     versions = {each: version_of(canonical(query)) for each, query in queries.items()}
     functions = {text.name: text for text in own if text.is_python}
     versions |= {each: python_form.version_of_python(text.text) for each, text in functions.items()}
-    return Compiled(queries, versions, Steps(queries), functions)
+    return Compiled(queries, versions, Steps(queries), functions, row)
+
+
+def _whole(row: RowField) -> dict[str, UsedField]:
+    """All columns of a row; of those that are made of lists all fields."""
+    return {
+        field.name: UsedField({inner.name: UsedField() for inner in field.fields if field.name in LISTS}) for field in row.fields
+    }

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from alerts.filters.tree import Literal, Node, Operation, Path, Query, Subquery, children, walk
 
-BESIDE = ("features", "matches", "scores", "watchlists", "regions")
+LISTS = ("watchlists", "regions")
+"""Columns of the row that lists of one's own make, of an alert's place and times."""
+BESIDE = ("features", "matches", "scores", *LISTS)
 """Columns of the row that are no columns of ``{survey}_alerts``."""
 
 
@@ -24,6 +26,11 @@ class UsedField:
         for name in names:
             found = found.fields.setdefault(name, UsedField())
         return found
+
+    def join(self, other: UsedField) -> None:
+        """Take what another reads, too; a record of which no field is named is read whole."""
+        for name, used in other.fields.items():
+            self.take([name]).join(used)
 
 
 def used_fields(queries: Iterable[Query]) -> dict[str, UsedField]:

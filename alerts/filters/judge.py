@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,22 @@ class Judged:
     """The rows on which it failed, and why."""
     columns: tuple[pa.Array, ...]
     """The filter's columns, for the rows that passed, in their order."""
+
+    def failing(self, reasons: Mapping[int, str]) -> Judged:
+        """The same, where it has failed on these rows for reasons that it does not know itself."""
+        if not reasons:
+            return self
+        known = np.ones(len(self.passed), np.bool_)
+        known[list(reasons)] = False
+        kept = pa.array(known[self.passed])
+        return replace(
+            self,
+            passed=self.passed & known,
+            rejected=self.rejected & known,
+            by_null=self.by_null & known,
+            failures={**self.failures, **reasons},
+            columns=tuple(column.filter(kept) for column in self.columns),
+        )
 
     @property
     def counts(self) -> dict[str, int]:

@@ -17,21 +17,24 @@ from alerts.avro.inputs import in_batches, read_input
 from alerts.avro.layout import Projection
 from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WireSchemas
+from alerts.catalogs.files.read_table import open_local_file
 from alerts.errors import DeadLetter
 from alerts.features.table import rows_of
 from alerts.filters.findings import Finding
-from alerts.filters.inputs import BESIDE, used_fields
+from alerts.filters.inputs import BESIDE, LISTS, used_fields
 from alerts.filters.judge import judge
 from alerts.filters.steps import Steps
 from alerts.filters.terms import FAILED, Terms, ToldTerm, that_decides
 from alerts.filters.tree import Query
+from alerts.lists.columns import AskedLists, ListColumns
+from alerts.lists.own_lists import NO_OWN_LISTS, Opener, OwnLists
 from alerts.surveys import Survey, survey
 
 PASSES, REJECTS = "passes", "rejects"
 _AT_ONCE, _MOST_BYTES = 256, 32 * 2**20
 _MOST_TOLD = 20
 """Findings of one folder: whoever has turned a sign round need not read a thousand."""
-_UNKNOWN_HERE = tuple(name for name in BESIDE if name != "features")
+_UNKNOWN_HERE = tuple(name for name in BESIDE if name not in ("features", *LISTS))
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,31 @@ class OwnPackets:
     """Packets that must not pass, and do not."""
 
 
-def judge_own_packets(folder: Path, queries: Mapping[str, Query], wire_schemas: WireSchemas | None = None) -> OwnPackets:
+def judge_own_packets(
+    folder: Path,
+    queries: Mapping[str, Query],
+    lists: OwnLists = NO_OWN_LISTS,
+    opener: Opener = open_local_file,
+    wire_schemas: WireSchemas | None = None,
+) -> OwnPackets:
     """Judge the packets in ``passes/`` and ``rejects/`` of a folder by a filter, which is parsed for each of its surveys.
 
-    ``queries``: by the names of the surveys. ``wire_schemas``: of messages without their schema, where others than those that
-    are known. A folder that is not there asks nothing; one that is there and holds no packet is a warning. Raises ``OSError``.
+    ``queries``: by the names of the surveys. ``lists``: what they may ask about, whose files ``opener`` opens. ``wire_schemas``:
+    of messages without their schema, where others than those that are known. A folder that is not there asks nothing; one that is
+    there and holds no packet is a warning. Raises ``OSError``.
     """
     findings, kept = list[Finding](), dict[str, int]()
     known = wire_schemas or WireSchemas()
+    asked = {
+        name: _Asked(query, ListColumns(AskedLists.of(lists, used_fields([query])), survey(name), opener))
+        for name, query in queries.items()
+    }
     for name in (PASSES, REJECTS):
         place = folder / name
         if not place.is_dir():
             continue
         found, seen = list[Finding](), 0
-        for judged in _judged(place, name, queries, known):
+        for judged in _judged(place, name, asked, known):
             seen += 1
             found += [judged] if judged is not None else []
         if not seen:
@@ -71,7 +85,15 @@ def judge_own_packets(folder: Path, queries: Mapping[str, Query], wire_schemas: 
     return OwnPackets(findings, kept.get(PASSES, 0), kept.get(REJECTS, 0))
 
 
-def _judged(place: Path, name: str, queries: Mapping[str, Query], known: WireSchemas) -> Iterator[Finding | None]:
+@dataclass(frozen=True)
+class _Asked:
+    """A filter of one survey's alerts, and what lists say of these."""
+
+    query: Query
+    lists: ListColumns
+
+
+def _judged(place: Path, name: str, asked: Mapping[str, _Asked], known: WireSchemas) -> Iterator[Finding | None]:
     """For each packet of a folder what is wrong with it, or None."""
     unreadable = list[DeadLetter]()
     packets = _packets(place, known, unreadable)
@@ -80,10 +102,10 @@ def _judged(place: Path, name: str, queries: Mapping[str, Query], known: WireSch
         for letter in decoded.failures:
             yield _undecodable(letter)
         for survey_name, rows in decoded.rows.items():
-            if survey_name in queries:
-                yield from _verdicts(rows, name, survey(survey_name), queries[survey_name])
+            if survey_name in asked:
+                yield from _verdicts(rows, name, survey(survey_name), asked[survey_name])
             else:
-                told = f"is of {survey_name}, and the filter is of {', '.join(queries)}"
+                told = f"is of {survey_name}, and the filter is of {', '.join(asked)}"
                 yield from (Finding(f"{_named(rows, row)} {told}", None, is_error=True) for row in range(rows.num_rows))
     yield from map(_undecodable, unreadable)
 
@@ -103,17 +125,21 @@ def _undecodable(letter: DeadLetter) -> Finding:
     return Finding(f"{letter.source} cannot be decoded: {letter.message}", None, is_error=True)
 
 
-def _verdicts(rows: pa.RecordBatch, name: str, facts: Survey, query: Query) -> Iterator[Finding | None]:
+def _verdicts(rows: pa.RecordBatch, name: str, facts: Survey, asked: _Asked) -> Iterator[Finding | None]:
     """What is wrong with each row, or None."""
     made = rows_of(rows, facts, "")
     alerts = rows if made is None else rows.append_column("features", made.rows.column("features"))
+    told = asked.lists.add(alerts)
+    if told.problems:
+        yield from (Finding(why, None, is_error=True) for why in dict.fromkeys(told.problems.values()))
+        return
+    alerts, query = told.alerts, asked.query
     judged, terms = judge(alerts, Steps({"": query}))[""], Terms(query)
     for row in range(rows.num_rows):
         if bool(judged.passed[row]) == (name == PASSES) and row not in judged.failures:
             yield None
             continue
-        told = terms.told(alerts.slice(row, 1))
-        yield _wrong(_named(rows, row), name, told, used_fields([query]))
+        yield _wrong(_named(rows, row), name, terms.told(alerts.slice(row, 1)), used_fields([query]))
 
 
 def _wrong(packet: str, name: str, told: Sequence[ToldTerm], used: Collection[str]) -> Finding:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
 from alerts.filters import python_form
 from alerts.filters.batches import Batch
 from alerts.filters.filter_set import Compiled
-from alerts.filters.inputs import catalogs_named
+from alerts.filters.inputs import UsedField, catalogs_named
 from alerts.filters.judge import Judged, judged
 from alerts.filters.unanswered import without_unanswered
 from alerts.limits import MAX_FILTER_US
+from alerts.lists.columns import ListColumns, WithLists
 
 _AT_FIRST_SECS = 2.0
 """What it may take besides: the first alerts come with imports and small batches."""
@@ -25,8 +27,9 @@ _LEAST_SECS = 0.5
 class Running:
     """The filters of one survey's alerts; several threads of a process may ask at once."""
 
-    def __init__(self, compiled: Compiled, max_us: float = MAX_FILTER_US) -> None:
-        self._compiled, self._max_secs = compiled, max_us / 1e6
+    def __init__(self, compiled: Compiled, lists: ListColumns | None = None, max_us: float = MAX_FILTER_US) -> None:
+        """``lists``: of one's own, which the filters may ask about; ``max_us``: what each may take of an alert, microseconds."""
+        self._compiled, self._lists, self._max_secs = compiled, lists, max_us / 1e6
         self._spent_secs: dict[str, float] = defaultdict(float)
         self._alerts = 0
         self._counting = threading.Lock()
@@ -38,21 +41,30 @@ class Running:
 
         What a filter takes is counted to it, but for parts that another has asked for before it in the same batch.
         """
-        batch = Batch(alerts, self._compiled.program)
+        told = self._lists.add(alerts) if self._lists else WithLists(alerts, {})
+        batch = Batch(told.alerts, self._compiled.program)
         asked = [name for name in self._compiled.names if name not in self.put_aside]
         with self._counting:
             self._alerts += alerts.num_rows
-        return {name: self._ask(name, alerts, batch) for name in asked}
+        return {name: self._ask(name, told, batch) for name in asked}
 
-    def _ask(self, name: str, alerts: pa.RecordBatch, batch: Batch) -> Judged:
+    def _ask(self, name: str, told: WithLists, batch: Batch) -> Judged:
+        alerts = told.alerts
         if name in self._compiled.functions:
-            return self._ask_python(name, alerts)
+            return self._ask_python(name, alerts).failing(self._unknown(name, told))
         began = time.thread_time()
         found = judged(alerts, batch, self._compiled.program, name)
         if "matches" in self._compiled.asked(name):
             found = without_unanswered(alerts, found, catalogs_named(self._compiled.queries[name]))
+        found = found.failing(self._unknown(name, told))
         self._spent(name, time.thread_time() - began)
         return found
+
+    def _unknown(self, name: str, told: WithLists) -> dict[int, str]:
+        """Why it fails on all alerts, where it asks about a list that cannot be had."""
+        asked = self._compiled.used_by.get(name)
+        whys = [why for (column, field), why in told.problems.items() if asked is None or field in _fields(asked, column)]
+        return dict.fromkeys(range(told.alerts.num_rows), whys[0]) if whys else {}
 
     def _ask_python(self, name: str, alerts: pa.RecordBatch) -> Judged:
         allowed = max(_LEAST_SECS, self._allowed_secs - self._spent_secs[name])
@@ -73,3 +85,7 @@ class Running:
         if spent > allowed:
             told = f"it took {1e6 * spent / max(1, alerts):,.0f} us of each of {alerts:,} alerts"
             self.put_aside.setdefault(name, f"{told}, and may take {1e6 * self._max_secs:,.0f}")
+
+
+def _fields(used: Mapping[str, UsedField], column: str) -> Collection[str]:
+    return used[column].fields if column in used else ()

@@ -7,10 +7,8 @@ while the service was down.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from alerts.filters.judge import Judged
@@ -22,19 +20,7 @@ def without_unanswered(alerts: pa.RecordBatch, judged: Judged, catalogs: Collect
     """The same, where it has failed on each alert that one of ``catalogs`` has no answer of, or, of none, any that was asked."""
     told = alerts.column("matches").to_pylist() if "matches" in alerts.schema.names else [None] * alerts.num_rows
     reasons = {row: why for row, matches in enumerate(told) if (why := _unanswered(matches or (), catalogs))}
-    if not reasons:
-        return judged
-    known = np.ones(alerts.num_rows, np.bool_)
-    known[list(reasons)] = False
-    kept = pa.array(known[judged.passed])
-    return replace(
-        judged,
-        passed=judged.passed & known,
-        rejected=judged.rejected & known,
-        by_null=judged.by_null & known,
-        failures={**judged.failures, **reasons},
-        columns=tuple(column.filter(kept) for column in judged.columns),
-    )
+    return judged.failing(reasons)
 
 
 def _unanswered(matches: Collection[Mapping[str, Any]], catalogs: Collection[str]) -> str:

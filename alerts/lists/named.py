@@ -7,6 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+FORM = "NAME=FILE[?PARAMETERS]"
+WATCHLIST_HELP = (
+    "a list of places in a file (Parquet, CSV, FITS, VOTable, .., local or gs://): filters ask for watchlists.NAME, and matches "
+    "have a catalog watchlist:NAME; its parameters are those of --crossmatch file:, and radius=COLUMN; may be given many times"
+)
+REGION_HELP = (
+    "a part of the sky in a file (a MOC, a polygon, a HEALPix map of probabilities, local or gs://): filters ask for "
+    "regions.NAME; of a map FILE?level=0.9 says how much of it is inside, and t0=TIME when its event was; may be given many times"
+)
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _PARAMETERS = re.compile(r"[A-Za-z0-9_]+=[^?]*")
 _TOLD_BESIDE = ("_level", "_days_since", "_days_to_first_detection")

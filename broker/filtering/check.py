@@ -14,12 +14,13 @@ from alerts.filters.cost import over_decoding
 from alerts.filters.findings import Finding
 from alerts.filters.own_packets import judge_own_packets
 from alerts.filters.python_form import version_of_python
-from alerts.filters.row import NO_LISTS
+from alerts.lists.own_lists import OwnLists
 from alerts.surveys import survey
 from broker.filtering.judged_nights import JudgedNights
-from broker.filtering.reading import FilterFile, failed, read, surveys_asked
+from broker.filtering.reading import FilterFile, failed, lists_in, read, surveys_asked
 from pipelines.errors import OptionsError
 from pipelines.status import DONE, WRONG_OPTIONS
+from transforms.files import open_file
 from warehouses.errors import QueryError
 
 
@@ -27,7 +28,11 @@ def main(arguments: argparse.Namespace) -> int:
     """Check all files; gives the exit status: 0 where all are good, 2 where one is not."""
     if arguments.warehouse is not None and arguments.reference_night is None:
         return failed("check", OptionsError("--warehouse is asked about --reference_night NIGHT; give that, too"))
-    return max(_check(Path(file), arguments) for pattern in arguments.files for file in _files(pattern))
+    try:
+        lists = lists_in(arguments)
+    except OptionsError as error:
+        return failed("check", error)
+    return max(_check(Path(file), lists, arguments) for pattern in arguments.files for file in _files(pattern))
 
 
 def _files(pattern: str) -> list[str]:
@@ -35,8 +40,8 @@ def _files(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern)) or [pattern]
 
 
-def _check(path: Path, arguments: argparse.Namespace) -> int:
-    checked = read(path)
+def _check(path: Path, lists: OwnLists, arguments: argparse.Namespace) -> int:
+    checked = read(path, lists)
     if checked is None:
         return WRONG_OPTIONS
     if checked.told.is_python:
@@ -46,12 +51,12 @@ def _check(path: Path, arguments: argparse.Namespace) -> int:
         print(f"{path}: can be run for {surveys}, version {version}; {more}")
         return DONE
     try:
-        own = judge_own_packets(path.with_suffix(""), checked.queries)
+        own = judge_own_packets(path.with_suffix(""), checked.queries, lists, open_file)
     except OSError as error:
         return failed("check", error)
     is_wrong = _say(own.findings, checked, arguments.strict)
     for name, query in checked.queries.items():
-        findings = check(query, survey(name), NO_LISTS)
+        findings = check(query, survey(name), lists.names)
         is_wrong_here = _say(findings, checked, arguments.strict)
         is_wrong = is_wrong or is_wrong_here
         columns = ", ".join(f"{column.name} {column.node.type}" for column in query.columns) or "none"

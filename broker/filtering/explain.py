@@ -17,7 +17,7 @@ from alerts.filters.survivors import Survivors
 from alerts.filters.terms import FAILED, Terms, ToldTerm, that_decides
 from alerts.surveys import survey
 from broker.filtering.judged_nights import say_what_lacks
-from broker.filtering.reading import FilterFile, failed, read, surveys_asked
+from broker.filtering.reading import FilterFile, failed, lists_in, read, surveys_asked
 from pipelines.errors import OptionsError
 from pipelines.nights import nights
 from pipelines.status import DONE, WRONG_OPTIONS
@@ -28,10 +28,10 @@ from warehouses.warehouse import Warehouse
 
 def main(arguments: argparse.Namespace) -> int:
     """Explain, and print; gives the exit status."""
-    asked = read(Path(arguments.file))
-    if asked is None:
-        return WRONG_OPTIONS
     try:
+        asked = read(Path(arguments.file), lists_in(arguments))
+        if asked is None:
+            return WRONG_OPTIONS
         if (arguments.alert_id is None) == (arguments.night is None):
             raise OptionsError("give an ALERT_ID directly behind the file, or --night NIGHT for all alerts of one")
         with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:
@@ -51,10 +51,10 @@ def main(arguments: argparse.Namespace) -> int:
 def _explain_alert(asked: FilterFile, opened: Warehouse, names: list[str], alert_id: int) -> None:
     found: dict[str, pa.RecordBatch] = {}
     for name in names:
-        rows = FilterRows(opened, survey(name), [asked.queries[name]])
+        rows = _rows(asked, opened, name)
         alert = rows.of_alert(alert_id)
         if alert is not None:
-            found[name] = alert
+            found[name] = asked.with_lists(name, alert)
             say_what_lacks(rows, opened)
     if len(found) != 1:
         raise QueryError(
@@ -80,6 +80,10 @@ def _explain_alert(asked: FilterFile, opened: Warehouse, names: list[str], alert
         print(pointed(f"this decides: {told[decides].sentence}", told[decides].term.at, str(asked.path), asked.told.text))
 
 
+def _rows(asked: FilterFile, opened: Warehouse, name: str) -> FilterRows:
+    return FilterRows(opened, survey(name), [asked.queries[name]], also=asked.asked_lists(name).columns(survey(name)))
+
+
 def _head(asked: FilterFile, name: str, alert: pa.RecordBatch, told: tuple[ToldTerm, ...]) -> str:
     row = alert.select(["alert_id", "object_id", "night"]).to_pylist()[0]
     decides = that_decides(told)
@@ -95,11 +99,11 @@ def _head(asked: FilterFile, name: str, alert: pa.RecordBatch, told: tuple[ToldT
 
 def _explain_nights(asked: FilterFile, opened: Warehouse, name: str, between: tuple[date, date]) -> None:
     query = asked.queries[name]
-    rows, terms, survivors = FilterRows(opened, survey(name), [query]), Terms(query), Survivors()
+    rows, terms, survivors = _rows(asked, opened, name), Terms(query), Survivors()
     found = rows.nights(between)
     for night, number in found.items():
         for batch in rows.of_night(night, number):
-            survivors.add(terms.answers(batch))
+            survivors.add(terms.answers(asked.with_lists(name, batch)))
     first, last = min(found), max(found)
     when = f"night {first}" if first == last else f"{len(found)} nights, {first} to {last}"
     print(f"{asked.path}, version {asked.version(name)}: of {survivors.seen:,} {name} alerts of {when} {survivors.passed:,} pass")

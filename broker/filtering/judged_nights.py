@@ -25,7 +25,8 @@ class JudgedNights:
 
     def __init__(self, asked: FilterFile, opened: Warehouse, name: str, sampled: int = 0) -> None:
         query = asked.queries[name]
-        self._rows = FilterRows(opened, survey(name), [query])
+        self._rows = FilterRows(opened, survey(name), [query], also=asked.asked_lists(name).columns(survey(name)))
+        self._asked, self._survey = asked, name
         self.sample = PassedSample(sampled, query.columns)
         """Of the alerts that have passed."""
         self._opened, self._program = opened, Steps({"": query})
@@ -41,7 +42,8 @@ class JudgedNights:
         """Of each night the counts (``alerts.filters.judge.Judged.counts``), and the CPU seconds of judging alone."""
         for night, number in found.items():
             counts, secs = Counter[str](), 0.0
-            for batch in self._rows.of_night(night, number):
+            for stored in self._rows.of_night(night, number):
+                batch = self._asked.with_lists(self._survey, stored)
                 if not self._is_warm:
                     # What is done once in a process is not what the filter costs.
                     judge(batch, self._program)

@@ -9,15 +9,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from alerts.filters.errors import FilterError
+from alerts.filters.inputs import used_fields
 from alerts.filters.parse import parse
 from alerts.filters.row import row_of
 from alerts.filters.text import FilterText, parse_text, read_filter, version_of
 from alerts.filters.tree import Query
 from alerts.filters.write import canonical
+from alerts.lists.columns import AskedLists, ListColumns
+from alerts.lists.own_lists import OwnLists
 from alerts.secrets import redact
 from alerts.surveys import survey
+from pipelines.errors import OptionsError
+from pipelines.lists import lists_of
 from pipelines.status import WRONG_OPTIONS
+from transforms.files import open_file
 from warehouses.errors import QueryError
 from warehouses.warehouse import Warehouse
 
@@ -29,13 +37,26 @@ class FilterFile:
     path: Path
     told: FilterText
     queries: Mapping[str, Query]
+    lists: OwnLists
+    """What it may ask about."""
+
+    def asked_lists(self, survey_name: str) -> AskedLists:
+        """Those of its lists that it asks about."""
+        return AskedLists.of(self.lists, used_fields([self.queries[survey_name]]))
+
+    def with_lists(self, survey_name: str, alerts: pa.RecordBatch) -> pa.RecordBatch:
+        """Alerts with what its lists say of them. Raises ``OptionsError`` where these are not what they were."""
+        told = ListColumns(self.asked_lists(survey_name), survey(survey_name), open_file).add(alerts)
+        for why in told.problems.values():
+            raise OptionsError(why)
+        return told.alerts
 
     def version(self, survey_name: str) -> str:
         """What it is for a survey, as a hash (``alerts.filters.text.version_of``)."""
         return version_of(canonical(self.queries[survey_name]))
 
 
-def read(path: Path) -> FilterFile | None:
+def read(path: Path, lists: OwnLists) -> FilterFile | None:
     """The filter of a file; None where it is none, which then has been said, with the part of its text that is meant."""
     text = ""
     try:
@@ -43,9 +64,10 @@ def read(path: Path) -> FilterFile | None:
         if path.suffix == ".py":
             told = parse_text(path.stem, text, is_python=True)
             _check_python(text)
-            return FilterFile(path, told, {})
+            return FilterFile(path, told, {}, lists)
         told = read_filter(path)
-        return FilterFile(path, told, {name: parse(told.text, row_of(survey(name))) for name in told.surveys})
+        queries = {name: parse(told.text, row_of(survey(name), lists.names)) for name in told.surveys}
+        return FilterFile(path, told, queries, lists)
     except FilterError as error:
         print(error.told(str(path), text), file=sys.stderr)
     except OSError as error:
@@ -61,6 +83,11 @@ def _check_python(text: str) -> None:
         raise FilterError(f"it cannot be read: {type(error).__name__}: {error}") from None
     if not any(isinstance(node, ast.FunctionDef) and node.name == "passes" for node in tree.body):
         raise FilterError("it has no function passes(alerts: pa.RecordBatch) -> pa.BooleanArray")
+
+
+def lists_in(arguments: argparse.Namespace) -> OwnLists:
+    """The lists that the arguments name. Raises ``OptionsError``."""
+    return lists_of(arguments.watchlist, arguments.region, arguments.radius_arcsec)
 
 
 def failed(command: str, error: Exception) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import warehouses
 from alerts.filters.shown import as_text
 from broker.filtering.judged_nights import JudgedNights
-from broker.filtering.reading import FilterFile, failed, read, surveys_asked
+from broker.filtering.reading import FilterFile, failed, lists_in, read, surveys_asked
 from broker.filtering.sampled import SampledAlert
 from pipelines.errors import OptionsError
 from pipelines.status import DONE, WRONG_OPTIONS
@@ -25,10 +25,10 @@ _WIDTHS = (18, 11, 11, 9, 17, 8, 13)
 
 def main(arguments: argparse.Namespace) -> int:
     """Try, and print; gives the exit status."""
-    asked = read(Path(arguments.file))
-    if asked is None:
-        return WRONG_OPTIONS
     try:
+        asked = read(Path(arguments.file), lists_in(arguments))
+        if asked is None:
+            return WRONG_OPTIONS
         if arguments.stamps is not None:
             _check_place(Path(arguments.stamps))
         with warehouses.open(arguments.warehouse, arguments.maximum_bytes_billed) as opened:

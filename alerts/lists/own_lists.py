@@ -1,0 +1,163 @@
+"""The lists of a run: plain values that go to workers, where the files behind them are opened once per process.
+
+A worker takes a file only as it was when the run began: what has changed since is no list of this run, and what filters would
+say by it would not be what they say elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import BinaryIO, TypeVar
+
+from alerts.filters.row import Lists
+from alerts.limits import MAX_LIST_BYTES
+from alerts.lists.named import BadList, check_different
+from alerts.lists.regions.region import Region, read_region
+from alerts.lists.regions.spec import RegionSpec, parse_region
+from alerts.lists.watchlists import Watchlist, WatchlistSpec, parse_watchlist, read_watchlist
+
+Opener = Callable[[str], BinaryIO]
+_T = TypeVar("_T", Watchlist, Region)
+_HELD = 32
+"""Lists that a process keeps open."""
+
+
+@dataclass(frozen=True)
+class WatchlistFile:
+    """A watchlist, and what was in its file."""
+
+    spec: WatchlistSpec
+    digest: str
+    """SHA-256 of the file, hexadecimal."""
+    kind = "watchlist"
+
+
+@dataclass(frozen=True)
+class RegionFile:
+    """A region, and what was in its file."""
+
+    spec: RegionSpec
+    digest: str
+    """SHA-256 of the file, hexadecimal."""
+    is_map: bool
+    is_timed: bool
+    kind = "region"
+
+
+@dataclass(frozen=True)
+class OwnLists:
+    """Watchlists and regions, each kind with names of its own. Hashable."""
+
+    watchlists: tuple[WatchlistFile, ...] = ()
+    regions: tuple[RegionFile, ...] = ()
+
+    @property
+    def names(self) -> Lists:
+        """What filters can ask of them."""
+        return Lists(
+            watchlists=tuple(file.spec.name for file in self.watchlists),
+            regions=tuple(file.spec.name for file in self.regions),
+            maps=tuple(file.spec.name for file in self.regions if file.is_map),
+            timed=tuple(file.spec.name for file in self.regions if file.is_timed),
+        )
+
+    @property
+    def by_name(self) -> dict[str, WatchlistFile | RegionFile]:
+        """All, as ``watchlist:NAME`` and ``region:NAME``."""
+        return {f"{file.kind}:{file.spec.name}": file for file in (*self.watchlists, *self.regions)}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """By these names what stands for what a list is: other contents or parameters are another."""
+        return {name: _version(file) for name, file in self.by_name.items()}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """By these names what was said of each, and which file it is."""
+        return {name: file.spec.text for name, file in self.by_name.items()}
+
+
+NO_OWN_LISTS = OwnLists()
+
+
+def _version(file: WatchlistFile | RegionFile) -> str:
+    return hashlib.sha256(f"{file.spec.text}\n{file.digest}".encode()).hexdigest()[:16]
+
+
+def read_lists(
+    watchlists: Iterable[str], regions: Iterable[str], radius_arcsec: float, opener: Opener, absolute: Callable[[str], str]
+) -> OwnLists:
+    """The lists that a person names (``NAME=FILE?...``), each opened and found to be one.
+
+    ``radius_arcsec``: of watchlists' places that have none. ``absolute`` gives a path that means the same from every folder.
+    Raises ``BadList``, also for a file that cannot be read.
+    """
+    of_watchlists = [_there(parse_watchlist(text, radius_arcsec), absolute) for text in watchlists]
+    of_regions = [_there(parse_region(text), absolute) for text in regions]
+    check_different(spec.name for spec in of_watchlists)
+    check_different(spec.name for spec in of_regions)
+    watched = tuple(WatchlistFile(spec, _opened(spec, None, opener, read_watchlist)[0]) for spec in of_watchlists)
+    made = []
+    for spec in of_regions:
+        digest, region = _opened(spec, None, opener, read_region)
+        made.append(RegionFile(spec, digest, region.is_map, region.event_time is not None))
+    return OwnLists(watched, tuple(made))
+
+
+_Spec = TypeVar("_Spec", WatchlistSpec, RegionSpec)
+
+
+def _there(spec: _Spec, absolute: Callable[[str], str]) -> _Spec:
+    return replace(spec, path=absolute(spec.path))
+
+
+def open_watchlist(file: WatchlistFile, opener: Opener) -> Watchlist:
+    """The list as it was when the run began. Raises ``BadList`` where its file is another now, or cannot be read."""
+    return _opened(file.spec, file.digest, opener, read_watchlist)[1]
+
+
+def open_region(file: RegionFile, opener: Opener) -> Region:
+    """The region as it was when the run began. Raises ``BadList`` where its file is another now, or cannot be read."""
+    return _opened(file.spec, file.digest, opener, read_region)[1]
+
+
+_OPEN: OrderedDict[tuple[WatchlistSpec | RegionSpec, str], Watchlist | Region] = OrderedDict()
+_LOCK = Lock()
+
+
+def _opened(spec: WatchlistSpec | RegionSpec, wanted: str | None, opener: Opener, read: Callable[..., _T]) -> tuple[str, _T]:
+    """The digest of a list's file, and the list: of these bytes made once in this process."""
+    with _LOCK:
+        if wanted is not None and (spec, wanted) in _OPEN:
+            return wanted, _kept((spec, wanted))
+        data = _bytes_of(spec, opener)
+        digest = hashlib.sha256(data).hexdigest()
+        if wanted not in (None, digest):
+            raise BadList(f"{spec.path}, the list {spec.name}, has changed since the run began")
+        if (spec, digest) not in _OPEN:
+            _OPEN[spec, digest] = read(spec, data)
+            while len(_OPEN) > _HELD:
+                _OPEN.popitem(last=False)
+        return digest, _kept((spec, digest))
+
+
+def _kept(key: tuple[WatchlistSpec | RegionSpec, str]) -> _T:
+    _OPEN.move_to_end(key)
+    return _OPEN[key]  # type: ignore[return-value] - of a spec's own kind
+
+
+def _bytes_of(spec: WatchlistSpec | RegionSpec, opener: Opener) -> bytes:
+    try:
+        with opener(spec.path) as file:
+            data = file.read(MAX_LIST_BYTES + 1)
+    except OSError as error:
+        raise BadList(f"{spec.path}, the list {spec.name}, cannot be read: {error.strerror or error}") from error
+    if len(data) > MAX_LIST_BYTES:
+        raise BadList(f"{spec.path}, the list {spec.name}, has more than {MAX_LIST_BYTES:,} bytes, which is the most")
+    if not data:
+        raise BadList(f"{spec.path}, the list {spec.name}, is empty; a list of nothing would say no of everything")
+    return data
