@@ -23,7 +23,7 @@ from alerts.avro.layout import Projection
 from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.catalogs.asking import Asker
-from alerts.catalogs.files.local import shared_local
+from alerts.catalogs.files.shared import shared_local
 from alerts.catalogs.rows import positions_of
 from alerts.catalogs.spec import parse_spec
 from alerts.surveys import survey

@@ -156,7 +156,12 @@ CROSSMATCHES = Table(
         Column("ra_deg", "FLOAT64", "REQUIRED", "Right ascension that was asked for: the alert's, ICRS, degrees."),
         Column("dec_deg", "FLOAT64", "REQUIRED", "Declination that was asked for: the alert's, ICRS, degrees."),
         Column("catalog", "STRING", "REQUIRED", "The catalog as it was named: vizier:II/246/out, simbad, file:stars.parquet."),
-        Column("radius_arcsec", "FLOAT64", "REQUIRED", "Sources up to this separation are matches."),
+        Column(
+            "radius_arcsec",
+            "FLOAT64",
+            "REQUIRED",
+            "Sources up to this separation are matches; where sources have radii of their own, the largest that was looked for.",
+        ),
         Column("status", "STRING", "REQUIRED", "matched, no_match (asked, and nothing is there) or failed (nobody knows)."),
         Column("error", "STRING", "NULLABLE", "Why it failed, in one sentence; NULL unless failed."),
         Column("asked_at", "TIMESTAMP", "REQUIRED", "UTC time of the question; the newest row of an alert and catalog counts."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -58,6 +59,8 @@ class Asker:
         try:
             found = self._candidates(positions, ra, dec, epoch, count)
             answer = within(found, self._catalog.source_columns, ra, dec, radius_arcsec=spec.radius_arcsec, epoch_jyear=epoch)
+            if found.looked_for_arcsec is not None:
+                question = replace(question, radius_arcsec=found.looked_for_arcsec)
             rows = answered(positions, question, answer)
         except (CatalogError, BadCatalog) as error:
             rows = failed(positions, question, str(error))

@@ -12,7 +12,9 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 MAX_RADIUS_ARCSEC = 180.0
-"""What CDS X-Match takes at most, and so we for every catalog."""
+"""What CDS X-Match takes at most, and so we for every catalog of a service."""
+MAX_FILE_RADIUS_ARCSEC = 3600.0
+"""For catalogs in files: a degree holds the largest galaxies' halos, and of a dense catalog more than memory would."""
 
 
 class CatalogError(Exception):
@@ -68,6 +70,10 @@ class Candidates:
     """The source of each pair: the catalog's columns, in the catalog's own types."""
     separation_arcsec: Floats | None = None
     """As the catalog gave it; None where nobody but us has computed it."""
+    radius_arcsec: Floats | None = None
+    """Up to where each source is a match; None: up to what was asked."""
+    looked_for_arcsec: float | None = None
+    """The largest radius of all that were looked for; None: what was asked."""
 
 
 class Catalog(Protocol):
@@ -78,7 +84,7 @@ class Catalog(Protocol):
         """Which columns hold what."""
 
     def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
-        """All sources that may lie within the radius of the positions (ICRS), and perhaps some more.
+        """All sources that may lie within the radius of the positions (ICRS), or within one of their own, and perhaps some more.
 
         With ``epoch_jyear`` (one per position) sources that proper motion brings there by then are among them; without,
         positions count as the catalog matches them. Raises ``CatalogError``.

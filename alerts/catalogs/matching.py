@@ -35,7 +35,7 @@ def within(
     radius_arcsec: float,
     epoch_jyear: Floats | None,
 ) -> Matches:
-    """The candidates within the radius of the positions (ICRS, degrees).
+    """The candidates within the radius of the positions (ICRS, degrees), or within their own where they have one.
 
     With ``epoch_jyear``, one per position, sources with a proper motion are taken where they stand then; without, where
     the catalog itself matches them.
@@ -46,7 +46,7 @@ def within(
         # What has no position that we know of is where the catalog says.
         separation = np.where(np.isnan(separation), found.separation_arcsec, separation)
     ids = source_ids(found.sources, source_columns)
-    near = np.flatnonzero(separation <= radius_arcsec)
+    near = np.flatnonzero(separation <= (radius_arcsec if found.radius_arcsec is None else found.radius_arcsec))
     # Sources at one place (two entries of one star) come in the order of their ids, from wherever they came.
     rank = pc.rank(ids, sort_keys="ascending", tiebreaker="first").to_numpy()
     near = near[np.lexsort((rank[near], separation[near], found.position[near]))]

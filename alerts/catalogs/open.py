@@ -57,13 +57,32 @@ class Askers:
 
 
 def check(spec: CatalogSpec, opener: Opener) -> None:
-    """Refuse a catalog that cannot be asked, before anything starts; calls no service. Raises ``BadCatalog``."""
+    """Refuse a catalog that cannot be asked, before anything starts; calls no service. Raises ``BadCatalog``.
+
+    Of a large file that is seen in its header; rows are read where one wrong row would make it another catalog.
+    """
     if spec.remote:
         declared(spec)
+    elif "radius" in spec.columns:
+        opened_file(spec, opener)
     else:
         from alerts.catalogs.files.local import check_local  # noqa: PLC0415 - reads astropy's tables: half a second
 
         check_local(spec.target, spec.columns, opener)
+
+
+def opened_file(spec: CatalogSpec, opener: Opener) -> LocalCatalog:
+    """A catalog in a file, read once for all of this process, and again when it has changed. Raises ``BadCatalog``."""
+    from alerts.catalogs.files.shared import shared_local  # noqa: PLC0415 - reads astropy's tables: half a second
+
+    return shared_local(spec.target, spec.columns, opener)
+
+
+def looked_for_arcsec(spec: CatalogSpec, opener: Opener) -> float:
+    """The radius that rows of this catalog have: where its sources have their own, the largest. Raises ``BadCatalog``."""
+    if spec.remote or "radius" not in spec.columns:
+        return spec.radius_arcsec
+    return opened_file(spec, opener).looked_for_arcsec(spec.radius_arcsec)
 
 
 def open_askers(
@@ -116,9 +135,7 @@ class _File:
         return self._open().search(ra_deg, dec_deg, radius_arcsec, epoch_jyear)
 
     def _open(self) -> LocalCatalog:
-        from alerts.catalogs.files.local import shared_local  # noqa: PLC0415
-
-        catalog = shared_local(self._spec.target, self._spec.columns, self._opener)
+        catalog = opened_file(self._spec, self._opener)
         if catalog.left_out and not self._warned:
             self._warned = True
             text = "%s: %d sources have a position that is no place on the sky, and are left out"

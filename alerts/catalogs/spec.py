@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
+from alerts.catalogs.catalog import MAX_FILE_RADIUS_ARCSEC, MAX_RADIUS_ARCSEC, BadCatalog
 
 VIZIER, SIMBAD, FILE = "vizier", "simbad", "file"
 PROPER_MOTION_REACH_ARCSEC = 5.0
@@ -19,7 +19,7 @@ _COLUMNS = ("ra", "dec", "id", "pmra", "pmdec", "epoch")
 _PARAMETERS = {
     VIZIER: ("radius_arcsec", *_COLUMNS, "match_epoch", "canary"),
     SIMBAD: ("radius_arcsec",),
-    FILE: ("radius_arcsec", *_COLUMNS),
+    FILE: ("radius_arcsec", "radius", *_COLUMNS),
 }
 
 
@@ -34,7 +34,7 @@ class CatalogSpec:
     """The VizieR table, or the file's path; empty for SIMBAD."""
     radius_arcsec: float
     columns: Mapping[str, str] = field(default_factory=dict)
-    """What the person said of its columns: ra, dec, id, pmra, pmdec (names), epoch, match_epoch, canary (numbers)."""
+    """What the person said of its columns: ra, dec, id, radius, pmra, pmdec (names), epoch, match_epoch, canary (numbers)."""
 
     @property
     def remote(self) -> bool:
@@ -52,9 +52,15 @@ def parse_spec(text: str, radius_arcsec: float) -> CatalogSpec:
         raise BadCatalog(f"{name!r} is no VizieR table; they look like vizier:II/246/out")
     parameters = _parameters(text, kind, query)
     radius = _number(text, "radius_arcsec", parameters.pop("radius_arcsec", str(radius_arcsec)))
-    if not 0 < radius <= MAX_RADIUS_ARCSEC:
-        raise BadCatalog(f"{name} has a radius of {radius:g} arcsec; it must be above 0 and at most {MAX_RADIUS_ARCSEC:g}")
+    check_radius(name, kind, radius)
     return CatalogSpec(name, kind, target, radius, parameters)
+
+
+def check_radius(name: str, kind: str, radius_arcsec: float) -> None:
+    """Refuse what is no radius for a catalog of this kind. Raises ``BadCatalog``."""
+    most = MAX_RADIUS_ARCSEC if kind in (VIZIER, SIMBAD) else MAX_FILE_RADIUS_ARCSEC
+    if not 0 < radius_arcsec <= most:
+        raise BadCatalog(f"{name} has a radius of {radius_arcsec:g} arcsec; it must be above 0 and at most {most:g}")
 
 
 def _parameters(text: str, kind: str, query: str) -> dict[str, str]:

@@ -6,24 +6,21 @@ without gaps). 10 million sources with six columns: 630 MB, and 1.5 GB while the
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-import astropy.units as u
 import numpy as np
 import pyarrow as pa
 
 from alerts.catalogs.catalog import BadCatalog, Candidates, Floats, SourceColumns
-from alerts.catalogs.files.angles import is_sexagesimal
-from alerts.catalogs.files.position_columns import PositionColumns, find_positions, listed
-from alerts.catalogs.files.read_table import Header, Opener, open_local_file, parts_of, read_header, read_table
+from alerts.catalogs.files.file_columns import file_columns
+from alerts.catalogs.files.own_radii import radii_arcsec, tiers
+from alerts.catalogs.files.position_columns import PositionColumns
+from alerts.catalogs.files.read_table import Opener, open_local_file, read_table
 from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.files.table_positions import arrow_positions
-from alerts.catalogs.matching import floats
-from alerts.catalogs.spec import check_pairs, jyear
+from alerts.catalogs.matching import floats, separations
 from alerts.positions import on_the_sky
 
 SLOW_MAS_YR = 187.0
@@ -32,8 +29,6 @@ Barnard's star (10.4 arcsec a year) does not widen the search for all."""
 
 _FASTEST_MAS_YR = 1e5
 """Ten times Barnard's star."""
-_PARAMETERS = ("ra", "dec", "id", "pmra", "pmdec", "epoch")
-_IDS = ("source_id", "id", "name", "main_id", "objid", "object_id", "designation", "source")
 _SPARE_MOTION = 1.001
 """A star's path on the sky as ERFA computes it is not longer than rate times years but for the light's travel time, 1e-5."""
 _SPARE_ARCSEC = 1e-3
@@ -41,33 +36,51 @@ _SPARE_ARCSEC = 1e-3
 
 @dataclass(frozen=True)
 class _Tier:
-    """Sources of about the same speed."""
+    """Sources of about the same speed, and of about the same radius."""
 
     index: SkyIndex
-    arcsec_yr: float
+    arcsec_yr: float = 0.0
     """The proper motion of the fastest."""
+    radius_arcsec: float | None = None
+    """The largest of their own; None: that which is asked."""
 
 
 class LocalCatalog:
     """A catalog read from a file; see ``Catalog``."""
 
-    def __init__(self, sources: pa.RecordBatch, source_columns: SourceColumns) -> None:
-        """``sources``: ICRS positions in degrees; those without one on the sky are left out, and counted in ``left_out``."""
+    def __init__(self, sources: pa.RecordBatch, source_columns: SourceColumns, radii_arcsec: Floats | None = None) -> None:
+        """``sources``: ICRS positions in degrees; those without one on the sky are left out, and counted in ``left_out``.
+
+        ``radii_arcsec``: of each source, up to where it is a match; NaN: up to what is asked.
+        """
         good = on_the_sky(*_positions(sources, source_columns))
         self.left_out = int(np.count_nonzero(~good))
         self._sources, self._source_columns = sources.filter(pa.array(good)) if self.left_out else sources, source_columns
-        ra, dec = _positions(self._sources, source_columns)
-        self._tiers = self._divided(ra, dec) if source_columns.moves else [_Tier(SkyIndex(ra, dec), 0.0)]
+        self._radii = radii_arcsec[good] if self.left_out and radii_arcsec is not None else radii_arcsec
+        self._ra, self._dec = _positions(self._sources, source_columns)
+        plain = self._radii is None and not source_columns.moves
+        self._tiers = [_Tier(SkyIndex(self._ra, self._dec))] if plain else self._divided()
 
-    def _divided(self, ra_deg: Floats, dec_deg: Floats) -> list[_Tier]:
+    def _divided(self) -> list[_Tier]:
+        count = len(self)
+        pm, radii = self._motions() if self._source_columns.moves else np.zeros(count), self._radii
+        number = 2 * (np.zeros(count, np.int64) if radii is None else tiers(radii)) + (pm > SLOW_MAS_YR)
+        numbers = np.unique(number).tolist() or [0]
+        found = []
+        for each in numbers:
+            rows = np.flatnonzero(number == each) if len(numbers) > 1 else slice(None)
+            index = SkyIndex(self._ra, self._dec, None if isinstance(rows, slice) else rows)
+            largest = None if radii is None or each < 2 else float(radii[rows].max())
+            found.append(_Tier(index, pm[rows].max(initial=0.0) / 1000, largest))
+        return found
+
+    def _motions(self) -> Floats:
+        """Total proper motions, mas/yr."""
         pm = np.hypot(
             *(floats(self._sources, cast(str, name)) for name in (self._source_columns.pmra, self._source_columns.pmdec))
         )
         # Without a proper motion a source stays where it is; a filler such as 1e20 must not make us search all of the sky.
-        pm = np.minimum(np.where(np.isfinite(pm), pm, 0.0), _FASTEST_MAS_YR)
-        fast = pm > SLOW_MAS_YR
-        parts = (np.flatnonzero(~fast), np.flatnonzero(fast)) if fast.any() else (None,)
-        return [_Tier(SkyIndex(ra_deg, dec_deg, rows), pm[rows].max(initial=0.0) / 1000) for rows in parts]
+        return np.minimum(np.where(np.isfinite(pm), pm, 0.0), _FASTEST_MAS_YR)
 
     def __len__(self) -> int:
         """How many sources it has."""
@@ -78,13 +91,16 @@ class LocalCatalog:
         """Which columns hold what."""
         return self._source_columns
 
-    def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
-        """The sources within the radius of the positions (ICRS).
+    def looked_for_arcsec(self, radius_arcsec: float) -> float:
+        """The largest radius that a search looks for, where ``radius_arcsec`` is that of sources without one of their own."""
+        return max(radius_arcsec if tier.radius_arcsec is None else tier.radius_arcsec for tier in self._tiers)
 
-        With ``epoch_jyear`` and proper motions, those that come within the radius by then, and some more. Raises
+    def search(self, ra_deg: Floats, dec_deg: Floats, radius_arcsec: float, epoch_jyear: Floats | None) -> Candidates:
+        """The sources within the radius of the positions (ICRS), or within their own radius where they have one.
+
+        With ``epoch_jyear`` and proper motions, those that come within it by then, and some more. Raises
         ``ValueError`` for a position that is not on the sky.
         """
-        radius = np.full(len(ra_deg), radius_arcsec)
         years = np.zeros(len(ra_deg))
         if epoch_jyear is not None and self._source_columns.moves and self._source_columns.position_epoch_jyear is not None:
             # Of an alert whose time is not known (NaN) sources are where they are.
@@ -92,10 +108,21 @@ class LocalCatalog:
         spare = np.where(years > 0, _SPARE_ARCSEC, 0.0)
         positions, rows = [], []
         for tier in self._tiers:
-            position, source = tier.index.pairs(ra_deg, dec_deg, radius + tier.arcsec_yr * _SPARE_MOTION * years + spare)
+            reach = tier.arcsec_yr * _SPARE_MOTION * years + spare
+            radius = radius_arcsec if tier.radius_arcsec is None else tier.radius_arcsec
+            position, source = tier.index.pairs(ra_deg, dec_deg, radius + reach)
+            if self._radii is not None and tier.radius_arcsec is not None:
+                # Of a tier's sources only the widest is one in all of what was searched.
+                apart = separations(ra_deg[position], dec_deg[position], self._ra[source], self._dec[source])
+                near = apart <= self._radii[source] + reach[position]
+                position, source = position[near], source[near]
             positions.append(position)
             rows.append(source)
-        return Candidates(np.concatenate(positions), self._sources.take(pa.array(np.concatenate(rows))))
+        found = np.concatenate(rows)
+        own = None if self._radii is None else np.where(np.isnan(self._radii[found]), radius_arcsec, self._radii[found])
+        looked_for = None if own is None else self.looked_for_arcsec(radius_arcsec)
+        sources = self._sources.take(pa.array(found))
+        return Candidates(np.concatenate(positions), sources, radius_arcsec=own, looked_for_arcsec=looked_for)
 
 
 def _positions(sources: pa.RecordBatch, source_columns: SourceColumns) -> tuple[Floats, Floats]:
@@ -109,18 +136,22 @@ def _positions(sources: pa.RecordBatch, source_columns: SourceColumns) -> tuple[
     return ra, dec
 
 
-def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> LocalCatalog:
+def open_local(path: str, columns: Mapping[str, str], opener: Opener | None = None, *, is_list: bool = False) -> LocalCatalog:
     """The catalog in a file.
 
-    ``columns`` names columns for ``ra``, ``dec``, ``id``, ``pmra``, ``pmdec`` (ICRS degrees; mas/yr, that in right ascension
-    times cos dec) and gives the ``epoch`` of the positions as a Julian year. ``opener`` opens a path or URI to read bytes.
+    ``columns`` names columns for ``ra``, ``dec``, ``id``, ``radius``, ``pmra``, ``pmdec`` (ICRS degrees; the unit that the file
+    tells, else arcsec; mas/yr, that in right ascension times cos dec) and gives the ``epoch`` of the positions as a Julian year.
+    ``opener`` opens a path or URI to read bytes. In a list (``is_list``) a column ``radius_arcsec`` need not be named.
     Raises ``BadCatalog``.
     """
-    source_columns, positions = _checked(path, columns, opener or open_local_file)
-    numbers = [name for name in (source_columns.pmra, source_columns.pmdec) if name is not None]
-    ids = [] if source_columns.source_id is None else [source_columns.source_id]
-    read = read_table(path, opener or open_local_file, numbers=numbers, ids=ids, texts=[positions.ra, positions.dec])
-    catalog = LocalCatalog(*_in_degrees(path, read, source_columns, positions))
+    opener = opener or open_local_file
+    told = file_columns(path, columns, opener, is_list=is_list)
+    positions, radius, source_id = told.positions, told.radius, told.sources.source_id
+    numbers = [name for name in (told.sources.pmra, told.sources.pmdec, radius.name if radius else None) if name is not None]
+    ids = [] if source_id is None else [source_id]
+    read = read_table(path, opener, numbers=numbers, ids=ids, texts=[positions.ra, positions.dec])
+    radii = None if radius is None else radii_arcsec(path, read, radius, source_id)
+    catalog = LocalCatalog(*_in_degrees(path, read, told.sources, positions), radii)
     if not len(catalog):
         raise BadCatalog(
             f"none of the {catalog.left_out} sources in {path} is on the sky; columns {positions.ra!r} and "
@@ -150,97 +181,4 @@ def _in_degrees(
 
 def check_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> SourceColumns:
     """What is where in a file, from its header alone. Raises ``BadCatalog`` where ``open_local`` would, as far as that tells."""
-    return _checked(path, columns, opener or open_local_file)[0]
-
-
-def _checked(path: str, columns: Mapping[str, str], opener: Opener) -> tuple[SourceColumns, PositionColumns]:
-    unknown = sorted(set(columns) - set(_PARAMETERS))
-    if unknown:
-        raise BadCatalog(f"{path} has the parameter {unknown[0]!r}; a file takes {', '.join(_PARAMETERS)}")
-    epoch = jyear(path, columns, "epoch")
-    check_pairs(path, columns)
-    if "pmra" in columns and epoch is None:
-        raise BadCatalog(f"{path} has proper motions but no epoch; say when its positions hold: epoch=2016.0")
-    header = read_header(path, opener)
-    positions = find_positions(path, header.fields, columns.get("ra"), columns.get("dec"))
-    for name in (positions.ra, positions.dec):
-        _check_position(path, header, name)
-    pmra, pmdec = columns.get("pmra"), columns.get("pmdec")
-    for motion in (pmra, pmdec):
-        if motion is not None:
-            _check_motion(path, header, motion)
-    if header.empty:
-        raise BadCatalog(f"{path} has no rows; a catalog without sources would match nothing, and not say why")
-    source_id = _id(path, header, columns.get("id"))
-    return SourceColumns(positions.ra, positions.dec, source_id, pmra, pmdec, position_epoch_jyear=epoch), positions
-
-
-def _check_position(path: str, header: Header, name: str) -> None:
-    """Refuse early what is neither a number nor text that may be an angle."""
-    is_text = header.kinds[name] in ("string", "large_string", "string_view")
-    sample = header.samples.get(name)
-    if name not in header.numbers and not is_text and not (sample is not None and is_sexagesimal(sample)):
-        raise BadCatalog(
-            f"column {name!r} of {path} holds {header.kinds[name]}; it must hold decimal numbers in deg, or text like 05:34:31.9"
-        )
-
-
-def _check_motion(path: str, header: Header, name: str) -> None:
-    unit = u.mas / u.yr
-    _check_there(path, header, name)
-    if name not in header.numbers:
-        raise BadCatalog(f"column {name!r} of {path} holds {header.kinds[name]}; it must hold decimal numbers in {unit}")
-    text = next(field.unit for field in header.fields if field.name == name)
-    told = u.Unit(text, parse_strict="silent")
-    # What astropy cannot read, and what is not said, is taken for right.
-    if text and not isinstance(told, u.UnrecognizedUnit) and told != unit:
-        raise BadCatalog(f"column {name!r} of {path} is in {text}; it must be in {unit}")
-
-
-def _check_there(path: str, header: Header, name: str) -> None:
-    if name not in header.kinds:
-        raise BadCatalog(f"{path} has no column {name!r}; it has {listed(header.kinds)}")
-
-
-def _id(path: str, header: Header, wanted: str | None) -> str | None:
-    if wanted is None:
-        return next((name for known in _IDS for name in header.kinds if name.lower() == known and name in header.ids), None)
-    _check_there(path, header, wanted)
-    if wanted not in header.ids:
-        raise BadCatalog(f"column {wanted!r} of {path} holds {header.kinds[wanted]}; ids are integers or text")
-    return wanted
-
-
-class _Shared:
-    """One catalog of this process, opened by whoever comes first while the others wait."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.catalog: LocalCatalog | None = None
-        self.stamp: tuple[int, int] | None = None
-
-
-_SHARED: dict[tuple[str, frozenset[tuple[str, str]]], _Shared] = {}
-_SHARED_LOCK = threading.Lock()
-
-
-def shared_local(path: str, columns: Mapping[str, str], opener: Opener | None = None) -> LocalCatalog:
-    """``open_local``, once per process and for all its threads; again when a file on disk has changed. Raises ``BadCatalog``."""
-    with _SHARED_LOCK:
-        shared = _SHARED.setdefault((path, frozenset(columns.items())), _Shared())
-    with shared.lock:
-        stamp = _stamp(path)
-        if shared.catalog is None or shared.stamp != stamp:
-            # First let go of what it was: there may be no room for both.
-            shared.catalog = None
-            shared.catalog, shared.stamp = open_local(path, columns, opener), stamp
-        return shared.catalog
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    """What tells a file from an earlier one of its name; None where that would mean asking a storage service."""
-    try:
-        found = [os.stat(part) for part in (parts_of(path) if os.path.isdir(path) else [path])]
-    except OSError:
-        return None
-    return max((status.st_mtime_ns for status in found), default=0), sum(status.st_size for status in found)
+    return file_columns(path, columns, opener or open_local_file).sources

@@ -95,7 +95,7 @@ def find_positions(
             raise BadCatalog(f"column {name!r} of {what} holds {other[0]} coordinates; {_convert(other[1])}")
     pair = (_split(ra)[1], _split(dec)[1])
     suggested = u.rad if pair in _IN_RADIANS else None
-    return PositionColumns(ra, dec, _unit(what, named[ra]) or suggested, _unit(what, named[dec]) or suggested)
+    return PositionColumns(ra, dec, unit_of_angle(what, named[ra]) or suggested, unit_of_angle(what, named[dec]) or suggested)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -175,8 +175,11 @@ def _other_system(field: ColumnFacts) -> tuple[str, str] | None:
     return None if system is None else (system, frames[system])
 
 
-def _unit(what: str, field: ColumnFacts) -> u.UnitBase | None:
-    """The unit of a column: what the file says, else what stands in brackets in its name; None where neither does."""
+def unit_of_angle(what: str, field: ColumnFacts) -> u.UnitBase | None:
+    """The unit of a column of angles: what the file says, else what stands in brackets in its name; None where neither does.
+
+    Raises ``BadCatalog`` where the file says another.
+    """
     in_name = re.search(r"[(\[]([^)\]]+)[)\]]\s*$", field.name)
     for text, told in ((field.unit, True), (in_name.group(1) if in_name else "", False)):
         word = text.strip().strip("\"'").lower()

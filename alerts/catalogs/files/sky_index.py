@@ -77,7 +77,8 @@ def _checked(ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, Floats]:
         first = f"{ra[off[0]]:g},{dec[off[0]]:g}"
         raise ValueError(f"{len(off)} positions are not on the sky, such as {first}: 0 <= RA <= 360 deg, -90 <= Dec <= 90 deg")
     # A key has no room for RA 360: it would be one of the next zone.
-    return wrapped(ra), dec
+    # Most have none, and no copy is made of them.
+    return wrapped(ra) if (ra == 360).any() else ra, dec
 
 
 @later

@@ -20,8 +20,9 @@ from astropy.table import MaskedColumn, Table
 
 from alerts.catalogs.catalog import BadCatalog, Candidates, Catalog, SourceColumns
 from alerts.catalogs.cds.gate import Gate
-from alerts.catalogs.files.local import SLOW_MAS_YR, LocalCatalog, check_local, open_local, shared_local
+from alerts.catalogs.files.local import SLOW_MAS_YR, LocalCatalog, check_local, open_local
 from alerts.catalogs.files.read_table import open_local_file
+from alerts.catalogs.files.shared import shared_local
 from alerts.catalogs.files.sky_index import SkyIndex
 from alerts.catalogs.matching import separations, within
 from alerts.catalogs.open import catalog_of
@@ -316,7 +317,11 @@ def test_a_float_is_no_id_unless_nobody_says_so(tmp_path):
 
 GOOD = "ra,dec,name,pmra,pmdec\n10,20,a,1,2\n"
 REFUSALS = {
-    "a parameter that files do not take": (GOOD, {"canary": "1,2"}, "'canary'; a file takes ra, dec, id, pmra, pmdec, epoch"),
+    "a parameter that files do not take": (
+        GOOD,
+        {"canary": "1,2"},
+        "'canary'; a file takes ra, dec, id, radius, pmra, pmdec, epoch",
+    ),
     "only one coordinate": (GOOD, {"ra": "ra"}, "only one of the parameters ra and dec; give both"),
     "only one proper motion": (GOOD, {"pmra": "pmra", "epoch": "2016"}, "only one of the parameters pmra and pmdec"),
     "proper motion without an epoch": (GOOD, {"pmra": "pmra", "pmdec": "pmdec"}, "no epoch; say .* epoch=2016.0"),

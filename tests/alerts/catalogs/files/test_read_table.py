@@ -21,8 +21,9 @@ from astropy.time import Time
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.files import read_csv
 from alerts.catalogs.files.astropy_tables import from_astropy, to_astropy
-from alerts.catalogs.files.local import check_local, open_local, shared_local
+from alerts.catalogs.files.local import check_local, open_local
 from alerts.catalogs.files.read_table import open_local_file, read_astropy, read_header, read_table
+from alerts.catalogs.files.shared import shared_local
 from alerts.catalogs.files.table_positions import table_positions
 
 LONG_ID = 4472832130942575872
