@@ -15,7 +15,7 @@ from alerts.catalogs.cache import AnchorCache
 from alerts.catalogs.catalog import Candidates, Catalog, Floats, SourceColumns
 from alerts.catalogs.cds.client import CdsCatalog, Service, declared
 from alerts.catalogs.cds.gate import Gate
-from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS
+from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS, OBSERVED_EPOCH
 from alerts.catalogs.spec import CatalogSpec
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ class Askers:
 def check(spec: CatalogSpec, opener: Opener) -> None:
     """Refuse a catalog that cannot be asked, before anything starts; calls no service. Raises ``BadCatalog``.
 
-    Of a large file that is seen in its header; rows are read where one wrong row would make it another catalog.
+    Of a file that is seen in its header; watchlists, and files in which one radius may be wrong, are read.
     """
     if spec.remote:
         declared(spec)
-    elif "radius" in spec.columns:
+    elif spec.is_list or "radius" in spec.columns:
         opened_file(spec, opener)
     else:
         from alerts.catalogs.files.local import check_local  # noqa: PLC0415 - reads astropy's tables: half a second
@@ -75,12 +75,12 @@ def opened_file(spec: CatalogSpec, opener: Opener) -> LocalCatalog:
     """A catalog in a file, read once for all of this process, and again when it has changed. Raises ``BadCatalog``."""
     from alerts.catalogs.files.shared import shared_local  # noqa: PLC0415 - reads astropy's tables: half a second
 
-    return shared_local(spec.target, spec.columns, opener)
+    return shared_local(spec.target, spec.columns, opener, is_list=spec.is_list)
 
 
 def looked_for_arcsec(spec: CatalogSpec, opener: Opener) -> float:
     """The radius that rows of this catalog have: where its sources have their own, the largest. Raises ``BadCatalog``."""
-    if spec.remote or "radius" not in spec.columns:
+    if spec.remote or not (spec.is_list or "radius" in spec.columns):
         return spec.radius_arcsec
     return opened_file(spec, opener).looked_for_arcsec(spec.radius_arcsec)
 
@@ -144,7 +144,8 @@ class _File:
 
 
 def _file(spec: CatalogSpec, settings: CatalogSettings, opener: Opener) -> Asker:
-    return Asker(spec, _File(spec, opener), settings.epoch, newer_than=settings.newer_than)
+    epoch = OBSERVED_EPOCH if spec.is_list else settings.epoch
+    return Asker(spec, _File(spec, opener), epoch, newer_than=settings.newer_than)
 
 
 def _service(spec: CatalogSpec, settings: CatalogSettings, gate: Gate, count: Callable[[str, str, int], None]) -> Asker:

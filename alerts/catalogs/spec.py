@@ -10,17 +10,20 @@ from urllib.parse import parse_qsl
 
 from alerts.catalogs.catalog import MAX_FILE_RADIUS_ARCSEC, MAX_RADIUS_ARCSEC, BadCatalog
 
-VIZIER, SIMBAD, FILE = "vizier", "simbad", "file"
+VIZIER, SIMBAD, FILE, WATCHLIST = "vizier", "simbad", "file", "watchlist"
+"""Kinds of catalogs. A watchlist is a file that is named by itself, and is no catalog that a person names as one."""
 PROPER_MOTION_REACH_ARCSEC = 5.0
 """By how much a search at a service widens for sources that move: 187 mas/yr from 2000 to late 2026."""
 
 _EPOCHS_JYEAR = (1800.0, 2200.0)
 _COLUMNS = ("ra", "dec", "id", "pmra", "pmdec", "epoch")
-_PARAMETERS = {
+PARAMETERS = {
     VIZIER: ("radius_arcsec", *_COLUMNS, "match_epoch", "canary"),
     SIMBAD: ("radius_arcsec",),
     FILE: ("radius_arcsec", "radius", *_COLUMNS),
+    WATCHLIST: ("radius_arcsec", "radius", *_COLUMNS),
 }
+"""What may be said of a catalog of each kind."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,24 @@ class CatalogSpec:
     @property
     def remote(self) -> bool:
         """Whether asking it means calling a service."""
-        return self.kind != FILE
+        return self.kind in (VIZIER, SIMBAD)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a watchlist: asked where stars are when an alert is observed, whatever other catalogs are asked."""
+        return self.kind == WATCHLIST
 
 
 def parse_spec(text: str, radius_arcsec: float) -> CatalogSpec:
     """A catalog from its name and parameters, ``radius_arcsec`` where it names none. Raises ``BadCatalog``."""
     name, _, query = text.partition("?")
     kind, _, target = name.partition(":")
-    if kind not in _PARAMETERS or bool(target) != (kind != SIMBAD):
+    if kind not in (VIZIER, SIMBAD, FILE) or bool(target) != (kind != SIMBAD):
         raise BadCatalog(f"{text!r} names no catalog; write vizier:TABLE (vizier:II/246/out), simbad, or file:PATH")
     if kind == VIZIER and not re.fullmatch(r"[A-Za-z0-9+._-]+(/[A-Za-z0-9+._-]+)+", target):
         raise BadCatalog(f"{name!r} is no VizieR table; they look like vizier:II/246/out")
     parameters = _parameters(text, kind, query)
-    radius = _number(text, "radius_arcsec", parameters.pop("radius_arcsec", str(radius_arcsec)))
+    radius = finite(text, "radius_arcsec", parameters.pop("radius_arcsec", str(radius_arcsec)))
     check_radius(name, kind, radius)
     return CatalogSpec(name, kind, target, radius, parameters)
 
@@ -68,7 +76,7 @@ def _parameters(text: str, kind: str, query: str) -> dict[str, str]:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError as error:
         raise BadCatalog(f"the parameters of {text!r} are not of the form name=value&name=value") from error
-    known = _PARAMETERS[kind]
+    known = PARAMETERS[kind]
     for key, _ in pairs:
         if key not in known:
             raise BadCatalog(f"{text!r} has the parameter {key!r}; {kind} takes {', '.join(known)}")
@@ -77,7 +85,8 @@ def _parameters(text: str, kind: str, query: str) -> dict[str, str]:
     return dict(pairs)
 
 
-def _number(text: str, name: str, value: str) -> float:
+def finite(text: str, name: str, value: str) -> float:
+    """The value of a parameter of ``text`` that is a finite number. Raises ``BadCatalog``."""
     try:
         number = float(value)
     except ValueError as error:
@@ -121,7 +130,7 @@ def canary_position(spec: CatalogSpec) -> tuple[float, float] | None:
         return None
     parts = value.split(",")
     if len(parts) == 2:
-        ra, dec = (_number(spec.name, "canary", part) for part in parts)
+        ra, dec = (finite(spec.name, "canary", part) for part in parts)
         if 0 <= ra <= 360 and -90 <= dec <= 90:
             return ra % 360, dec
     raise BadCatalog(f"canary of {spec.name} is {value!r}; give RA,DEC of a source that it has, in degrees")

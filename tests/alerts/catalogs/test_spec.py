@@ -35,6 +35,7 @@ def test_columns_are_what_the_person_says():
         ("vizier:", "names no catalog"),
         ("simbad:x", "names no catalog"),
         ("file:", "names no catalog"),
+        ("watchlist:gal", "names no catalog"),
         ("http://x", "names no catalog"),
         ("vizier:II", "no VizieR table"),
         ("vizier:II/246/out; DROP", "no VizieR table"),
