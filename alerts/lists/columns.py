@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alerts.filters.inputs import UsedField
 from alerts.lists.named import BadList
@@ -101,11 +101,12 @@ class ListColumns:
 
     def _of_region(self, region: Region, alerts: pa.RecordBatch) -> Mapping[str, Callable[[], pa.Array]]:
         """By what stands behind a region's name, how to have it."""
-        place: list[Any] = [alerts.column(name).to_numpy(zero_copy_only=False) for name in _PLACE]
+        healpix29, ra_deg, dec_deg = (pc.fill_null(alerts.column(name), 0).to_numpy(zero_copy_only=False) for name in _PLACE)
+        nowhere = alerts.column("healpix29").is_null().to_numpy(zero_copy_only=False)
         event = region.event_time
         return {
-            "": lambda: pa.array(region.inside(*place), pa.bool_()),
-            _LEVEL: lambda: pa.array(region.level(*place), pa.float64()),
+            "": lambda: pa.array(region.inside(healpix29, ra_deg, dec_deg), pa.bool_(), mask=nowhere),
+            _LEVEL: lambda: pa.array(region.level(healpix29), pa.float64(), mask=nowhere),
             _SINCE: lambda: days_since(alerts, event),
             _FIRST: lambda: days_to_first_detection(alerts, self._survey, event),
         }

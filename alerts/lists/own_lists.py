@@ -16,7 +16,8 @@ from typing import BinaryIO, TypeVar
 from alerts.filters.row import Lists
 from alerts.limits import MAX_LIST_BYTES
 from alerts.lists.named import BadList, check_different
-from alerts.lists.regions.region import Region, read_region
+from alerts.lists.regions.reading import read_region
+from alerts.lists.regions.region import Region
 from alerts.lists.regions.spec import RegionSpec, parse_region
 from alerts.lists.watchlists import Watchlist, WatchlistSpec, parse_watchlist, read_watchlist
 
