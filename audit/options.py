@@ -8,7 +8,7 @@ from datetime import date
 from alerts import surveys
 from alerts.avro.wire_schemas import check_registry
 from alerts.catalogs.catalog import BadCatalog
-from alerts.catalogs.spec import parse_spec
+from alerts.catalogs.spec import parse_spec, watchlist_name
 from alerts.errors import UnknownSurvey
 from alerts.surveys import AUTO, Survey
 from audit.audit import Settings
@@ -53,9 +53,10 @@ def _survey(name: str) -> Survey | None:
 def _catalogs(named: Sequence[str] | None) -> tuple[str, ...] | None:
     """Names as the rows have them: without the radius and what else may stand behind a question mark."""
     try:
-        return tuple(dict.fromkeys(parse_spec(catalog, radius_arcsec=1.0).name for catalog in named)) if named else None
+        names = [name if watchlist_name(name) else parse_spec(name, radius_arcsec=1.0).name for name in named or ()]
     except BadCatalog as error:
         raise AuditError(f"--crossmatch: {error}") from error
+    return tuple(dict.fromkeys(names)) or None
 
 
 def truth_of(

@@ -10,6 +10,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any, TextIO
 
+from alerts.catalogs.spec import watchlist_name
 from alerts.json_text import to_json
 from audit.books import Books
 from audit.compare import FAULTS, Rules
@@ -159,7 +160,10 @@ class Report:
         if kind == "dead_lettered":
             return again if fault.get("stage") == "write" else f"broker replay {place} --stage {fault.get('stage')}"
         if kind == "without_crossmatch":
-            return f"broker rematch {place} {night} --crossmatch '{fault['catalog']}'"
+            listed = watchlist_name(fault["catalog"])
+            return f"broker rematch {place} {night} " + (
+                f"--watchlist {listed}=FILE" if listed else f"--crossmatch '{fault['catalog']}'"
+            )
         if kind == "failed_crossmatch":
             return f"broker rematch {place} {night}"
         if kind in ("not_judged", "wrong_verdicts"):

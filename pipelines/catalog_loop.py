@@ -32,7 +32,7 @@ import warehouses
 from alerts.catalogs.open import CatalogSettings
 from pipelines import ingest, logs, runs_table, summary
 from pipelines.behind import ask_runs, runs_since
-from pipelines.catalogs import catalog_settings, full_name, of_services
+from pipelines.catalogs import as_given, catalog_settings, of_services
 from pipelines.filters import ReadAgain
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, parse
@@ -239,7 +239,7 @@ def ask_night(night: Night, settings: CatalogSettings, options: PipelineOptions,
             counts = summary.count(job, totals(ingest.run_to_its_end(job, options, build)))
             found = [(each.matched + each.no_match, each.failed) for each in counts.catalogs.values()]
             if any(good for good, _ in found):
-                asked = {**job.options, "crossmatch": [full_name(spec) for spec in settings.specs]}
+                asked = {**job.options, **as_given(settings.specs)}
                 runs_table.write_run(replace(job, options=asked), counts, failed=False)
                 ingest.tidy(job, in_rounds=True)
         good, bad = sum(each[0] for each in found), sum(each[1] for each in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import urlencode, urlsplit
 
@@ -9,6 +10,8 @@ from alerts.catalogs.catalog import MAX_RADIUS_ARCSEC, BadCatalog
 from alerts.catalogs.defaults import OBSERVED_EPOCH
 from alerts.catalogs.open import CatalogSettings, check
 from alerts.catalogs.spec import FILE, PROPER_MOTION_REACH_ARCSEC, CatalogSpec, parse_spec
+from alerts.lists.named import BadList
+from alerts.lists.watchlists import WatchlistSpec, check_watchlists, of_catalog, parse_watchlist
 from alerts.secrets import holds_credential
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
@@ -40,6 +43,7 @@ def catalog_settings(broker: BrokerOptions, run_id: str) -> CatalogSettings | No
     names = [spec.name for spec in specs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise OptionsError(f"--crossmatch {twice[0]} is given twice; a run asks a catalog once")
+    specs += tuple(spec.catalog for spec in watchlists(broker))
     if not specs:
         return None
     return CatalogSettings(
@@ -51,6 +55,30 @@ def catalog_settings(broker: BrokerOptions, run_id: str) -> CatalogSettings | No
         deadline_secs=broker.crossmatch_deadline_secs,
         cache_arcsec=broker.crossmatch_cache_arcsec,
     )
+
+
+def watchlists(broker: BrokerOptions) -> list[WatchlistSpec]:
+    """The lists of ``--watchlist``, each read. A list that a round has read stays what it was where it became wrong.
+
+    Raises ``OptionsError``.
+    """
+    try:
+        named = [parse_watchlist(text, broker.radius_arcsec) for text in broker.watchlist or []]
+        # A list means the same from every folder, here and on workers.
+        specs = [replace(spec, path=absolute(spec.path)) for spec in named]
+        check_watchlists(specs, open_file)
+    except BadList as error:
+        raise OptionsError(f"--watchlist: {error}") from error
+    return specs
+
+
+def as_given(specs: Iterable[CatalogSpec]) -> dict[str, list[str]]:
+    """Catalogs as the options of a run have them, by flag, with all that was said of each."""
+    given: dict[str, list[str]] = {}
+    for spec in specs:
+        flag, text = ("watchlist", of_catalog(spec).text) if spec.is_list else ("crossmatch", full_name(spec))
+        given.setdefault(flag, []).append(text)
+    return given
 
 
 def of_services(settings: CatalogSettings | None, wanted: bool) -> CatalogSettings | None:

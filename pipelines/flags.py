@@ -9,7 +9,7 @@ import argparse
 
 from alerts.catalogs.defaults import CATALOG_EPOCH, CROSSMATCH_URL, DEADLINE_SECS, OBSERVED_EPOCH, RADIUS_ARCSEC
 from alerts.limits import MAX_FILTER_US
-from alerts.lists.named import FORM, REGION_HELP
+from alerts.lists.named import FORM, REGION_HELP, WATCHLIST_HELP
 from alerts.surveys import SURVEYS
 from pipelines.logs import FORMATS, TEXT
 from warehouses.places import FORMS, LIMIT
@@ -171,12 +171,13 @@ def _add_crossmatch(group: argparse._ArgumentGroup) -> None:
         help="vizier:TABLE (vizier:II/246/out), simbad, or file:PATH (Parquet, CSV, FITS, VOTable, .., local or gs://); "
         "CATALOG?radius_arcsec=1.5 has a radius of its own; may be given many times",
     )
+    group.add_argument("--watchlist", action="append", metavar=FORM, help=WATCHLIST_HELP)
     group.add_argument(
         "--radius_arcsec",
         type=float,
         default=RADIUS_ARCSEC,
         metavar="ARCSEC",
-        help=f"sources up to this far from an alert are its matches (default {RADIUS_ARCSEC:g}, at most 180)",
+        help=f"sources up to this far from an alert are its matches (default {RADIUS_ARCSEC:g}, at most 180; of files 3600)",
     )
     group.add_argument(
         "--crossmatch_epoch",

@@ -21,6 +21,7 @@ _COMMANDS = {
         (
             "--input ztf_public_20231018.tar.gz --warehouse ./warehouse",
             "--input night/ --crossmatch vizier:II/246/out --crossmatch 'file:stars.parquet?radius_arcsec=1.5'",
+            "--input night/ --watchlist 'galaxies=galaxies.csv?radius=r_arcsec'",
             "--input gs://BUCKET/night.tar.gz --warehouse bigquery://PROJECT/DATASET --temp_location gs://BUCKET/tmp",
             "--kafka HOST:9092 --kafka_topic 'ztf_.*_programid1' --kafka_group NAME --warehouse ./warehouse",
             "--subscription projects/PROJECT/subscriptions/NAME --warehouse bigquery://PROJECT/DATASET",
@@ -34,11 +35,12 @@ _COMMANDS = {
         ),
     ),
     "broker rematch": _Command(
-        "Ask catalogs about alerts that are in a warehouse. Without --crossmatch: again what failed. "
-        "With it: these catalogs, about every alert that has no answer from them.",
+        "Ask catalogs about alerts that are in a warehouse. Without --crossmatch and --watchlist: again what "
+        "failed. With them: these catalogs, about every alert that has no answer from them.",
         (
             "--warehouse ./warehouse",
             "--warehouse ./warehouse --crossmatch vizier:B/vsx/vsx --night 2026-11-01..2026-11-23",
+            "--warehouse ./warehouse --watchlist 'galaxies=galaxies.csv?radius=r_arcsec' --again",
         ),
     ),
     "broker refilter": _Command(

@@ -18,7 +18,7 @@ from alerts.filters.filter_set import FilterSet
 from alerts.secrets import redacted
 from alerts.surveys import Survey, survey
 from pipelines import sources
-from pipelines.catalogs import catalog_settings, full_name, of_services
+from pipelines.catalogs import as_given, catalog_settings, of_services
 from pipelines.errors import OptionsError
 from pipelines.filters import filters_of, history_rows
 from pipelines.options import BrokerOptions
@@ -268,7 +268,7 @@ def _given(options: PipelineOptions, catalogs: CatalogSettings | None, filters: 
     given: dict[str, object] = options.get_all_options(drop_default=True, retain_unknown_options=True)
     if catalogs:
         # As a rematch can use them, from another folder too.
-        given["crossmatch"] = [full_name(spec) for spec in catalogs.specs]
+        given |= as_given(catalogs.specs)
     if filters is not None and filters.lists.versions:
         given[LISTS_OF_RUN] = filters.lists.versions
     # Some of Beam's options are keys (--s3_secret_access_key).

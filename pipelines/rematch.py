@@ -14,10 +14,14 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.defaults import CATALOG_EPOCH
 from alerts.catalogs.known import KNOWN
+from alerts.catalogs.open import looked_for_arcsec
+from alerts.catalogs.spec import CatalogSpec, watchlist_name
+from alerts.lists.watchlists import parse_watchlist
 from pipelines import account, ingest, logs, remote, runs_table, summary
-from pipelines.catalogs import catalog_settings, full_name
+from pipelines.catalogs import as_given, catalog_settings
 from pipelines.errors import OptionsError
 from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.help import help_text
@@ -26,6 +30,7 @@ from pipelines.nights import nights
 from pipelines.options import AgainOptions, BrokerOptions, parse
 from pipelines.status import DONE
 from transforms.crossmatch import CrossMatch
+from transforms.files import open_file
 from transforms.metrics import totals
 from transforms.read_positions import ReadPositions
 from transforms.write_tables import WriteTables
@@ -64,8 +69,8 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Questions]]:
     """The job, and what it asks. Raises ``OptionsError``."""
     rematch, broker = options.view_as(AgainOptions), options.view_as(BrokerOptions)
     first, last = nights(rematch.night)
-    if rematch.again and not broker.crossmatch:
-        raise OptionsError("--again is given without --crossmatch; say which catalogs to ask again")
+    if rematch.again and not (broker.crossmatch or broker.watchlist):
+        raise OptionsError("--again is given without --crossmatch or --watchlist; say which catalogs to ask again")
     check_warehouse(broker.warehouse, "alerts", lambda warehouse: warehouse.holds_tables() and bool(warehouse.surveys))
     job = Job.to_rematch(options)
     if job.progress_folder is None:
@@ -74,7 +79,7 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Questions]]:
     unmatched = Unmatched(job.sink.warehouse)
     if job.crossmatch is not None:
         which = ALL if rematch.again else UNANSWERED
-        wanted = unmatched.wanted(job.crossmatch.settings.specs, first, last, which, job.survey)
+        wanted = unmatched.wanted(_as_in_rows(job.crossmatch.settings.specs), first, last, which, job.survey)
         return job, [Questions(job.crossmatch, wanted)]
     failed = [_as_asked(unmatched, name, radius) for name, radius in unmatched.failed_catalogs(first, last, job.survey)]
     made = []
@@ -85,13 +90,21 @@ def plan(options: PipelineOptions) -> tuple[Job, list[Questions]]:
     return job, made
 
 
+def _as_in_rows(specs: Sequence[CatalogSpec]) -> list[CatalogSpec]:
+    """Catalogs with the radius that their rows have: where sources have their own, the largest. Raises ``OptionsError``."""
+    try:
+        return [replace(spec, radius_arcsec=looked_for_arcsec(spec, open_file)) for spec in specs]
+    except BadCatalog as error:
+        raise OptionsError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class _Asked:
     """How a catalog was asked that has failed."""
 
     catalog: str
     spec: str
-    """As ``--crossmatch`` takes it, with all parameters."""
+    """As ``--crossmatch`` takes it, or ``--watchlist``, with all parameters."""
     epoch: str
     """As ``--crossmatch_epoch`` takes it."""
 
@@ -112,6 +125,13 @@ def _together(failed: Sequence[_Asked]) -> list[list[_Asked]]:
 def _as_asked(unmatched: Unmatched, name: str, radius_arcsec: float) -> _Asked:
     """A catalog that has failed, with the parameters, radius and epoch that it was asked with. Raises ``OptionsError``."""
     before = unmatched.options_of(name)
+    # A run's options have what differs from the defaults.
+    epoch = before.get("crossmatch_epoch", CATALOG_EPOCH)
+    if list_name := watchlist_name(name):
+        said = next((text for text in before.get("watchlist") or [] if text.partition("=")[0] == list_name), None)
+        if said is None:
+            raise OptionsError(f"no run says which file {name} is; give it: --watchlist {list_name}=FILE")
+        return _Asked(name, replace(parse_watchlist(said, radius_arcsec), radius_arcsec=radius_arcsec).text, epoch)
     full = next((spec for spec in before.get("crossmatch") or [] if spec.partition("?")[0] == name), None)
     if full is None and name.startswith("vizier:") and name not in KNOWN:
         raise OptionsError(f"{name} is not in our list, and no run says how it was asked; give it: --crossmatch '{name}?...'")
@@ -121,15 +141,16 @@ def _as_asked(unmatched: Unmatched, name: str, radius_arcsec: float) -> _Asked:
         if parameter and not parameter.startswith("radius_arcsec=")
     ]
     spec = f"{name}?{'&'.join([*parameters, f'radius_arcsec={radius_arcsec!r}'])}"
-    # A run's options have what differs from the defaults.
-    return _Asked(name, spec, before.get("crossmatch_epoch", CATALOG_EPOCH))
+    return _Asked(name, spec, epoch)
 
 
 def _crossmatch(job: Job, broker: BrokerOptions, asked: Sequence[_Asked]) -> CrossMatch:
     """The question to catalogs that are asked at one epoch."""
-    broker.crossmatch, broker.crossmatch_epoch = [request.spec for request in asked], asked[0].epoch
+    broker.crossmatch_epoch = asked[0].epoch
+    broker.crossmatch = [request.spec for request in asked if not watchlist_name(request.catalog)]
+    broker.watchlist = [request.spec for request in asked if watchlist_name(request.catalog)]
     settings = catalog_settings(broker, job.run_id)
-    broker.crossmatch = None
+    broker.crossmatch = broker.watchlist = None
     if settings is None:
         raise OptionsError("nothing has failed")
     return CrossMatch(replace(settings, stop_file=f"{job.progress_folder}/stop-calls"))
@@ -160,7 +181,7 @@ def _ask(job: Job, crossmatch: CrossMatch, wanted: list[Wanted], options: Pipeli
         _ = {"matches": matches} | "WriteMatches" >> WriteTables(job.write_matches, job.run_id)
 
     settings = crossmatch.settings
-    asked = {**job.options, "crossmatch": [full_name(spec) for spec in settings.specs], "crossmatch_epoch": settings.epoch}
+    asked = {**job.options, **as_given(settings.specs), "crossmatch_epoch": settings.epoch}
     result = ingest.run_to_its_end(job, options, build)
     job = replace(job, run_id=settings.run_id, options=asked)
     counts = summary.count(job, totals(result))

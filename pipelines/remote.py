@@ -45,9 +45,9 @@ def _places(job: Job, options: PipelineOptions) -> Iterator[tuple[str, str, str]
         yield "input", uri, "put it on gs://"
     for spec in job.crossmatch.settings.specs if job.crossmatch else ():
         if not spec.remote:
-            yield "crossmatch", spec.target, "put it on gs://"
-    for file in (*job.all_filters.lists.watchlists, *job.all_filters.lists.regions) if job.all_filters else ():
-        yield f"{file.kind} {file.spec.name}", file.spec.path, "put it on gs://"
+            yield "watchlist" if spec.is_list else "crossmatch", spec.target, "put it on gs://"
+    for file in job.all_filters.lists.regions if job.all_filters else ():
+        yield "region", file.spec.path, "put it on gs://"
     if rounds.watch:
         yield "watch", rounds.watch, "put it on gs://"
     if rounds.kafka_config:

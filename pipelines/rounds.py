@@ -113,9 +113,10 @@ def _every_secs(rounds: RoundsOptions, job: Job, comes_again: bool) -> float:
 def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]) -> CatalogProcess | nullcontext[None]:
     """What asks the services, and the filters that ask what catalogs have answered. Raises ``OptionsError``."""
     broker = options.view_as(BrokerOptions)
-    asked = of_services(catalog_settings(broker, ""), wanted=True)
+    catalogs = catalog_settings(broker, "")
+    asked = of_services(catalogs, wanted=True)
     # Filters that ask what catalogs have answered may come while the stream runs.
-    return CatalogProcess(stream.name, argv) if asked or (broker.filters and broker.crossmatch) else nullcontext()
+    return CatalogProcess(stream.name, argv) if asked or (broker.filters and catalogs) else nullcontext()
 
 
 class _AccountFailed(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from alerts.catalogs.rows import POSITION_COLUMNS
-from alerts.catalogs.spec import CatalogSpec
+from alerts.catalogs.spec import WATCHLIST, CatalogSpec
 from alerts.surveys import SURVEYS, Survey
 from schemas.tables import FAILED
 from schemas.views import Dialect, newest_matches_sql, nights_sql, unique_alerts_sql
@@ -81,7 +81,9 @@ class Unmatched:
         with places.open(self.uri) as warehouse:
             for (text,) in warehouse.ask("SELECT options FROM runs ORDER BY started_at DESC").rows():
                 options: dict[str, Any] = json.loads(str(text))
-                if any(spec.partition("?")[0] == catalog for spec in options.get("crossmatch") or []):
+                catalogs = [spec.partition("?")[0] for spec in options.get("crossmatch") or []]
+                catalogs += [f"{WATCHLIST}:{spec.partition('=')[0]}" for spec in options.get("watchlist") or []]
+                if catalog in catalogs:
                     return options
         return {}
 

@@ -59,9 +59,8 @@ class Asker:
         try:
             found = self._candidates(positions, ra, dec, epoch, count)
             answer = within(found, self._catalog.source_columns, ra, dec, radius_arcsec=spec.radius_arcsec, epoch_jyear=epoch)
-            if found.looked_for_arcsec is not None:
-                question = replace(question, radius_arcsec=found.looked_for_arcsec)
-            rows = answered(positions, question, answer)
+            looked_for = spec.radius_arcsec if found.looked_for_arcsec is None else found.looked_for_arcsec
+            rows = answered(positions, replace(question, radius_arcsec=looked_for), answer)
         except (CatalogError, BadCatalog) as error:
             rows = failed(positions, question, str(error))
         except Exception as error:  # no catalog, whatever it answers, may cost an alert its row

@@ -50,6 +50,12 @@ class CatalogSpec:
         return self.kind == WATCHLIST
 
 
+def watchlist_name(catalog: str) -> str | None:
+    """The name of the list that rows of this catalog are of; None where it is none."""
+    kind, _, name = catalog.partition(":")
+    return name if kind == WATCHLIST and name else None
+
+
 def parse_spec(text: str, radius_arcsec: float) -> CatalogSpec:
     """A catalog from its name and parameters, ``radius_arcsec`` where it names none. Raises ``BadCatalog``."""
     name, _, query = text.partition("?")

@@ -6,9 +6,10 @@ alert is on the list if and only if the catalog ``watchlist:NAME`` has a match f
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlencode
 
 import numpy as np
@@ -22,6 +23,9 @@ from alerts.catalogs.rows import epochs_jyear
 from alerts.catalogs.spec import PARAMETERS, WATCHLIST, CatalogSpec, check_radius, finite
 from alerts.lists.named import BadList, check_different, parse_named
 from alerts.positions import on_the_sky
+
+if TYPE_CHECKING:
+    from alerts.catalogs.files.local import LocalCatalog
 
 Opener = Callable[[str], BinaryIO]
 
@@ -47,10 +51,6 @@ class WatchlistSpec:
         """The list with all that was said of it, as ``parse_watchlist`` reads it."""
         said = {**dict(self.columns), "radius_arcsec": repr(self.radius_arcsec)}
         return f"{self.name}={self.path}?{urlencode(said, safe=',:/')}"
-
-    def at(self, path: str) -> WatchlistSpec:
-        """The same list, its file named in another way."""
-        return replace(self, path=path)
 
 
 def parse_watchlist(text: str, radius_arcsec: float) -> WatchlistSpec:
@@ -81,22 +81,43 @@ def check_watchlists(specs: Iterable[WatchlistSpec], opener: Opener) -> None:
             raise BadList(f"{spec.name}: {error}") from error
 
 
-def on_list(spec: WatchlistSpec, alerts: pa.RecordBatch, opener: Opener) -> pa.BooleanArray:
-    """Whether any source of the list is within its radius of each alert; NULL of alerts without a place on the sky, or a time.
+class Watchlist:
+    """The places of a list. Used by several threads at once."""
 
-    ``alerts``: rows of ``{survey}_alerts``, of which ``ra_deg``, ``dec_deg`` and ``observed_at`` are read. Raises ``BadCatalog``
-    where the list cannot be read, and this process has none from before.
-    """
-    catalog = opened_file(spec.catalog, opener)
-    ra, dec = (
-        np.asarray(pc.fill_null(alerts.column(name), float("nan")).to_numpy(zero_copy_only=False), dtype=np.float64)
-        for name in ("ra_deg", "dec_deg")
-    )
-    asked = on_the_sky(ra, dec) & np.asarray(alerts.column("observed_at").is_valid().to_numpy(zero_copy_only=False))
-    rows = np.flatnonzero(asked)
-    epoch = epochs_jyear(alerts.select(["observed_at"]).take(pa.array(rows)))
-    found = catalog.search(ra[rows], dec[rows], spec.radius_arcsec, epoch)
-    answer = within(found, catalog.source_columns, ra[rows], dec[rows], radius_arcsec=spec.radius_arcsec, epoch_jyear=epoch)
-    listed = np.zeros(len(ra), np.bool_)
-    listed[rows[answer.position]] = True
-    return pa.array(listed, mask=~asked)
+    def __init__(self, spec: WatchlistSpec, places: LocalCatalog) -> None:
+        self.spec, self._places = spec, places
+
+    def contains(self, alerts: pa.RecordBatch) -> pa.BooleanArray:
+        """Whether any source is within its radius of each alert; NULL of alerts without a place on the sky, or a time.
+
+        ``alerts``: rows of ``{survey}_alerts``, of which ``ra_deg``, ``dec_deg`` and ``observed_at`` are read.
+        """
+        ra, dec = (
+            np.asarray(pc.fill_null(alerts.column(name), float("nan")).to_numpy(zero_copy_only=False), dtype=np.float64)
+            for name in ("ra_deg", "dec_deg")
+        )
+        asked = on_the_sky(ra, dec) & np.asarray(alerts.column("observed_at").is_valid().to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(asked)
+        ra, dec = ra[rows], dec[rows]
+        epoch = epochs_jyear(alerts.select(["observed_at"]).take(pa.array(rows)))
+        found = self._places.search(ra, dec, self.spec.radius_arcsec, epoch)
+        columns = self._places.source_columns
+        answer = within(found, columns, ra, dec, radius_arcsec=self.spec.radius_arcsec, epoch_jyear=epoch)
+        listed = np.zeros(len(asked), np.bool_)
+        listed[rows[answer.position]] = True
+        return pa.array(listed, mask=~asked)
+
+
+def on_list(spec: WatchlistSpec, alerts: pa.RecordBatch, opener: Opener) -> pa.BooleanArray:
+    """``Watchlist.contains`` of the list as it is now. Raises ``BadCatalog`` where it cannot be read, and never was before."""
+    return Watchlist(spec, opened_file(spec.catalog, opener)).contains(alerts)
+
+
+def read_watchlist(spec: WatchlistSpec, data: bytes) -> Watchlist:
+    """A watchlist from the bytes of its file. Raises ``BadList``."""
+    from alerts.catalogs.files.local import open_local  # noqa: PLC0415 - reads astropy's tables: half a second
+
+    try:
+        return Watchlist(spec, open_local(spec.path, dict(spec.columns), lambda path: io.BytesIO(data), is_list=True))
+    except BadCatalog as error:
+        raise BadList(f"{spec.name}: {error}") from error

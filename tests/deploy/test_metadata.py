@@ -100,6 +100,8 @@ def test_choices_and_defaults_are_the_programs() -> None:
         ("max_dead_letters", "0.01", "1.5"),
         ("max_dead_letters", "1", "-1"),
         ("crossmatch", "vizier:II/246/out,simbad?radius_arcsec=2,file:gs://bucket/stars.parquet", "file:stars.parquet"),
+        ("watchlist", "gal=gs://bucket/a.csv?radius_arcsec=30,b=gs://bucket/c.fits", "gal=a.csv"),
+        ("watchlist", "a=gs://bucket/a.csv", "gs://bucket/a.csv"),
         ("radius_arcsec", "1.5", "-1"),
         ("crossmatch_epoch", "observed", "today"),
         ("crossmatch_concurrency", "2", "0"),
@@ -141,6 +143,7 @@ def test_parameters_arrive_as_options() -> None:
     sent = [
         "--input=gs://night/a.tar.gz,gs://night/b,with-comma/",
         "--crossmatch=vizier:II/246/out?canary=10,20,simbad,file:gs://a/b.csv",
+        "--watchlist=gal=gs://a/b.csv?ra=x&dec=y,other=gs://a/c,d.csv",
         "--cutouts=false",
         "--warehouse=bigquery://testproj/alerts",
         "--runner=DataflowRunner",
@@ -155,6 +158,7 @@ def test_parameters_arrive_as_options() -> None:
     broker = options.view_as(BrokerOptions)
     assert broker.input == ["gs://night/a.tar.gz", "gs://night/b,with-comma/"]
     assert broker.crossmatch == ["vizier:II/246/out?canary=10,20", "simbad", "file:gs://a/b.csv"]
+    assert broker.watchlist == ["gal=gs://a/b.csv?ra=x&dec=y", "other=gs://a/c,d.csv"]
     assert broker.cutouts is False
     given = options.get_all_options(drop_default=True)
     assert given["project"] == "testproj"

@@ -356,3 +356,14 @@ def test_files_of_this_machine_are_no_input_of_dataflow(
     assert ingest.run([*flags("wrong"), *argv]) == 2
     assert f"--input {tmp_path} is on this machine" in capsys.readouterr().err
     assert service.jobs == []
+
+
+def test_lists_of_this_machine_are_none_of_dataflow(
+    store: storage.Client, service: JobsService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text("ra,dec\n10,20\n")
+    argv = ["--warehouse=gs://night/w", f"--watchlist=mine={tmp_path / 'mine.csv'}", f"--dataflow_endpoint={service.endpoint}"]
+    assert ingest.run([*flags("wrong"), *STREAM, *argv]) == 2
+    told = f"--watchlist {tmp_path / 'mine.csv'} is on this machine, which Dataflow's workers do not see; put it on gs://"
+    assert told in capsys.readouterr().err
+    assert service.jobs == []

@@ -390,7 +390,7 @@ def test_a_rematch_says_what_a_night_is(undisturbed: Path, night_flag: str, caps
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--again",), "--again is given without --crossmatch; say which catalogs to ask again"),
+        (("--again",), "--again is given without --crossmatch or --watchlist; say which catalogs to ask again"),
         (
             ("--runner", "SparkRunner", "--spark_master_url", "spark://a:7077"),
             "a rematch runs on this machine, which reads the warehouse; leave it out",
