@@ -20,6 +20,7 @@ setup(
         "alerts.filters",
         "alerts.filters.engines",
         "alerts.lists",
+        "alerts.lists.regions",
         "alerts.surveys",
         "audit",
         "broker",

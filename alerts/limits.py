@@ -98,3 +98,16 @@ MAX_ANSWER_ROWS = 200_000
 
 MAX_FILTER_US = 1000.0
 """What a filter may take of each alert in the long run: some three times what decoding a ZTF packet takes."""
+
+# Regions of the sky
+
+MAX_REGION_BYTES = 512 * _MIB
+"""A region's file, and what it unpacks to. LIGO's largest maps of one order, 12,582,912 pixels of four columns, have 403 MB."""
+MAX_REGION_PIXELS = 2**24
+"""Pixels of a sky map: those of NSIDE 1024, and a third more. Multi-order ones have some 20,000."""
+MAX_REGION_RANGES = 2**22
+"""Ranges of a coverage map. Those of whole surveys have some 100,000."""
+MAX_POLYGON_CORNERS = 2_000
+"""Corners of a polygon, each of whose sides is held against all others."""
+MAX_REGION_CORNERS = 20_000
+"""Corners of all polygons of a file: a focal plane of 189 sensors has 756."""

@@ -120,8 +120,8 @@ def cones_ranges(ra_deg: Degrees, dec_deg: Degrees, radius_arcsec: Degrees) -> t
     cells = np.tile(np.arange(12), len(radius_arcsec))
     done: list[tuple[Indices, Indices, int]] = []
     for order in range(HEALPIX_ORDER + 1):
-        reach_arcsec = np.degrees(_CENTER_TO_CORNER_RAD / 2**order) * 3600 + _SPARE_ARCSEC
-        lon_deg, lat_deg = _centers(cells, order)
+        reach_arcsec = cell_reach_arcsec(order)
+        lon_deg, lat_deg = centers(cells, order)
         away_arcsec = separation_arcsec(lon_deg, lat_deg, ra_deg[cones], dec_deg[cones])
         near = away_arcsec <= radius_arcsec[cones] + reach_arcsec
         # A cell that lies in the cone as a whole, or is small enough, is told as it is.
@@ -139,7 +139,21 @@ def cones_ranges(ra_deg: Degrees, dec_deg: Degrees, radius_arcsec: Degrees) -> t
     )
 
 
-def _centers(cells: Indices, order: int) -> tuple[Degrees, Degrees]:
+def cell_reach_arcsec(order: int) -> float:
+    """No point of a cell of that order is farther from its center than this, with something to spare."""
+    return float(np.degrees(_CENTER_TO_CORNER_RAD / 2**order)) * 3600 + _SPARE_ARCSEC
+
+
+def to_galactic_deg(ra_deg: Degrees, dec_deg: Degrees) -> tuple[Degrees, Degrees]:
+    """Galactic longitudes (0 to 360) and latitudes of positions in ICRS, all degrees, by SOFA's ``icrs2g``."""
+    import erfa  # noqa: PLC0415 - only for a map in galactic coordinates
+
+    lon_rad, lat_rad = erfa.icrs2g(np.radians(ra_deg), np.radians(dec_deg))
+    return np.degrees(lon_rad) % 360, np.degrees(lat_rad)
+
+
+def centers(cells: Indices, order: int) -> tuple[Degrees, Degrees]:
+    """Longitudes and latitudes (degrees) of the centers of nested cells."""
     lon_rad, lat_rad = _compiled("healpix_nested_to_lonlat", centers_by_package)(cells, np.intc(2**order), 0.5, 0.5)
     return np.degrees(lon_rad), np.degrees(lat_rad)
 

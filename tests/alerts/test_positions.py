@@ -304,7 +304,7 @@ def test_the_compiled_part_of_astropy_healpix_agrees_with_the_package(order: int
     assert np.array_equal(index, nested_by_package(np.radians(ra), np.radians(dec), 2**order)[0])
     cells = np.concatenate([index, np.arange(12), 12 * 4**order - 1 - np.arange(12)])
     expected = healpix_to_lonlat(cells, 2**order, order="nested")
-    found = positions._centers(cells, order)
+    found = positions.centers(cells, order)
     assert [one.tobytes() for one in found] == [one.to_value("deg").tobytes() for one in expected]
     assert [np.degrees(one).tobytes() for one in centers_by_package(cells, 2**order, 0.5, 0.5)] == [
         one.tobytes() for one in found
