@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -27,6 +28,13 @@ class RegionSpec:
     """Of a sky map: places of at most this credible level are inside. None: nothing was said, and it is ``LEVEL``."""
     t0: datetime | None = None
     """When the event was, UTC, whatever the file says."""
+
+    @property
+    def text(self) -> str:
+        """The region with all that was said of it, as ``parse_region`` reads it."""
+        said = {"level": self.level, "t0": self.t0 and self.t0.isoformat()}
+        query = urlencode({key: value for key, value in said.items() if value is not None}, safe=":")
+        return f"{self.name}={self.path}" + f"?{query}" * bool(query)
 
 
 def parse_region(text: str) -> RegionSpec:

@@ -16,6 +16,9 @@ def test_a_region_has_a_level_and_a_time() -> None:
     assert spec == RegionSpec("gw", "gs://b/map.fits.gz", 0.5, datetime(2026, 11, 1, 5, 13, 22, 500000, tzinfo=UTC))
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert len({spec, parse_region("gw=gs://b/map.fits.gz")}) == 2
+    assert parse_region(spec.text) == spec
+    assert spec.text == "gw=gs://b/map.fits.gz?level=0.5&t0=2026-11-01T05:13:22.500000%2B00:00"
+    assert parse_region("f=a.moc").text == "f=a.moc"
     assert parse_region("f=a.moc") == RegionSpec("f", "a.moc", None, None)
 
 
