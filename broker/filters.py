@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_lists(command: argparse.ArgumentParser) -> None:
     command.add_argument("--watchlist", action="append", metavar=FORM, help=WATCHLIST_HELP)
-    command.add_argument("--region", action="append", metavar=FORM, help=REGION_HELP)
+    command.add_argument("--region", "--sky_region", dest="sky_region", action="append", metavar=FORM, help=REGION_HELP)
     command.add_argument(
         "--radius_arcsec",
         type=float,

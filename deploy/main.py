@@ -22,7 +22,7 @@ _BETWEEN = {
     "--input": re.compile(r",(?=gs://)"),
     "--crossmatch": re.compile(r",(?=vizier:|simbad|file:)"),
     "--watchlist": _NAMED,
-    "--region": _NAMED,
+    "--sky_region": _NAMED,
 }
 """Commas between the values of a parameter that may be given many times."""
 

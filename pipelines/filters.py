@@ -47,7 +47,7 @@ def filters_of(broker: BrokerOptions, want: Projection, features: bool, *, behin
     if broker.filters is None:
         return None
     try:
-        lists = lists_of(broker.watchlist, broker.region, broker.radius_arcsec)
+        lists = lists_of(broker.watchlist, broker.sky_region, broker.radius_arcsec)
         filters = read_filters(absolute(broker.filters), broker.schemas, lists)
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error

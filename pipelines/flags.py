@@ -229,7 +229,7 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
         help="ask the filters of this folder (its files NAME.sql, local or gs://) and write what they say to verdicts and "
         "filter_counts; a stream in rounds reads the folder again before each round",
     )
-    group.add_argument("--region", action="append", metavar=FORM, help=REGION_HELP)
+    group.add_argument("--sky_region", action="append", metavar=FORM, help=f"{REGION_HELP}; or --region NAME=FILE")
     group.add_argument(
         "--max_filter_us",
         type=float,

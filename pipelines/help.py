@@ -59,7 +59,7 @@ _OF_WHAT_COMES_IN = (
 """Flags of runs that read packets, and not of those that go over a warehouse's alerts."""
 WITHOUT_EFFECT = {
     "broker replay": ("--max_alerts", "--load_every_secs", "--max_wait_secs"),
-    "broker rematch": (*_OF_WHAT_COMES_IN, "--schemas", "--filters", "--region", "--max_filter_us"),
+    "broker rematch": (*_OF_WHAT_COMES_IN, "--schemas", "--filters", "--sky_region", "--max_filter_us"),
     "broker refilter": (
         *_OF_WHAT_COMES_IN,
         "--crossmatch",

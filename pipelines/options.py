@@ -15,6 +15,8 @@ from pipelines.errors import OptionsError
 from pipelines.help import WITHOUT_EFFECT
 from pipelines.runner import asks_job_server
 
+_SKY_REGION = "--sky_region"
+
 
 class BrokerOptions(PipelineOptions):
     """The broker's own flags; every Beam flag (--runner, --project, ...) may stand beside them."""
@@ -68,7 +70,7 @@ def parse(argv: Sequence[str], command: str = "broker ingest") -> PipelineOption
     for group in PipelineOptions.__subclasses__():
         if group not in others:
             group._add_argparse_args(parser)
-    words = [_spelled(word) for word in argv]
+    words = _regions([_spelled(word) for word in argv])
     for word in words:
         if word.partition("=")[0] in WITHOUT_EFFECT.get(command, ()):
             raise OptionsError(f"{word.partition('=')[0]} does nothing in {command}; leave it out")
@@ -87,6 +89,17 @@ def _spelled(word: str) -> str:
     """A flag with its words joined by underscores, as Beam and we write them; ``--max-alerts`` is ``--max_alerts``."""
     flag, equals, value = word.partition("=")
     return f"--{flag[2:].replace('-', '_')}{equals}{value}" if flag.startswith("--") and len(flag) > 2 else word
+
+
+def _regions(words: Sequence[str]) -> list[str]:
+    """``--region NAME=FILE`` is a part of the sky; what has no = is where Beam runs a job of Dataflow, whose flag it is."""
+    named = list[str]()
+    for number, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        following = words[number + 1] if number + 1 < len(words) else ""
+        is_ours = flag == "--region" and "=" in (value if equals else following)
+        named.append(f"{_SKY_REGION}{equals}{value}" if is_ours else word)
+    return named
 
 
 def _unknown(word: str, command: str, known: Sequence[str]) -> str:

@@ -65,7 +65,7 @@ def plan(options: PipelineOptions) -> Refilter:
     if broker.filters is None:
         raise OptionsError("--filters is missing: say in which folder the filters are")
     try:
-        lists = lists_of(broker.watchlist, broker.region, broker.radius_arcsec)
+        lists = lists_of(broker.watchlist, broker.sky_region, broker.radius_arcsec)
         filters = read_filters(absolute(broker.filters), broker.schemas, lists)
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error

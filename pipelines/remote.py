@@ -47,7 +47,7 @@ def _places(job: Job, options: PipelineOptions) -> Iterator[tuple[str, str, str]
         if not spec.remote:
             yield "watchlist" if spec.is_list else "crossmatch", spec.target, "put it on gs://"
     for file in job.all_filters.lists.regions if job.all_filters else ():
-        yield "region", file.spec.path, "put it on gs://"
+        yield "sky_region", file.spec.path, "put it on gs://"
     if rounds.watch:
         yield "watch", rounds.watch, "put it on gs://"
     if rounds.kafka_config:

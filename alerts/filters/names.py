@@ -10,6 +10,9 @@ from alerts.filters.errors import FilterError, Span
 from alerts.filters.row import RowField
 from alerts.filters.tree import Path
 
+_FLAGS = {"watchlists": "--watchlist", "regions": "--region"}
+"""What names lists of one's own."""
+
 
 @dataclass(frozen=True)
 class NamedScope:
@@ -72,6 +75,8 @@ def _unknown(names: Sequence[str], within: RowField, scopes: Sequence[NamedScope
     records = [field for field in scopes[0].record.fields if field.type == "RECORD" and names[-1].casefold() in field.by_name]
     if len(names) == 1 and records:
         return f"{nothing}; did you mean {records[0].name}.{records[0].by_name[names[-1].casefold()].name}?"
+    if flag := _FLAGS.get(within.name):
+        return f"{nothing}; name it where the filter is asked: {flag} {names[-1]}=FILE"
     if not within.fields:
         return f"{nothing}: {within.name} has no fields here"
     return f"{nothing}; broker filter columns lists what there is"

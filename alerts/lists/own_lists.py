@@ -14,7 +14,7 @@ from threading import Lock
 from typing import BinaryIO, TypeVar
 
 from alerts.filters.row import Lists
-from alerts.limits import MAX_LIST_BYTES
+from alerts.limits import MAX_REGION_BYTES
 from alerts.lists.named import BadList, check_different
 from alerts.lists.regions.reading import read_region
 from alerts.lists.regions.region import Region
@@ -154,11 +154,11 @@ def _kept(key: tuple[WatchlistSpec | RegionSpec, str]) -> _T:
 def _bytes_of(spec: WatchlistSpec | RegionSpec, opener: Opener) -> bytes:
     try:
         with opener(spec.path) as file:
-            data = file.read(MAX_LIST_BYTES + 1)
+            data = file.read(MAX_REGION_BYTES + 1)
     except OSError as error:
         raise BadList(f"{spec.path}, the list {spec.name}, cannot be read: {error.strerror or error}") from error
-    if len(data) > MAX_LIST_BYTES:
-        raise BadList(f"{spec.path}, the list {spec.name}, has more than {MAX_LIST_BYTES:,} bytes, which is the most")
+    if len(data) > MAX_REGION_BYTES:
+        raise BadList(f"{spec.path}, the list {spec.name}, has more than {MAX_REGION_BYTES:,} bytes, which is the most")
     if not data:
         raise BadList(f"{spec.path}, the list {spec.name}, is empty; a list of nothing would say no of everything")
     return data

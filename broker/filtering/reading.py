@@ -87,7 +87,7 @@ def _check_python(text: str) -> None:
 
 def lists_in(arguments: argparse.Namespace) -> OwnLists:
     """The lists that the arguments name. Raises ``OptionsError``."""
-    return lists_of(arguments.watchlist, arguments.region, arguments.radius_arcsec)
+    return lists_of(arguments.watchlist, arguments.sky_region, arguments.radius_arcsec)
 
 
 def failed(command: str, error: Exception) -> int:
