@@ -96,10 +96,21 @@ def _fields(survey: Survey, lists: Lists) -> Iterator[RowField]:
         yield RowField("features", "RECORD", fields=tuple(_of_columns(feature_columns(survey), survey, "features.")))
     yield _matches()
     yield RowField("scores", "RECORD", fields=_floats(lists.scores))
-    yield RowField("watchlists", "RECORD", fields=tuple(RowField(name, "BOOL") for name in lists.watchlists))
-    timed = [f"{name}_{what}" for name in lists.timed for what in ("days_since", "days_to_first_detection")]
-    inside = tuple(RowField(name, "BOOL") for name in lists.regions)
-    yield RowField("regions", "RECORD", fields=inside + _floats([*(f"{name}_level" for name in lists.maps), *timed]))
+    watched = (RowField(name, "BOOL", description="Within its radius of a place of the list.") for name in lists.watchlists)
+    yield RowField("watchlists", "RECORD", fields=tuple(watched))
+    yield RowField("regions", "RECORD", fields=tuple(_of_regions(lists)))
+
+
+def _of_regions(lists: Lists) -> Iterator[RowField]:
+    for name in lists.regions:
+        yield RowField(name, "BOOL", description="Inside the region.")
+        if name in lists.maps:
+            what = "Credible level of the place, 0 to 1: the probability of all pixels that are at least as dense."
+            yield RowField(f"{name}_level", "FLOAT64", description=what)
+        if name in lists.timed:
+            yield RowField(f"{name}_days_since", "FLOAT64", description="observed_at - the event's time, days.")
+            what = "The first detection that the packet tells of - the event's time, days."
+            yield RowField(f"{name}_days_to_first_detection", "FLOAT64", description=what)
 
 
 def _floats(names: Iterable[str]) -> tuple[RowField, ...]:
