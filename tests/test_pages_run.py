@@ -107,6 +107,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Catal
         shutil.copy(archive, folder / name)
     for name in ("stars.parquet", "my_stars.parquet"):
         shutil.copy(november / "catalog.parquet", folder / name)
+    (folder / "galaxies.csv").write_text("name,ra,dec,radius_arcsec\nM31,10.6847,41.2687,3600\nM87,187.7059,12.3911,\n")
     good = [one for one in truth(november) if one["kind"] == "good"]
     pq.write_table(pa.table({"candid": pa.array([one["alert_id"] for one in good], pa.int64())}), folder / "candids.parquet")
     (folder / "targets.csv").write_text("name,ra,dec\n" + "".join(f"t,{one['ra_deg']},{one['dec_deg']}\n" for one in good[:3]))
