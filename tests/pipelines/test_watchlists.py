@@ -255,13 +255,13 @@ def test_rounds_read_a_list_again_and_keep_it_where_it_became_wrong(
     assert "has no rows" in kept[0].getMessage()
 
 
-def test_the_direct_runner_says_the_same(archive: Path, places: list[Place], tmp_path: Path) -> None:
+def test_the_direct_runner_and_several_processes_say_the_same(archive: Path, places: list[Place], tmp_path: Path) -> None:
     some = places[:4]
     path = write_list(tmp_path / "mine.csv", some, [9.9, 10.1, None, 900.0])
     flags = ("--watchlist", f"mine={path}?radius_arcsec=10.5", "--no_cutouts")
     found = {}
-    for name, more in {"local": (), "direct": ("--runner", "DirectRunner")}.items():
+    for name, more in {"local": (), "direct": ("--runner", "DirectRunner"), "processes": ("--direct_num_workers", "2")}.items():
         assert run(tmp_path / name, archive, flags=(*flags, *more)) == 0
         found[name] = rows(tmp_path / name, "crossmatches_unique", ("asked_at",))
-    assert found["local"] == found["direct"]
+    assert found["local"] == found["direct"] == found["processes"]
     assert on_it(tmp_path / "direct", some) == [1, 2, 3]

@@ -19,7 +19,7 @@ from alerts.catalogs.files.read_table import open_local_file
 from alerts.catalogs.open import CatalogSettings, open_askers
 from alerts.catalogs.rows import epochs_jyear
 from alerts.lists.named import BadList
-from alerts.lists.watchlists import WatchlistSpec, check_watchlists, of_catalog, on_list, parse_watchlist
+from alerts.lists.watchlists import WatchlistSpec, check_watchlists, of_catalog, on_list, parse_watchlist, read_watchlist
 from alerts.positions import healpix29, on_the_sky
 from alerts.surveys import survey
 from tests.alerts.catalogs.files.test_own_radii import at_the_rim, places, radii
@@ -167,6 +167,8 @@ def test_a_list_may_be_in_every_format(tmp_path, name: str) -> None:
     check_watchlists([spec], open_local_file)
     batch = alerts([10.0, 10.0, 200.0], [20.0 + 0.99 / 3600, 20.0 + 1.01 / 3600, -30.8])
     assert on_list(spec, batch, open_local_file).to_pylist() == [True, False, True]
+    with open(path, "rb") as file:
+        assert read_watchlist(spec, file.read()).contains(batch).to_pylist() == [True, False, True]
 
 
 def test_a_named_radius_goes_before_the_usual_one(tmp_path) -> None:
@@ -206,6 +208,9 @@ def test_a_wrong_file_stops_the_start_with_a_sentence(tmp_path, case: str) -> No
     with pytest.raises(BadList, match=told) as caught:
         check_watchlists([parse_watchlist(f"a={tmp_path / 'list.csv'}{more}", 5.0)], open_local_file)
     assert str(caught.value).startswith("a: ")
+    with pytest.raises(BadList) as of_bytes:
+        read_watchlist(parse_watchlist(f"a={tmp_path / 'list.csv'}{more}", 5.0), text.encode())
+    assert str(of_bytes.value) == str(caught.value)
 
 
 def test_a_missing_file_and_two_of_one_name_stop_the_start(tmp_path) -> None:
