@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from alerts.filters.row import Lists
 from alerts.limits import MAX_REGION_BYTES
@@ -22,7 +22,8 @@ from alerts.lists.regions.spec import RegionSpec, parse_region
 from alerts.lists.watchlists import Watchlist, WatchlistSpec, parse_watchlist, read_watchlist
 
 Opener = Callable[[str], BinaryIO]
-_T = TypeVar("_T", Watchlist, Region)
+_Spec = TypeVar("_Spec", WatchlistSpec, RegionSpec)
+_T = TypeVar("_T")
 _HELD = 32
 """Lists that a process keeps open."""
 
@@ -69,7 +70,8 @@ class OwnLists:
     @property
     def by_name(self) -> dict[str, WatchlistFile | RegionFile]:
         """All, as ``watchlist:NAME`` and ``region:NAME``."""
-        return {f"{file.kind}:{file.spec.name}": file for file in (*self.watchlists, *self.regions)}
+        every: list[WatchlistFile | RegionFile] = [*self.watchlists, *self.regions]
+        return {f"{file.kind}:{file.spec.name}": file for file in every}
 
     @property
     def versions(self) -> dict[str, str]:
@@ -109,9 +111,6 @@ def read_lists(
     return OwnLists(watched, tuple(made))
 
 
-_Spec = TypeVar("_Spec", WatchlistSpec, RegionSpec)
-
-
 def _there(spec: _Spec, absolute: Callable[[str], str]) -> _Spec:
     return replace(spec, path=absolute(spec.path))
 
@@ -126,29 +125,26 @@ def open_region(file: RegionFile, opener: Opener) -> Region:
     return _opened(file.spec, file.digest, opener, read_region)[1]
 
 
-_OPEN: OrderedDict[tuple[WatchlistSpec | RegionSpec, str], Watchlist | Region] = OrderedDict()
+_OPEN: OrderedDict[tuple[WatchlistSpec | RegionSpec, str], Any] = OrderedDict()
 _LOCK = Lock()
 
 
-def _opened(spec: WatchlistSpec | RegionSpec, wanted: str | None, opener: Opener, read: Callable[..., _T]) -> tuple[str, _T]:
+def _opened(spec: _Spec, wanted: str | None, opener: Opener, read: Callable[[_Spec, bytes], _T]) -> tuple[str, _T]:
     """The digest of a list's file, and the list: of these bytes made once in this process."""
     with _LOCK:
-        if wanted is not None and (spec, wanted) in _OPEN:
-            return wanted, _kept((spec, wanted))
-        data = _bytes_of(spec, opener)
-        digest = hashlib.sha256(data).hexdigest()
-        if wanted not in (None, digest):
-            raise BadList(f"{spec.path}, the list {spec.name}, has changed since the run began")
-        if (spec, digest) not in _OPEN:
-            _OPEN[spec, digest] = read(spec, data)
-            while len(_OPEN) > _HELD:
-                _OPEN.popitem(last=False)
-        return digest, _kept((spec, digest))
-
-
-def _kept(key: tuple[WatchlistSpec | RegionSpec, str]) -> _T:
-    _OPEN.move_to_end(key)
-    return _OPEN[key]  # type: ignore[return-value] - of a spec's own kind
+        if wanted is None or (spec, wanted) not in _OPEN:
+            data = _bytes_of(spec, opener)
+            digest = hashlib.sha256(data).hexdigest()
+            if wanted not in (None, digest):
+                raise BadList(f"{spec.path}, the list {spec.name}, has changed since the run began")
+            wanted = digest
+            if (spec, digest) not in _OPEN:
+                _OPEN[spec, digest] = read(spec, data)
+                while len(_OPEN) > _HELD:
+                    _OPEN.popitem(last=False)
+        _OPEN.move_to_end((spec, wanted))
+        found: _T = _OPEN[spec, wanted]
+        return wanted, found
 
 
 def _bytes_of(spec: WatchlistSpec | RegionSpec, opener: Opener) -> bytes:

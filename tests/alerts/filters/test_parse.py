@@ -248,7 +248,7 @@ def test_lists_of_ones_own_are_fields() -> None:
         "AND regions.s1_days_since < 3 AND regions.s1_days_to_first_detection > 0"
     )
     assert parse(text, row).where.type == "BOOL"
-    assert "there is no watchlists.mine: watchlists has no fields here" in refused(text).message
+    assert "there is no watchlists.mine; name it where the filter is asked: --watchlist mine=FILE" in refused(text).message
 
 
 @pytest.mark.parametrize("name", SURVEYS)
