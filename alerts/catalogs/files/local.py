@@ -1,7 +1,8 @@
 """Catalogs in files (see ``read_table``): loaded once into a worker process, and asked by all its threads.
 
 A file stays in memory whole: its columns, and 12 bytes a source for the index (28 where its positions are not 64-bit floats
-without gaps). 10 million sources with six columns: 630 MB, and 1.5 GB while they are read (``benchmarks.local_catalog``).
+without gaps), and 8 where they have radii of their own. 10 million sources with six columns: 630 MB, and 1.5 GB while they are
+read (``benchmarks.local_catalog``).
 """
 
 from __future__ import annotations
