@@ -73,12 +73,13 @@ def overridden(tree: ast.AST) -> set[str]:
 
 def test_no_other_private_names_are_used() -> None:
     trees = {file: ast.parse(file.read_text(encoding="utf-8")) for room in ROOMS for file in (ROOT / room).rglob("*.py")}
+    ours: dict[str, set[str]] = {}
+    for file, tree in trees.items():
+        ours.setdefault(file.relative_to(ROOT).parts[0], set()).update(defined(tree))
     found = {}
     for file, tree in trees.items():
-        room = file.relative_to(ROOT).parts[0]
         # A name of ours in another room is no reason: what a module may use is defined in its own room.
-        ours = set().union(*(defined(other) for path, other in trees.items() if path.relative_to(ROOT).parts[0] == room))
-        names = (foreign(tree, ours) | overridden(tree)) - PUBLIC
+        names = (foreign(tree, ours[file.relative_to(ROOT).parts[0]]) | overridden(tree)) - PUBLIC
         if names:
             found[str(file.relative_to(ROOT))] = names
     assert found == {file: {*names} for file, names in USED.items()}

@@ -88,7 +88,7 @@ def test_a_stream_with_a_catalog_that_hangs_has_its_alerts_at_once(
     server.fail(Fault("hanging"))
     topic = Topic(pubsub.project, 1)
     topic.publish(messages([str(night)]))
-    slow = [*crossmatch(server), "--crossmatch_deadline_secs", "40"]
+    slow = [*crossmatch(server), "--crossmatch_deadline_secs", "8"]
     flags = ["--warehouse", place, "--survey", "ztf", "--load_every_secs", "1", "--max_wait_secs", "1", *slow]
     without_an_answer: list[bool] = []
 
