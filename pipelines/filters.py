@@ -52,7 +52,8 @@ def filters_of(broker: BrokerOptions, want: Projection, features: bool, *, behin
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error
     check_answerable(filters, want, features)
-    _check_catalogs(filters, [catalog_spec(text, broker).name for text in broker.crossmatch or []], behind)
+    watched = [file.spec.catalog.name for file in filters.lists.watchlists]
+    _check_catalogs(filters, [*(catalog_spec(text, broker).name for text in broker.crossmatch or []), *watched], behind)
     return filters
 
 
@@ -186,7 +187,8 @@ def _check_catalogs(filters: FilterSet, catalogs: Sequence[str], behind: bool) -
                     f"--filters: {text.name} asks for {lacking[0]}; rows name catalogs of files by their whole path: "
                     f"write file:{absolute(place)}"
                 )
-            raise OptionsError(f"--filters: {text.name} asks for {lacking[0]}, which is not asked; add --crossmatch {lacking[0]}")
+            flag = f"--watchlist {place}=FILE" if kind == "watchlist" else f"--crossmatch {lacking[0]}"
+            raise OptionsError(f"--filters: {text.name} asks for {lacking[0]}, which is not asked; add {flag}")
         if not catalogs:
             raise OptionsError(f"--filters: {text.name} asks for matches, and no catalog is asked; add --crossmatch CATALOG")
 

@@ -135,6 +135,19 @@ def test_a_list_that_has_changed_is_a_row_of_the_history_and_is_asked_about_agai
     assert ask(tmp_path / "w", history) == [(f"here={tmp_path / 'here.json'}", 3, 1)]
 
 
+def test_a_filter_finds_the_places_of_a_list_among_the_matches(night: Path, places: list[tuple], tmp_path: Path):
+    lists = ("--watchlist", f"mine={watched(tmp_path / 'mine.csv', places[:20], 1.0, 1.5)}")
+    matched = (
+        "SELECT (SELECT MIN(s.separation_arcsec) FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s) AS away FROM alerts WHERE EXISTS "
+        "(SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WHERE m.catalog = 'watchlist:mine')"
+    )
+    filters = folder(tmp_path / "filters", matched=matched)
+    assert run(tmp_path / "w", night, flags=("--filters", str(filters), "--no_cutouts", *lists)) == 0
+    assert verdicts(tmp_path / "w", "matched") == near(places[:20], places, 1.0, 1.5)
+    for (told,) in ask(tmp_path / "w", "SELECT columns FROM verdicts WHERE status = 'passed'"):
+        assert json.loads(told)["away"] <= 1.5
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
