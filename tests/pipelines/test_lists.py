@@ -138,8 +138,8 @@ def test_a_list_that_has_changed_is_a_row_of_the_history_and_is_asked_about_agai
 def test_a_filter_finds_the_places_of_a_list_among_the_matches(night: Path, places: list[tuple], tmp_path: Path):
     lists = ("--watchlist", f"mine={watched(tmp_path / 'mine.csv', places[:20], 1.0, 1.5)}")
     matched = (
-        "SELECT (SELECT MIN(s.separation_arcsec) FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s) AS away FROM alerts WHERE EXISTS "
-        "(SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WHERE m.catalog = 'watchlist:mine')"
+        "SELECT (SELECT MIN(s.separation_arcsec) FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s) AS away FROM alerts "
+        "WHERE EXISTS (SELECT 1 FROM UNNEST(matches) AS m, UNNEST(m.sources) AS s WHERE m.catalog = 'watchlist:mine')"
     )
     filters = folder(tmp_path / "filters", matched=matched)
     assert run(tmp_path / "w", night, flags=("--filters", str(filters), "--no_cutouts", *lists)) == 0
