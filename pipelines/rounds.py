@@ -7,6 +7,7 @@ not who sends, says where to go on.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ from warehouses.reachable import told
 _LOG = logging.getLogger(__name__)
 _WAIT_SECS = (1.0, 30.0)
 """After what failed: at first, and at most."""
+_LOOK_SECS = 5.0
+"""Where there is nothing to read, it is looked again after so long, however seldom a round may begin."""
 _FAILED_ACCOUNTS = 3
 """Rounds whose account does not balance, one after another, before the stream stops: it would lose or double something.
 And of whatever fails, where the stream is to end by itself."""
@@ -142,6 +145,9 @@ class _Rounds:
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
+        self._began_at = -math.inf
+        """Of the newest round."""
+        self._found_nothing = False
         self._noted: FilterSet | None = None
         self._filters = ReadAgain(self._broker, job.all_filters, job.want, job.features)
         self._said = Said(_LOG)
@@ -152,7 +158,6 @@ class _Rounds:
         if begun is None:
             return DONE
         while not self._ending.is_set():
-            began = time.monotonic()
             try:
                 behind = self._until_it_works(self._round)
             except (_AccountFailed, StreamStops) as error:
@@ -165,8 +170,13 @@ class _Rounds:
             if self._catalogs is not None:
                 self._catalogs.keep_alive()
             if not behind:
-                self._ending.wait(max(0.0, self._every_secs - (time.monotonic() - began)))
+                self._ending.wait(self._wait_secs())
         return DONE
+
+    def _wait_secs(self) -> float:
+        """How long to wait before looking again: so often may be looked, and only every so many seconds may a round begin."""
+        least = min(self._every_secs, _LOOK_SECS) if self._found_nothing else 0.0
+        return max(least, self._began_at + self._every_secs - time.monotonic())
 
     def _begin(self) -> bool:
         """Where the stream goes on."""
@@ -205,11 +215,12 @@ class _Rounds:
             found = self._stream.next(place, self._how.round_mb * 1e6)
             if self._metrics is not None and self._catalogs is not None:
                 self._metrics.look_at_catalogs(place, self._stream.name)
+        self._found_nothing = found is None
         if found is None:
             if self._metrics is not None:
                 self._metrics.nothing()
             return False
-        began = time.monotonic()
+        began = self._began_at = time.monotonic()
         counts, size_bytes = self._ingest(found)
         found.done(size_bytes)
         if self._catalogs is not None and counts.nights:
