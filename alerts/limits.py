@@ -109,5 +109,5 @@ MAX_REGION_RANGES = 2**22
 """Ranges of a coverage map. Those of whole surveys have some 100,000."""
 MAX_POLYGON_CORNERS = 2_000
 """Corners of a polygon, each of whose sides is held against all others."""
-MAX_REGION_CORNERS = 20_000
+MAX_REGION_CORNERS = 5_000
 """Corners of all polygons of a file: a focal plane of 189 sensors has 756."""

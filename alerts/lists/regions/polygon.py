@@ -82,12 +82,15 @@ class Polygon:
         along = (places @ self.behind.T >= -ON_A_SIDE_RAD) & (places @ self.before.T >= -ON_A_SIDE_RAD)
         return np.asarray((near & along).any(axis=1))
 
-    def distances_rad(self, places: Vectors) -> Degrees:
-        """How far places are from each side, shape (places, sides)."""
-        along = (places @ self.behind.T >= 0) & (places @ self.before.T >= 0)
-        across = np.arcsin(np.clip(np.abs(places @ self.normals.T), 0, 1))
-        to_corner = _angles_rad(places[:, None, :], self.corners)
-        return np.where(along, across, np.minimum(to_corner, np.roll(to_corner, -1, axis=1)))
+    def distances_rad(self, places: Vectors, sides: Any) -> Degrees:
+        """How far places are from sides, given by their numbers: of each place one."""
+        behind, before, across = (
+            np.einsum("...k,...k->...", places, planes[sides]) for planes in (self.behind, self.before, self.normals)
+        )
+        to_begin = _angles_rad(places, self.corners[sides])
+        to_end = _angles_rad(places, self.corners[(sides + 1) % len(self.corners)])
+        near = np.arcsin(np.clip(np.abs(across), 0, 1))
+        return np.where((behind >= 0) & (before >= 0), near, np.minimum(to_begin, to_end))
 
 
 def polygon_of(ra_deg: Degrees, dec_deg: Degrees) -> Polygon:
@@ -129,8 +132,8 @@ def _check_simple(told: str, corners: Vectors, normals: Vectors) -> None:
     same_half = np.sign(ends_left - begins_left) == np.sign(begins_left.T - ends_left.T)
     crossing = parted & parted.T & same_half
     sides = Polygon(corners, normals, np.cross(normals, corners), np.cross(ends, normals), corners[0], False)
-    touching = sides.distances_rad(corners).T < _TOUCHING_RAD
     number = np.arange(count)
+    touching = np.stack([sides.distances_rad(corners, np.full(count, side)) < _TOUCHING_RAD for side in range(count)])
     steps = (number[None, :] - number[:, None]) % count
     crossing[(steps <= 1) | (steps == count - 1)] = False
     touching[(steps == 0) | (steps == 1)] = False
@@ -163,7 +166,8 @@ def _beside_a_side(polygon: Polygon, is_left: bool) -> Vectors:
     longest = int(np.argmax(_angles_rad(polygon.corners, ends)))
     middle = polygon.corners[longest] + ends[longest]
     middle /= np.linalg.norm(middle)
-    others = np.delete(polygon.distances_rad(middle[None, :])[0], longest)
+    numbers = np.arange(len(polygon.corners))
+    others = np.delete(polygon.distances_rad(np.tile(middle, (len(numbers), 1)), numbers), longest)
     away = others.min() / 2 * (1 if is_left else -1)
     point = middle * np.cos(away) + polygon.normals[longest] * np.sin(away)
     return np.asarray(point[None, :])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,18 +92,18 @@ def _is_place(corner: Any) -> bool:
     return isinstance(corner, list) and len(corner) in (2, 3) and all(type(each) in (int, float) for each in corner)
 
 
-def _polygons(rings: Iterator[Corners] | Any) -> Polygons:
-    polygons, corners = [], 0
+def _polygons(rings: Iterable[Corners]) -> Polygons:
+    told, corners = [], 0
     for ring in rings:
         corners += len(ring)
         if len(ring) > MAX_POLYGON_CORNERS:
             raise BadList(f"a polygon has {len(ring):,} corners; {MAX_POLYGON_CORNERS:,} are the most: make a MOC of it")
         if corners > MAX_REGION_CORNERS:
             raise BadList(f"its polygons have more than {MAX_REGION_CORNERS:,} corners, which are the most: make a MOC of them")
-        polygons.append(_polygon(ring))
-    if not polygons:
+        told.append(ring)
+    if not told:
         raise BadList("it holds no polygon; give at least one")
-    return tuple(polygons)
+    return tuple(map(_polygon, told))
 
 
 def _polygon(ring: Corners) -> Polygon:

@@ -240,6 +240,7 @@ BAD = [
         "has 1 holes, which are not taken",
     ),
     ("POLYGON ICRS " + "10 5 " * 2001, "a polygon has 2,001 corners; 2,000 are the most"),
+    (f"{SHORT} 20 5\n" * 1667, "its polygons have more than 5,000 corners, which are the most"),
 ]
 
 
