@@ -12,6 +12,8 @@ from typing import Any
 from alerts.lists.named import BadList
 
 _ICRS, _GALACTIC = ("C", "EQU", "ICRS", "CEL"), ("G", "GAL")
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, Warning)
+"""What astropy raises of headers and tables that are none."""
 _MAP_COLUMNS = ("PROB", "PROBABILITY", "PROBDENSITY")
 
 
@@ -29,7 +31,7 @@ def opened(data: bytes) -> Iterator[Sequence[Any]]:
                 yield list(hdus)
         except BadList:
             raise
-        except (OSError, ValueError, TypeError, KeyError, IndexError, Warning, fits.VerifyError) as error:
+        except (*_UNREADABLE, fits.VerifyError) as error:
             raise BadList(f"it is damaged, or no FITS that astropy can read ({' '.join(str(error).split())[:120]})") from None
 
 
@@ -50,11 +52,11 @@ def text(table: Any, key: str) -> str:
 
 
 def is_moc(table: Any) -> bool:
-    """Whether the cells are a coverage map, and have no values beside them."""
+    """Whether the cells are a coverage map: one column of them, and no values beside it."""
+    # Multi-order maps have a MOC's keywords, too.
     told = any(key in table.header for key in ("MOCVERS", "MOCDIM", "MOCORDER", "MOCORD_S", "MOCORD_T"))
-    names = {str(name).upper() for name in table.columns.names}
-    is_map = bool(names.intersection(_MAP_COLUMNS))
-    return not is_map and (told or text(table, "ORDERING").startswith("RANGE") or names in ({"UNIQ"}, {"NPIX"}))
+    names = [str(name).upper() for name in table.columns.names]
+    return len(names) == 1 and names[0] not in _MAP_COLUMNS and (told or names[0] in ("UNIQ", "RANGE", "NPIX"))
 
 
 def check_moc(table: Any) -> None:

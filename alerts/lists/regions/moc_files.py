@@ -12,7 +12,7 @@ import numpy as np
 
 from alerts.limits import MAX_REGION_RANGES
 from alerts.lists.named import BadList
-from alerts.lists.regions.ranges import ALL_CELLS, Ranges
+from alerts.lists.regions.ranges import ALL_CELLS, Ranges, joined
 from alerts.positions import HEALPIX_ORDER
 
 _ASCII = re.compile(r"[\d\s/,\-]*")
@@ -73,6 +73,6 @@ def _ranges(read: Callable[[Any], Any]) -> Ranges:
         raise BadList("its MOC is empty, and nothing would be inside; give one that covers something")
     if len(told) > MAX_REGION_RANGES:
         raise BadList(f"its MOC has {len(told):,} ranges; {MAX_REGION_RANGES:,} are the most, so degrade it to a lower order")
-    if told.max() > ALL_CELLS or not (told[:, 0] < told[:, 1]).all() or not (told[1:, 0] > told[:-1, 1]).all():
-        raise BadList("its MOC has ranges that are not on the sky, or not in order: it is damaged, or no MOC of the sky")
-    return told.astype(np.int64)
+    if told.max() > ALL_CELLS or not (told[:, 0] < told[:, 1]).all():
+        raise BadList("its MOC has ranges that are not on the sky, or backwards: it is damaged, or no MOC of the sky")
+    return joined(told.astype(np.int64))

@@ -41,16 +41,21 @@ def _unpacked(data: bytes) -> bytes:
         raise BadList(f"it has {len(data):,} bytes; {MAX_REGION_BYTES:,} are the most, so write it more coarsely")
     if data[:2] != _GZIP:
         return data
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = unpacker.decompress(data, MAX_REGION_BYTES + 1)
-    except zlib.error as error:
-        raise BadList(f"it is damaged ({error}); fetch it again") from None
-    if len(unpacked) > MAX_REGION_BYTES:
-        raise BadList(f"unpacked it has more than {MAX_REGION_BYTES:,} bytes, which are the most, so write it more coarsely")
-    if not unpacker.eof:
-        raise BadList("it ends in the midst of its gzip stream; fetch it again")
-    return unpacked
+    rest, parts, size = data, [], 0
+    # A file may be several streams, one behind another, as those that packed it in parallel are.
+    while rest[:2] == _GZIP:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(unpacker.decompress(rest, MAX_REGION_BYTES + 1 - size))
+        except zlib.error as error:
+            raise BadList(f"it is damaged ({error}); fetch it again") from None
+        size += len(parts[-1])
+        if size > MAX_REGION_BYTES:
+            raise BadList(f"unpacked it has more than {MAX_REGION_BYTES:,} bytes, which are the most, so write it more coarsely")
+        if not unpacker.eof:
+            raise BadList("it ends in the midst of its gzip stream; fetch it again")
+        rest = unpacker.unused_data
+    return b"".join(parts)
 
 
 def _region(spec: RegionSpec, data: bytes) -> Region:

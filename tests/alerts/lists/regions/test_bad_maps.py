@@ -135,6 +135,41 @@ def test_pixels_that_are_none_or_twice() -> None:
     refused(changed(part, NSIDE=2), "its column PIXEL has other numbers than pixels from 0 to 47")
 
 
+def test_a_multi_order_map_of_something_else_is_no_coverage_map() -> None:
+    data = written(multi_order_map(), Form("NUNIQ", unit=None))
+    refused(changed(data, TTYPE2="FLUX"), "its columns are UNIQ, FLUX; a probability map has PROB or PROBDENSITY")
+
+
+def test_a_table_that_claims_rows_that_it_does_not_have() -> None:
+    data = written(flat_map(3), Form("NESTED"))
+    card = b"NAXIS2  =                  768"
+    assert card in data
+    for rows in (10**6, 10**12, 2**62):
+        refused(
+            data.replace(card, b"NAXIS2  = %20d" % rows, 1),
+            "it is damaged, or no FITS|it has .* pixels, and its NSIDE 8 takes 768",
+        )
+
+
+@pytest.mark.parametrize(
+    "form", [Form("RING", row_length=64), Form("NUNIQ"), Form("NESTED", "PROBDENSITY", "sr-1", is_partial=True)]
+)
+def test_damage_is_a_sentence_or_another_map(form: Form) -> None:
+    """Bytes of the headers and some of the table changed at random: nothing else is raised."""
+    data = written(multi_order_map() if form.ordering == "NUNIQ" else flat_map(3), form)
+    rng, told = np.random.default_rng(6), list[str]()
+    for _ in range(300):
+        broken = bytearray(data)
+        for place in rng.integers(0, min(len(data), 9000), rng.integers(1, 6)):
+            broken[place] = rng.integers(0, 256) if rng.random() < 0.5 else rng.integers(32, 127)
+        try:
+            read_region(RegionSpec("gw", "m"), bytes(broken))
+        except BadList as error:
+            told.append(str(error))
+    assert len(told) > 30
+    assert [each for each in told if not each.startswith("the region gw of m: ")] == []
+
+
 def test_an_image_is_no_region() -> None:
     file = io.BytesIO()
     fits.PrimaryHDU(np.zeros((4, 4))).writeto(file)

@@ -153,6 +153,15 @@ def test_a_moc_has_no_level(tmp_path: Path) -> None:
             read(data, level=0.9)
 
 
+def test_ranges_in_fits_may_touch_and_be_in_any_order() -> None:
+    pieces = np.array([[4**20, 4**21], [0, 4**20], [4**25, 4**26]], np.int64)
+    table = fits.BinTableHDU.from_columns([fits.Column("RANGE", "K", array=pieces.ravel())])
+    table.header.update({"MOCVERS": "2.0", "MOCDIM": "SPACE", "ORDERING": "RANGE", "COORDSYS": "C", "MOCORD_S": 29})
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
+    assert read(file.getvalue()).ranges.tolist() == [[0, 4**21], [4**25, 4**26]]
+
+
 def test_an_empty_moc_in_fits_is_refused(tmp_path: Path) -> None:
     for compatible in (False, True):
         with pytest.raises(BadList, match="its MOC is empty, and nothing would be inside"):

@@ -176,6 +176,13 @@ def test_a_time_that_is_none_is_refused(header: dict[str, Any], told: str) -> No
         read_map(flat_map(ORDER), Form("NESTED", header=tuple(header.items())))
 
 
+def test_gzip_of_several_streams_is_unpacked_whole() -> None:
+    data = written(multi_order_map(), Form("NUNIQ"))
+    packed = gzip.compress(data[:3000]) + gzip.compress(data[3000:])
+    spec = RegionSpec("gw", "map.fits.gz")
+    np.testing.assert_array_equal(read_region(spec, packed).ranges, read_region(spec, data).ranges)
+
+
 def test_gzip_is_unpacked_and_a_region_can_be_pickled() -> None:
     data = gzip.compress(written(multi_order_map(), Form("NUNIQ")))
     region = read_region(RegionSpec("gw", "map.fits.gz"), data)
