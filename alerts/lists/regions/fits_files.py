@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ from typing import Any
 from alerts.lists.named import BadList
 
 _ICRS, _GALACTIC = ("C", "EQU", "ICRS", "CEL"), ("G", "GAL")
+_MOST_HDUS = 100
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, Warning)
 """What astropy raises of headers and tables that are none."""
 _MAP_COLUMNS = ("PROB", "PROBABILITY", "PROBDENSITY")
@@ -28,7 +30,11 @@ def opened(data: bytes) -> Iterator[Sequence[Any]]:
         warnings.filterwarnings("error", message=".*truncated.*")
         try:
             with fits.open(io.BytesIO(data), memmap=False) as hdus:
-                yield list(hdus)
+                # Not all of them at once: of a header with a negative size astropy finds one behind another without end.
+                found = list(itertools.islice(hdus, _MOST_HDUS + 1))
+                if len(found) > _MOST_HDUS:
+                    raise BadList(f"it has more than {_MOST_HDUS} tables and images; give one with the region's table alone")
+                yield found
         except BadList:
             raise
         except (*_UNREADABLE, fits.VerifyError) as error:

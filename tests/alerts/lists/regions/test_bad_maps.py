@@ -170,6 +170,14 @@ def test_damage_is_a_sentence_or_another_map(form: Form) -> None:
     assert [each for each in told if not each.startswith("the region gw of m: ")] == []
 
 
+def test_a_table_of_negative_size() -> None:
+    """Of which astropy finds one behind the other, for ever."""
+    data = written(flat_map(3), Form("NESTED"))
+    card = b"GCOUNT  =                    1"
+    assert card in data
+    refused(data.replace(card, b"GCOUNT  =            -       1", 1), "it has more than 100 tables and images")
+
+
 def test_an_image_is_no_region() -> None:
     file = io.BytesIO()
     fits.PrimaryHDU(np.zeros((4, 4))).writeto(file)
