@@ -7,9 +7,8 @@ sides; of a sky map, a level. It stands in the statement as constants, in order,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -90,7 +89,7 @@ class RegionColumns(ABC):
         return kind is not None and all(kind.get_field_index(each) >= 0 for each in inner)
 
     def _inside(self, region: Region) -> str:
-        steps = _steps_of(region.ranges, region.edges, self._check_length)
+        steps = steps_of(region.ranges, region.edges, self._check_length)
         found = self._look_up(region, steps)
         if not len(region.edges):
             return f"({found} = {INSIDE})"
@@ -149,7 +148,8 @@ class RegionColumns(ABC):
         """A constant FLOAT64, to its last bit."""
 
 
-def _steps_of(ranges: Ranges, edges: Ranges, check_length: Any) -> SkySteps:
+def steps_of(ranges: Ranges, edges: Ranges, check_length: Callable[[int], None]) -> SkySteps:
+    """Ranges inside and ranges near a side, that are apart, as steps that each begin elsewhere."""
     check_length(2 * (len(ranges) + len(edges)) * _CHARACTERS_OF_STEP)
     both = np.concatenate([ranges, edges])
     order = np.argsort(both[:, 0])
@@ -167,7 +167,7 @@ def _steps_of(ranges: Ranges, edges: Ranges, check_length: Any) -> SkySteps:
     return SkySteps(begins, held)
 
 
-def _steps_of_levels(region: Region, check_length: Any) -> SkySteps:
+def _steps_of_levels(region: Region, check_length: Callable[[int], None]) -> SkySteps:
     assert region.levels is not None
     check_length(len(region.levels.begins) * _CHARACTERS_OF_STEP)
     begins: Indices = region.levels.begins

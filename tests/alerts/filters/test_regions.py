@@ -17,7 +17,7 @@ import pytest
 
 from alerts.filters.engines.bigquery_sql import bigquery_sql
 from alerts.filters.engines.duckdb_sql import duckdb_sql
-from alerts.filters.engines.regions import MOST_CHARACTERS
+from alerts.filters.engines.regions import MOST_CHARACTERS, SkySteps, steps_of
 from alerts.filters.engines.regions_sql import bigquery_with_regions, duckdb_with_regions
 from alerts.filters.engines.writer import Relation
 from alerts.filters.errors import FilterError
@@ -192,6 +192,18 @@ def _pruned(held: Any, kind: Any) -> Any:
 
 def asked(text: str) -> Query:
     return parse(f"SELECT alert_id AS a FROM alerts WHERE {text}", row_of(ZTF, LISTS))
+
+
+def test_no_two_steps_begin_at_one_place(regions: dict[str, Region]) -> None:
+    """Of two that did DuckDB could take either."""
+    for region in regions.values():
+        steps = steps_of(region.ranges, region.edges, lambda characters: None)
+        assert (np.diff(np.array(steps.begins)) > 0).all()
+        assert steps.begins[0] == 0
+        assert len(steps.values) == len(steps.begins)
+    assert steps_of(np.array([[4, 8]]), np.array([[0, 4], [8, 9]]), lambda characters: None) == SkySteps(
+        [0, 4, 8, 9], [2, 1, 2, 0]
+    )
 
 
 def test_only_what_is_asked_is_written(alerts: pa.RecordBatch, regions: dict[str, Region]) -> None:

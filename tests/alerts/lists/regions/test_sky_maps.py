@@ -141,6 +141,16 @@ def test_the_whole_map_has_level_1_and_no_level_is_above_it() -> None:
     assert region.inside(healpix29(ra, dec), ra, dec).all()
 
 
+def test_where_the_density_is_0_the_level_is_1_whatever_the_sum() -> None:
+    made = flat_map(3)
+    scaled = MadeMap(made.orders, made.cells, made.probability * 0.9991)
+    ra, dec, whose = around(made.cells, made.orders, 1e-6)
+    levels = read_map(scaled, Form("NESTED")).level(healpix29(ra, dec))
+    none = made.density[whose] == 0
+    assert set(levels[none].tolist()) == {1.0}
+    assert levels[~none].max() == pytest.approx(0.9991, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [

@@ -20,6 +20,8 @@ from alerts.lists.regions.times import (
     days_to_first_detection,
 )
 from alerts.surveys import SURVEYS
+from tests.alerts.features.made import batch as made_batch
+from tests.alerts.features.made import lsst_rows, ztf_rows
 from tests.alerts.filters.rows import real
 from tests.conftest import OURS, RealData
 
@@ -91,6 +93,18 @@ def test_it_is_what_features_say(survey: str, real_data: RealData) -> None:
             ages.append(features.column(f"age_{facts.photometry.first_found}_days").to_numpy(zero_copy_only=False))
         expected = np.fmax(0, np.fmax.reduce(ages))
         np.testing.assert_array_equal(age_of_first_detection_days(batch, facts), expected)
+
+
+@pytest.mark.parametrize(("survey", "rows"), [("ztf", ztf_rows), ("lsst", lsst_rows)])
+def test_it_is_what_features_say_of_whatever_can_be_sent(survey: str, rows: Any) -> None:
+    """Points of unknown bands, with flags, without magnitude, times that are none, and several of one point among them."""
+    batch, facts = made_batch(rows(400, 8), SURVEYS[survey]), SURVEYS[survey]
+    features = features_of(batch, facts)
+    names = [name for name in ("age_history_days", "age_jdstarthist_days") if name in features.schema.names]
+    ages = [features.column(name).to_numpy(zero_copy_only=False) for name in names]
+    found = age_of_first_detection_days(batch, facts)
+    np.testing.assert_array_equal(found, np.fmax(0, np.fmax.reduce(ages)))
+    assert 20 < np.count_nonzero(found) < len(found)
 
 
 @pytest.mark.parametrize("survey", ["ztf", "lsst"])
