@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from alerts.features.compute import features_of
 from alerts.filters.engines.bigquery_sql import bigquery_sql
 from alerts.filters.engines.duckdb_sql import duckdb_sql
 from alerts.filters.engines.regions import MOST_CHARACTERS, SkySteps, steps_of
@@ -56,7 +57,7 @@ def regions() -> dict[str, Region]:
         "field": polygons(SQUARE),
         "two": polygons(SHAPES["concave"], SHAPES["around RA 0"]),
         "pole": polygons(SHAPES["north pole"], t0=event),
-        "south": polygons(SHAPES["large"]),
+        "south": polygons(SHAPES["large of three"]),
     }
 
 
@@ -94,7 +95,7 @@ def queries() -> list[Query]:
 def places(count: int) -> tuple[Any, Any]:
     """Places at the rims of polygons, in and around the lobes, and all over the sky."""
     rng = np.random.default_rng(5)
-    parts = [beside_sides(shape, away) for shape in (SQUARE, SHAPES["concave"], SHAPES["large"]) for away in (1e-9, 0.3)]
+    parts = [beside_sides(shape, away) for shape in (SQUARE, SHAPES["concave"], SHAPES["large of three"]) for away in (1e-9, 0.3)]
     ra, dec = (np.concatenate(part) for part in zip(*parts, strict=True))
     rest = count - len(ra)
     at = np.array([lobe[:3] for lobe in LOBES])[rng.integers(0, len(LOBES), rest // 2)]
@@ -118,9 +119,18 @@ def alerts(real_data: RealData) -> pa.RecordBatch:
         "healpix29": pa.array(healpix29(ra, dec), mask=nowhere),
         "observed_at": pa.array(times, rows.schema.field("observed_at").type),
     }
+    candidates = rows.column("candidate").to_pylist()
+    for number in range(0, len(candidates), 5):
+        candidates[number]["jdstarthist"] = None
+        # A magnitude of none, so that the history alone may have a detection.
+        candidates[number]["magpsf"] = None if number % 2 else candidates[number]["magpsf"]
+    made["candidate"] = pa.array(candidates, rows.schema.field("candidate").type)
     for name, column in made.items():
         rows = rows.set_column(rows.schema.get_field_index(name), name, column)
-    return rows
+    features = features_of(rows, ZTF).to_struct_array()
+    ages = [features.field(name) for name in ("age_history_days", "age_jdstarthist_days")]
+    assert all(0 < age.null_count < len(age) for age in ages)
+    return rows.set_column(rows.schema.get_field_index("features"), "features", features)
 
 
 def with_regions(rows: pa.RecordBatch, regions: Mapping[str, Region]) -> pa.RecordBatch:

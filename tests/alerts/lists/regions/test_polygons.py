@@ -88,6 +88,8 @@ SHAPES: dict[str, Corners] = {
     "tiny": [(266.4, -29.0), (266.4001, -29.0), (266.4001, -28.9999), (266.4, -28.9999)],
     "sliver": [(30, 0), (90, 1e-6), (150, 0), (90, 0.5)],
     "large": [(0, -1), (90, -1), (180, -1), (270, -1)],
+    # Of these three R is inside.
+    "large of three": [(0, -1), (120, -1), (240, -1)],
     "octant": [(0, 0), (90, 0), (0, 90)],
 }
 
@@ -97,20 +99,20 @@ SHAPES: dict[str, Corners] = {
 def test_places_at_the_rim(name: str, turned: bool) -> None:
     corners = SHAPES[name][::-1] if turned else SHAPES[name]
     ra, dec = beside_sides(corners, RIM_DEG)
-    # Each side of the large one bends toward the south pole: what is south of them is smaller, and too large for winding.
-    expected = south_of_sides(SHAPES[name], ra, dec) if name == "large" else inside_by_winding(corners, ra, dec)
+    # Each side of the large ones bends toward the south pole: what is south of them is smaller, and too large for winding.
+    expected = south_of_sides(SHAPES[name], ra, dec) if name.startswith("large") else inside_by_winding(corners, ra, dec)
     np.testing.assert_array_equal(contains(read(stcs(corners)), ra, dec), expected)
     assert expected.sum() * 2 == len(expected)
 
 
 def south_of_sides(corners: Corners, ra: Any, dec: Any) -> Any:
     at, places = exact(*np.array(corners, np.longdouble).T), exact(ra, dec)
-    sector = (np.asarray(ra) // 90).astype(int)
+    sector = (np.asarray(ra) // (360 / len(corners))).astype(int)
     normals = np.cross(at, np.roll(at, -1, axis=0))
     return (normals[sector] * places).sum(-1) < 0
 
 
-@pytest.mark.parametrize("name", [name for name in SHAPES if name != "large"])
+@pytest.mark.parametrize("name", [name for name in SHAPES if not name.startswith("large")])
 def test_places_all_over_the_sky_and_near(name: str) -> None:
     corners, rng = SHAPES[name], np.random.default_rng(2)
     ra, dec = rng.uniform(0, 360, 4000), np.degrees(np.arcsin(rng.uniform(-1, 1, 4000)))
@@ -253,6 +255,11 @@ def test_what_is_no_polygon_is_refused(text: str, told: str) -> None:
 def test_polygons_have_no_level() -> None:
     with pytest.raises(BadList, match=r"level=0.5 was asked for, and polygons has no probabilities; leave level= out"):
         read(stcs(SQUARE), level=0.5)
+
+
+def test_the_point_of_reference_is_inside_of_some_and_outside_of_others() -> None:
+    told = {name: polygon_of(*np.array(corners, np.float64).T).is_reference_inside for name, corners in SHAPES.items()}
+    assert [name for name, is_inside in told.items() if is_inside] == ["large of three"]
 
 
 def test_vectors_keep_what_right_ascensions_tell_apart() -> None:
