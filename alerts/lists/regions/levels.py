@@ -46,7 +46,8 @@ def levels_of(ranges: Ranges, density: Degrees, probability: Degrees, is_galacti
 
     Where the density is 0 the level is 1: all of the sky is at least as probable.
     """
-    order = np.lexsort((ranges[:, 0], -density))
+    # Of equal densities in the order of the ranges.
+    order = np.argsort(-density, kind="stable")
     # Added in an order that the file has no part in, so that the sums are the same of each file of one map.
     sums = np.minimum(np.cumsum(probability[order]), 1.0)
     sorted_density = density[order]

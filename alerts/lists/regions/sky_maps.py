@@ -37,8 +37,12 @@ def levels_of_map(table: Any) -> Levels:
         raise BadList(f"its ORDERING is {ordering!r}; maps are RING, NESTED or NUNIQ")
     values = _values(table, column, len(cells))
     ranges = of_cells(cells, orders)
-    order = np.argsort(ranges[:, 0], kind="stable")
-    ranges, values, orders = ranges[order], values[order], orders[order]
+    del cells
+    # Maps of one order have millions of pixels, and NESTED ones are in order.
+    if not (ranges[1:, 0] >= ranges[:-1, 0]).all():
+        order = np.argsort(ranges[:, 0], kind="stable")
+        ranges, values, orders = ranges[order], values[order], orders[order]
+        del order
     if (ranges[1:, 0] < ranges[:-1, 1]).any():
         number = int(np.argmax(ranges[1:, 0] < ranges[:-1, 1]))
         raise BadList(f"two of its pixels cover the same place (NESTED index {ranges[number + 1, 0]} of order 29)")
@@ -85,7 +89,7 @@ def _flat(table: Any, column: str, is_ring: bool) -> tuple[Indices, Indices]:
         from astropy_healpix import HEALPix  # noqa: PLC0415 - it takes half a second
 
         cells = HEALPix(nside, order="ring").ring_to_nested(cells)
-    return np.asarray(cells, np.int64), np.full(len(cells), order)
+    return np.asarray(cells, np.int64), np.full(len(cells), order, np.int8)
 
 
 def _explicit(table: Any, count: int) -> Indices:
@@ -123,11 +127,11 @@ def _values(table: Any, column: str, count: int) -> Degrees:
 
 def _told(table: Any, column: str, values: Degrees, orders: Indices) -> tuple[Degrees, Degrees]:
     """Numbers that go up with the density, and probabilities, of pixels."""
-    pixels_of_sky = 12.0 * 4.0**orders
+    relative = np.exp2(2.0 * orders)
     if _is_density(table, column):
-        density, probability = values, values * (_SPHERE_SR / pixels_of_sky)
+        density, probability = values, values * (_SPHERE_SR / 12 / relative)
     else:
-        density, probability = values * 4.0**orders, values
+        density, probability = values * relative, values
     total = float(probability.sum())
     if not abs(total - 1) <= _SUM_TOLERANCE:
         what = "densities per steradian" if probability is not values else "probabilities of pixels"
