@@ -53,14 +53,15 @@ demo: .venv/base
 
 test: .venv/installed
 	@echo "== tests"
-	@# Two at a time: most of the time the tests wait for emulators. A file's tests share what they have made.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	@# Two at a time: most of the time the tests wait for emulators. A file's tests share what they have made, and the longest
+	@# files begin (tests/conftest.py): what began last would run alone.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Children count too (pyproject.toml). What compares costs is left out: coverage would change them.
 coverage: .venv/installed
 	@echo "== tests, with the lines and branches that they run"
 	rm -rf .coverage
-	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile -m 'not remote and not faults and not cost'
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not remote and not faults and not cost'
 	$(BIN)/python -m coverage combine --quiet
 	@for one in schemas broker simulation; do $(BIN)/python -m tests.coverage_floor $$one 0; done
 	@for one in $(COVERED); do $(BIN)/python -m tests.coverage_floor $$one $(COVERAGE_FAIL_UNDER) || exit 1; done

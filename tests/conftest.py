@@ -93,3 +93,18 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
     with started(tmp_path_factory.mktemp("emulators")) as here:
         yield here
+
+
+_LONGEST_FIRST = (
+    *("cloud/test_parity.py", "cloud/test_crossmatch.py", "cloud/test_pages_run.py", "pipelines/test_crossmatch.py"),
+    *("cloud/test_bigquery.py", "kafka/test_rounds_cloud.py", "test_speed_and_memory.py", "kafka/test_rounds.py"),
+    *("cloud/test_streams.py", "pipelines/test_catalogs_behind.py", "pipelines/test_ingest.py", "deploy/test_submission.py"),
+    *("cloud/test_audit.py", "warehouses/test_index.py", "cloud/test_rights.py", "cloud/test_cones.py"),
+)
+"""Files that take a minute or more: where several processes share the tests, one that began last would run alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all else as it stands."""
+    places = {str(HERE / name): number for number, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
