@@ -1,4 +1,4 @@
-"""``broker simulate``: a made-up night of ZTF or LSST packets, the truth about them, and a catalog with known matches.
+"""``broker simulate``: a made-up night of ZTF or LSST packets, the truth about them, and a catalog and lists that find some.
 
 In Python: ``for packet in simulate_packets(survey="ztf", alerts=100, seed=1): packet.data, packet.truth``.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from simulation import ARCHIVES, Night, SimulatedPacket, simulate_packets, write_night
+from simulation.archive import BESIDE
 from simulation.night import DEFAULT_NIGHT, SURVEYS
 from simulation.packing import CONTAINER, WIRE
 
@@ -21,6 +22,11 @@ __all__ = ["Night", "SimulatedPacket", "add_arguments", "main", "run", "simulate
 
 _EXAMPLES = """A night of 96 alerts or more holds faders, risers, flares, variables of both signs, hostless transients and
 movers. truth.parquet tells the family of each alert, and by which numbers these were made: slope, amplitude, period, ...
+
+Beside the archive are catalog.parquet (stars, some near alerts; --crossmatch file:), skymap.fits (probabilities on the sky,
+of an event two days or so before; --region) and watchlist.csv (places with radii of their own; --watchlist). truth.parquet
+tells of each alert whether it has a star (has_catalog_star), its credible level in the map (region_level), whether that is
+0.9 at most (in_region), and whether it is at a place of the list (is_watched).
 
 examples:
   broker simulate --alerts 1000 --out night
@@ -69,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         return _refuse(error, 1)
     print(
         f"{night.survey}: {night.alerts} alerts, {night.duplicates} duplicates and {night.damaged} damaged packets "
-        f"({written.packet_bytes} bytes) in {written.archive}, with truth.parquet and catalog.parquet beside it, "
+        f"({written.packet_bytes} bytes) in {written.archive}, with {', '.join(BESIDE[:-1])} and {BESIDE[-1]} beside it, "
         f"in {time.monotonic() - started:.1f} s"
     )
     return 0

@@ -1,4 +1,4 @@
-"""Writes a night into a folder: its packets as an archive, the truth and the catalog. Files get their names when whole."""
+"""Writes a night into a folder: packets as an archive, truth, catalog and lists. Files get their names when whole."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simulation.night import TRUTH_SCHEMA, Night, SimulatedPacket
+from simulation.night import Night, SimulatedPacket
 from simulation.packing import CONTAINER
+from simulation.truth import TRUTH_SCHEMA
 
 Add = Callable[[SimulatedPacket], None]
+BESIDE = ("truth.parquet", "catalog.parquet", "skymap.fits", "watchlist.csv")
+"""Files that are written beside a night's archive."""
 TRUTH_ROWS = 4096
 """Rows of truth that are held before they are written."""
 
@@ -33,7 +36,7 @@ class Written:
 
 
 def write_night(night: Night, folder: Path, archive: str = "tar.gz") -> Written:
-    """Writes ``{survey}_simulated_YYYYMMDD`` as ``archive``, ``truth.parquet`` and ``catalog.parquet`` into ``folder``.
+    """Writes ``{survey}_simulated_YYYYMMDD`` as ``archive`` into ``folder``, and ``BESIDE`` it truth, stars, map and list.
 
     Raises ``ValueError`` for what cannot be written so, before anything is made.
     """
@@ -41,7 +44,7 @@ def write_night(night: Night, folder: Path, archive: str = "tar.gz") -> Written:
     if archive == "folder" and (folder / name).exists():
         raise ValueError(f"{folder / name} exists already; remove it or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    with _appearing(folder, name, "truth.parquet", "catalog.parquet") as (packets_path, truth_path, catalog_path):
+    with _appearing(folder, name, *BESIDE) as (packets_path, truth_path, catalog_path, map_path, list_path):
         count = size = 0
         with ARCHIVES[archive](night, packets_path) as add, _truth_writer(truth_path) as tell:
             for packet in night.packets():
@@ -49,6 +52,8 @@ def write_night(night: Night, folder: Path, archive: str = "tar.gz") -> Written:
                 tell(packet)
                 count, size = count + 1, size + len(packet.data)
         pq.write_table(night.catalog(), catalog_path)
+        map_path.write_bytes(night.sky_map.fits())
+        list_path.write_bytes(night.watched.csv())
     return Written(folder / name, count, size)
 
 

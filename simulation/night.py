@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,10 @@ from simulation.objects import SkyObject, star_id
 from simulation.packing import CONTAINER, SUFFIX, Packer
 from simulation.plan import NightPlan, Stream
 from simulation.sky import separation_arcsec
+from simulation.sky_maps import INSIDE, MadeSkyMap, sky_map_of
 from simulation.survey import MadeAlert, SimulatedSurvey, utc_from_mjd
+from simulation.truth import PacketTruth
+from simulation.watched import WatchedPlaces, watched_of
 from simulation.ztf import ZTF
 
 SURVEYS: dict[str, SimulatedSurvey] = {survey.name: survey for survey in (ZTF, LSST)}
@@ -26,90 +29,6 @@ FIRST_NIGHT, LAST_NIGHT = date(2018, 1, 1), date(2041, 12, 31)
 DEFAULT_NIGHT = date(2026, 9, 17)
 LONGEST_DELAY = 20
 """A copy follows its packet after at most so many others."""
-
-TRUTH_SCHEMA = pa.schema(
-    [
-        ("name", pa.string()),
-        ("kind", pa.string()),
-        ("damage", pa.string()),
-        ("damage_note", pa.string()),
-        ("alert_id", pa.int64()),
-        ("object_id", pa.string()),
-        ("survey", pa.string()),
-        ("ra_deg", pa.float64()),
-        ("dec_deg", pa.float64()),
-        ("observed_at", pa.timestamp("us", tz="UTC")),
-        ("night", pa.date32()),
-        ("is_solar_system", pa.bool_()),
-        ("has_catalog_star", pa.bool_()),
-        ("separation_arcsec", pa.float64()),
-        ("family", pa.string()),
-        ("planted", pa.int64()),
-        ("slope_mag_per_day", pa.float64()),
-        ("slope_njy_per_day", pa.float64()),
-        ("amplitude_mag", pa.float64()),
-        ("amplitude_njy", pa.float64()),
-        ("period_days", pa.float64()),
-        ("tau_days", pa.float64()),
-        ("began_at", pa.timestamp("us", tz="UTC")),
-        ("reference_arcsec", pa.float64()),
-        ("motion_arcsec_per_hour", pa.float64()),
-        ("motion_angle_deg", pa.float64()),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class PacketTruth:
-    """What is true of one packet; a row of ``truth.parquet``. Of a damaged packet: of the alert it was made from."""
-
-    name: str
-    kind: str
-    """``good``, ``duplicate`` or ``damaged``."""
-    damage: str | None
-    """The kind of damage: a name in ``damage.DAMAGES``."""
-    damage_note: str | None
-    alert_id: int
-    object_id: str
-    survey: str
-    ra_deg: float
-    """ICRS, as the packet states it."""
-    dec_deg: float
-    observed_at: datetime
-    night: date
-    is_solar_system: bool
-    """Whether the packet itself names a known object of the solar system: of a ``mover`` it does not."""
-    has_catalog_star: bool
-    """Whether a star of the catalog lies within 5 arcsec."""
-    separation_arcsec: float | None
-    """To that star, from this alert's own position."""
-    family: str
-    """``fader``, ``riser``, ``flare``, ``variable``, ``hostless`` and ``mover`` are planted, by the numbers that follow.
-
-    ``transient``, ``variable_star``, ``active_nucleus`` and ``solar_system`` are what else a sky has.
-    """
-    planted: int | None
-    """Counts what is planted in the night: all alerts of a mover have one, though each is an object of its own."""
-    slope_mag_per_day: float | None
-    """Of faders and risers, where the survey's packets have magnitudes; positive: fading. Such numbers hold in every band."""
-    slope_njy_per_day: float | None
-    """Of faders and risers, where they have fluxes; positive: brightening."""
-    amplitude_mag: float | None
-    """From a flare's star to its peak."""
-    amplitude_njy: float | None
-    """Half of the range of a variable's difference flux, about 0."""
-    period_days: float | None
-    """Of a variable."""
-    tau_days: float | None
-    """In which a flare's flux sinks to 1/e."""
-    began_at: datetime | None
-    """When a fader, flare or hostless transient flared up; of a riser in flux, when that was 0."""
-    reference_arcsec: float | None
-    """From a hostless transient to the nearest source of the template."""
-    motion_arcsec_per_hour: float | None
-    """Of a mover."""
-    motion_angle_deg: float | None
-    """Its position angle, from north through east."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +89,16 @@ class Night:
         """What happens in the night."""
         survey = SURVEYS[self.survey]
         return NightPlan(survey.instrument, survey.stream_key, self.night, self.seed, self.alerts + self.damaged)
+
+    @functools.cached_property
+    def sky_map(self) -> MadeSkyMap:
+        """Where something was two days or so before; some of the night's alerts are inside."""
+        return sky_map_of(self.plan)
+
+    @functools.cached_property
+    def watched(self) -> WatchedPlaces:
+        """Places to watch; some of the night's alerts are at one."""
+        return watched_of(self.plan)
 
     def packets(self) -> Iterator[SimulatedPacket]:
         """The packets in order of time; only a few copies are held back, so memory does not grow with the night."""
@@ -249,6 +178,7 @@ class Night:
         told = asdict(planted(self.plan, sky_object))
         began = told.pop("began_mjd_utc")
         starts = timedelta(hours=SURVEYS[self.survey].night_starts_utc_hours)
+        level = self.sky_map.level(made.ra_deg, made.dec_deg)
         return PacketTruth(
             name=name,
             kind="good",
@@ -264,6 +194,9 @@ class Night:
             is_solar_system=sky_object.kind.name == "SOLAR_SYSTEM",
             has_catalog_star=separation is not None,
             separation_arcsec=separation,
+            region_level=level,
+            in_region=level <= INSIDE,
+            is_watched=self.watched.holds(made.ra_deg, made.dec_deg),
             family=sky_object.kind.name.lower(),
             planted=sky_object.planted,
             began_at=None if began is None else utc_from_mjd(began),

@@ -39,6 +39,7 @@ class Stream(IntEnum):
     COPIES = 6
     DAMAGE = 7
     FAMILIES = 8
+    LISTS = 9
 
 
 class NightPlan:

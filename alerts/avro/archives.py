@@ -154,6 +154,8 @@ _SIDE_FILES = (
     ".yml",
     ".yaml",
     ".parquet",
+    ".fits",
+    ".fits.gz",
     ".log",
     ".md5",
     ".sha256",

@@ -23,7 +23,7 @@ from simulation import Night
 from simulation.families import ALERTS_FOR_ONE, FAMILIES
 from simulation.light_curves import DETECTION_SNR
 from simulation.magnitudes import flux_njy
-from simulation.night import TRUTH_SCHEMA, PacketTruth
+from simulation.truth import TRUTH_SCHEMA, PacketTruth
 from tests.alerts.making import ingest
 
 NAMES = [family.name.lower() for family in FAMILIES]

@@ -89,13 +89,14 @@ def test_hidden_and_side_files_folders_and_links_are_skipped_and_counted():
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "night/201.avro"
             archive.addfile(info)
-        for name in ("._201.avro", "README.md", "../201.avro"):
+        for name in ("._201.avro", "README.md", "skymap.fits", "bayestar.FITS.gz", "../201.avro"):
             info = tarfile.TarInfo(name)
             info.size = len(NIGHT["201.avro"])
             archive.addfile(info, io.BytesIO(NIGHT["201.avro"]))
     outcome = ingest(out.getvalue(), "n.tar")
     assert [row["source"] for row in outcome.rows] == ["n.tar#../201.avro"]
-    assert outcome.skipped == [f"n.tar#{one}" for one in ("night", "latest.avro", "again.avro", "._201.avro", "README.md")]
+    side = ("._201.avro", "README.md", "skymap.fits", "bayestar.FITS.gz")
+    assert outcome.skipped == [f"n.tar#{one}" for one in ("night", "latest.avro", "again.avro", *side)]
     assert not outcome.letters
 
 
