@@ -1,6 +1,8 @@
-"""What the filters of ``examples/filters`` select of the real nights on this machine, as ``broker filter try`` counts it.
+"""What the filters of ``examples`` select of the real nights on this machine, as ``broker filter try`` counts it.
 
-python -m benchmarks.filter_rates [--into docs/filters.md]
+Those that ask about lists are asked about simulated nights, which have lists of their own.
+
+python -m benchmarks.filter_rates [--lists] [--into docs/filters.md]
 """
 
 from __future__ import annotations
@@ -9,54 +11,93 @@ import argparse
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import warehouses
+from alerts.catalogs.defaults import RADIUS_ARCSEC
+from alerts.lists.own_lists import NO_OWN_LISTS, OwnLists
 from benchmarks.samples import real_data
 from broker.filtering.judged_nights import JudgedNights
 from broker.filtering.reading import FilterFile, read
 from pipelines import ingest
+from pipelines.lists import lists_of
+from simulation import Night, write_night
 from warehouses.warehouse import Warehouse
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "filters"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SIMULATED = {"ztf": 2_000, "lsst": 2_000}
+"""Alerts of the simulated nights, of seed 1."""
 _NIGHTS = "2000-01-01..2099-12-31"
-_BEGIN, _END = "<!-- rates: python -m benchmarks.filter_rates -->", "<!-- rates: end -->"
+_HEAD = "| filter | after | survey | seen | passed | rate | rejected by NULL |", "|---|---|---|--:|--:|--:|--:|"
+_REAL, _MADE = "python -m benchmarks.filter_rates", "python -m benchmarks.filter_rates --lists"
 
 
 def main() -> int:
-    """Ingest the nights, try each filter, and print the table; gives the exit status."""
+    """Ingest the nights, try each filter, and print the tables; gives the exit status."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--into", type=Path, metavar="PAGE", help="also write the table between its marks on this page")
+    parser.add_argument("--lists", action="store_true", help="only those that ask about lists, of simulated nights")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="also write the tables between their marks on this page")
     arguments = parser.parse_args()
-    folder = real_data()
-    if folder is None:
+    folder = None if arguments.lists else real_data()
+    if folder is None and not arguments.lists:
         print("there are no real packets here: name their folder by PITT_BROKER_DATA", file=sys.stderr)
         return 1
-    nights = sorted(folder.glob("*/nightly/*.tar.gz"))
-    with tempfile.TemporaryDirectory() as place:
-        inputs = [word for night in nights for word in ("--input", str(night))]
-        if ingest.run([*inputs, "--warehouse", place, "--no_cutouts"]):
-            return 1
-        with warehouses.open(place) as opened:
-            text = table(opened, len(nights))
-    print(text)
-    if arguments.into is not None:
-        page = arguments.into.read_text(encoding="utf-8")
-        put = re.sub(f"{_BEGIN}.*?{_END}", lambda found: f"{_BEGIN}\n\n{text}\n\n{_END}", page, flags=re.DOTALL)
-        arguments.into.write_text(put, encoding="utf-8")
+    tables = {_MADE: of_simulated_nights()}
+    if folder is not None:
+        tables[_REAL] = of_real_nights(sorted(folder.glob("*/nightly/*.tar.gz")))
+    for command, text in tables.items():
+        print(text)
+        if arguments.into is not None:
+            _put(arguments.into, command, text)
     return 0
 
 
-def table(opened: Warehouse, nights: int) -> str:
+def of_real_nights(archives: Sequence[Path]) -> str:
+    """The table of the filters that ask about no lists."""
+    with tempfile.TemporaryDirectory() as place:
+        _ingested(archives, place)
+        with warehouses.open(place) as opened:
+            lines = [*_HEAD, *_lines(opened, "filters", NO_OWN_LISTS)]
+    return "\n".join(
+        [*lines, "", f"`{_REAL}`, {date.today()}: {len(archives)} archives of real nights, each alert of a night once."]
+    )
+
+
+def of_simulated_nights() -> str:
+    """The table of those that do, each night with its own lists."""
+    lines = [*_HEAD]
+    for survey_name, alerts in SIMULATED.items():
+        with tempfile.TemporaryDirectory() as place:
+            made = write_night(Night(survey_name, alerts, 1), Path(place, "night"))
+            _ingested([made.archive], f"{place}/warehouse")
+            folder = made.archive.parent
+            lists = lists_of([f"mine={folder}/watchlist.csv"], [f"event={folder}/skymap.fits?level=0.9"], RADIUS_ARCSEC)
+            with warehouses.open(f"{place}/warehouse") as opened:
+                lines += _lines(opened, "filters_with_lists", lists)
+    nights = " and ".join(f"`broker simulate --survey {name} --alerts {alerts}`" for name, alerts in SIMULATED.items())
+    return "\n".join([*lines, "", f"`{_MADE}`, {date.today()}: nights of {nights}, each with the lists beside it."])
+
+
+def _ingested(archives: Sequence[Path], place: str) -> None:
+    inputs = [word for archive in archives for word in ("--input", str(archive))]
+    if status := ingest.run([*inputs, "--warehouse", place, "--no_cutouts"]):
+        raise SystemExit(status)
+
+
+def _put(path: Path, command: str, text: str) -> None:
+    page = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- rates: {command} -->", "<!-- rates: end -->"
+    put = re.sub(f"{begin}.*?{end}", lambda found: f"{begin}\n\n{text}\n\n{end}", page, flags=re.DOTALL)
+    path.write_text(put, encoding="utf-8")
+
+
+def _lines(opened: Warehouse, folder: str, lists: OwnLists) -> list[str]:
     """A line for each filter and survey, in Markdown."""
-    lines = ["| filter | after | survey | seen | passed | rate | rejected by NULL |", "|---|---|---|--:|--:|--:|--:|"]
-    for path in sorted(EXAMPLES.glob("*.sql")):
-        asked = read(path)
-        if asked is not None:
-            lines += [_line(asked, opened, name) for name in asked.queries if name in {each.name for each in opened.surveys}]
-    told = f"`python -m benchmarks.filter_rates`, {date.today()}: {nights} archives of real nights, each alert of a night once."
-    return "\n".join([*lines, "", told])
+    there = {each.name for each in opened.surveys}
+    files = [read(path, lists) for path in sorted((EXAMPLES / folder).glob("*.sql"))]
+    return [_line(asked, opened, name) for asked in files if asked is not None for name in asked.queries if name in there]
 
 
 def _line(asked: FilterFile, opened: Warehouse, survey_name: str) -> str:

@@ -18,8 +18,10 @@ from alerts.avro.wire_schemas import WireSchemas
 from alerts.features.table import features_table_of
 from alerts.filters.errors import FilterError
 from alerts.filters.filter_set import FilterSet
+from alerts.filters.inputs import used_fields
 from alerts.filters.own_packets import PASSES, REJECTS, judge_own_packets
 from alerts.filters.text import FilterText, parse_text
+from alerts.lists.columns import AskedLists
 from alerts.lists.own_lists import NO_OWN_LISTS, OwnLists
 from alerts.surveys import survey
 from pipelines.catalogs import catalog_spec
@@ -77,8 +79,8 @@ def read_filters(folder: str, schemas: str | None = None, lists: OwnLists = NO_O
     """The filters of a folder, here or in a bucket: its files ``NAME.sql`` and ``NAME.py``. Raises ``FilterError``.
 
     The message says of each filter that is none, or does not hold its own packets (``NAME/passes``, ``NAME/rejects``), why, with
-    its name, line and column. ``schemas``: where schemas of packets without one are, see ``WireSchemas``;
-    ``lists``: what they can ask about besides.
+    its name, line and column; packets of filters that ask about lists are not looked at. ``schemas``: where schemas of packets
+    without one are, see ``WireSchemas``; ``lists``: what they can ask about besides.
     """
     below = folder.rstrip("/")
     try:
@@ -132,7 +134,9 @@ def _checked(name: str, text: str, lists: OwnLists, packets: Path, wire_schemas:
     found = [finding for _, finding in filters.findings()]
     if not told.is_python:
         queries = {survey_name: filters.of_survey(survey_name).queries[stem] for survey_name in told.surveys}
-        found += judge_own_packets(packets / stem, queries, lists, open_file, wire_schemas).findings
+        # Packets that must be on a list are so of the list that they were made for, which is none of the run's.
+        if not any(AskedLists.of(lists, used_fields([query])).names for query in queries.values()):
+            found += judge_own_packets(packets / stem, queries, lists, open_file, wire_schemas).findings
     if wrong := [finding.told(name, text) for finding in found if finding.is_error]:
         raise FilterError("\n".join(wrong))
     return told

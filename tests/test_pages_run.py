@@ -114,8 +114,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Catal
     placeholders = {"ALERT_ID": str(good[0]["alert_id"])}
     catalogs = {name.removeprefix("vizier:"): served(name) for name in KNOWN}
     (folder / "filters").mkdir()
-    (fast,) = [block.text for block in blocks("docs/filters.md") if block.text.startswith("-- about")]
+    (fast,) = [block.text for block in blocks("docs/filters.md") if block.text.startswith("-- about: fades")]
     (folder / "filters" / "fast.sql").write_text(fast)
+    shutil.copytree(ROOT / "examples", folder / "examples")
     with CatalogServer(catalogs) as service:
         assert run(folder / "warehouse", archive, flags=("--crossmatch", f"file:{folder}/stars.parquet")) == 0
         yield folder, service, placeholders

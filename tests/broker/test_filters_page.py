@@ -13,7 +13,7 @@ from alerts.filters.parse import parse
 from alerts.filters.row import row_of
 from alerts.surveys import SURVEYS
 from broker import cli
-from tests.nights import ask, run, simulated
+from tests.nights import ask, run, simulated, truth
 from tests.pages import ROOT, blocks, commands
 
 PAGE = "docs/filters.md"
@@ -30,7 +30,7 @@ def test_the_commands_of_the_page_print_what_it_shows(
     monkeypatch.chdir(tmp_path)
     night = simulated(Path("night"), "--alerts", "300", "--seed", "1", "--night", "2026-11-01")
     assert run(Path("warehouse"), night) == 0
-    Path("fast.sql").write_text(block("-- about"))
+    Path("fast.sql").write_text(block("-- about: fades"))
     [lines] = [[*commands(each)] for each in blocks(PAGE, "sh") if each.text.startswith("broker filter ")]
     printed = []
     for line in lines:
@@ -48,11 +48,46 @@ def test_the_commands_of_the_page_print_what_it_shows(
     assert "of 300 ztf alerts of night 2026-11-01 0 pass, a part of 0.00000" in rates
 
 
+def test_the_commands_with_lists_find_what_was_planted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (made,) = [line for each in blocks(PAGE, "sh") for line in commands(each) if line.startswith("broker simulate")]
+    [lines] = [[*commands(each)] for each in blocks(PAGE, "sh") if "--watchlist" in each.text]
+    printed = []
+    for line in (made, *lines):
+        capsys.readouterr()
+        assert cli.main(shlex.split(line)[1:]) == 0, line
+        printed.append(capsys.readouterr().out)
+    told = [each for each in truth(Path("night")) if each["kind"] == "good"]
+    planted = {"watched": [each for each in told if each["is_watched"]]}
+    planted["best_half_of_the_map"] = [each for each in told if each["region_level"] <= 0.5]
+    for name, expected in planted.items():
+        passed = f"SELECT alert_id FROM verdicts_unique WHERE filter = '{name}' AND status = 'passed' ORDER BY 1"
+        found = [alert_id for (alert_id,) in ask(Path("warehouse"), passed)]
+        assert found == sorted(each["alert_id"] for each in expected), name
+        assert found, name
+    _, _, columns, checked, tried, asked = printed
+    assert [line.split()[0] for line in columns.splitlines()] == [
+        f"regions.event{ending}" for ending in ("", "_level", "_days_since", "_days_to_first_detection")
+    ]
+    assert checked.count("of its own packets 1 pass and 1 do not, as they must") == 4
+    assert [line.split()[1:3] for line in tried.splitlines() if line.startswith("2026-")] == [
+        ["200", str(len(planted["watched"]))]
+    ]
+    assert f"watched                  {len(planted['watched'])} of 200 ztf alerts passed" in asked
+
+
+def test_the_filter_with_lists_is_the_example() -> None:
+    assert block("-- about: new since") == (ROOT / "examples" / "filters_with_lists" / "in_the_map.sql").read_text()
+
+
 def test_the_filter_is_good_and_without_its_sign_it_is_told_what_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("fast.sql").write_text(block("-- about"))
+    Path("fast.sql").write_text(block("-- about: fades"))
     assert cli.main(["filter", "check", "fast.sql"]) == 0
     assert capsys.readouterr().out.startswith("fast.sql: good for ztf, version ")
     told = block("fast.sql:")

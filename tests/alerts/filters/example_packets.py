@@ -1,6 +1,6 @@
-"""The packets beside the filters of ``examples/filters``: small, without stamps, made by hand; the reject misses by one thing.
+"""The packets beside the filters of ``examples``: small, without stamps, made by hand; the reject misses by one thing.
 
-python -m tests.alerts.filters.example_packets     writes them anew
+python -m tests.alerts.filters.example_packets     writes them anew, and the lists of ``examples/lists``
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import numpy as np
 
+from simulation.sky_maps import sky_map_around
+from simulation.survey import utc_from_mjd
+from simulation.watched import WatchedPlaces
 from tests.alerts.making import LSST_SCHEMA, ZTF_SCHEMA, filled
 
-FOLDER = Path(__file__).parents[3] / "examples" / "filters"
+_EXAMPLES = Path(__file__).parents[3] / "examples"
+FOLDER, LISTS_FOLDER, LISTS = _EXAMPLES / "filters", _EXAMPLES / "filters_with_lists", _EXAMPLES / "lists"
 Record = dict[str, Any]
 Past = tuple[tuple[float, int | str, float, bool], ...]
 """Of earlier detections: days ago, band, magnitude or flux, whether they are positive."""
 _SYNC = bytes(range(16))
 _JD, _MJD = 2461000.75, 61000.2
 _ZTF_ID, _LSST_ID = 3_180_123_456_715_015_001, 170_112_044_529_352_779
+_EVENT_MJD, _SIGMA_DEG = 60998.0, 3.0
 # Far from the Galaxy, near the ecliptic.
 _PLACE = {"ra": 180.1, "dec": 2.0}
 _CANDIDATE: Record = {
@@ -166,16 +172,35 @@ PACKETS: Mapping[str, tuple[Callable[[], Record], Callable[[], Record]]] = {
     "lsst_flux_ratio": (lambda: lsst(band="g"), lambda: lsst(band="g", templateFlux=100_000.0)),
 }
 """Of each example a packet that must pass, and one that must not."""
+WITH_LISTS: Mapping[str, tuple[Callable[[], Record], Callable[[], Record]]] = {
+    # Of the list's radius there, 3 arcsec, the former is just within and the latter just beyond.
+    "watched": (lambda: ztf(dec=2.0 + 2.9 / 3600), lambda: lsst(dec=2.0 + 3.1 / 3600)),
+    # The event was 2.25 days before.
+    "in_the_map": (
+        lambda: ztf(((2.0, 2, 18.0, True),), jdstarthist=_JD - 2.0),
+        lambda: ztf(((2.5, 2, 18.0, True),), jdstarthist=_JD - 2.0),
+    ),
+    # 2 sigma of the map's middle are inside 0.9, and 2.3 are not.
+    "lsst_in_the_map": (lambda: lsst(ra=180.0 + 2.0 * _SIGMA_DEG), lambda: lsst(ra=180.0 + 2.3 * _SIGMA_DEG)),
+    "best_half_of_the_map": (lambda: lsst(ra=180.0 - 1.0 * _SIGMA_DEG), lambda: ztf(ra=180.0 - 1.4 * _SIGMA_DEG)),
+}
+"""The same of the examples that ask about lists."""
 
 
 def files() -> Iterator[tuple[Path, bytes]]:
     """Each file and its bytes, the same in every run."""
-    for name, (passes, rejects) in PACKETS.items():
-        for folder, record in (("passes", passes()), ("rejects", rejects())):
-            schema = ZTF_SCHEMA if "candidate" in record else LSST_SCHEMA
-            written = io.BytesIO()
-            fastavro.writer(written, schema, [record], codec="deflate", sync_marker=_SYNC)
-            yield FOLDER / name / folder / "packet.avro", written.getvalue()
+    for place, packets in ((FOLDER, PACKETS), (LISTS_FOLDER, WITH_LISTS)):
+        for name, (passes, rejects) in packets.items():
+            for folder, record in (("passes", passes()), ("rejects", rejects())):
+                schema = ZTF_SCHEMA if "candidate" in record else LSST_SCHEMA
+                written = io.BytesIO()
+                fastavro.writer(written, schema, [record], codec="deflate", sync_marker=_SYNC)
+                yield place / name / folder / "packet.avro", written.getvalue()
+    yield LISTS / "skymap.fits", sky_map_around(180.0, 2.0, _SIGMA_DEG, utc_from_mjd(_EVENT_MJD)).fits()
+    ra, dec, radius = np.array(
+        [[_PLACE["ra"], _PLACE["dec"], 3.0], [10.684708, 41.26875, 600.0], [187.705931, 12.391123, 60.0]]
+    ).T
+    yield LISTS / "watchlist.csv", WatchedPlaces(["here", "M31", "M87"], ra, dec, radius).csv()
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The filters of ``examples/filters``: each is good, says after whom, holds its own packets, and finds what was planted."""
+"""The filters of ``examples``: each is good, says after whom, holds its own packets, and finds what was planted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 
 from alerts.filters.text import read_filter
 from broker import filters as command
-from tests.alerts.filters.example_packets import FOLDER, PACKETS, files
+from tests.alerts.filters.example_packets import FOLDER, LISTS, LISTS_FOLDER, PACKETS, WITH_LISTS, files
 from tests.nights import ask, run, simulated, truth
 
 EXAMPLES = sorted(FOLDER.glob("*.sql"))
+ASKING_LISTS = sorted(LISTS_FOLDER.glob("*.sql"))
+OWN_LISTS = ("--watchlist", f"mine={LISTS / 'watchlist.csv'}", "--region", f"event={LISTS / 'skymap.fits'}")
 LEFT = {"supernova_spectrum"}
 """Those whose warning is right to leave; their text says why."""
 
@@ -30,12 +32,13 @@ def test_there_are_many_of_both_surveys() -> None:
     assert sum("lsst" in each for each in surveys) >= 5
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES + ASKING_LISTS, ids=lambda path: path.stem)
 def test_each_is_good_and_holds_its_packets(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = read_filter(path)
     assert told.about
     assert told.reference.startswith("after ")
-    assert checked(path, *([] if path.stem in LEFT else ["--strict"])) == 0
+    lists = OWN_LISTS if path in ASKING_LISTS else ()
+    assert checked(path, *lists, *([] if path.stem in LEFT else ["--strict"])) == 0
     said = capsys.readouterr()
     assert "of its own packets 1 pass and 1 do not, as they must" in said.out
     assert (said.err == "") == (path.stem not in LEFT)
@@ -44,8 +47,23 @@ def test_each_is_good_and_holds_its_packets(path: Path, capsys: pytest.CaptureFi
 def test_their_packets_are_what_the_command_makes() -> None:
     made = dict(files())
     assert {path.stem for path in EXAMPLES} == set(PACKETS)
-    assert {path: path.read_bytes() for path in FOLDER.rglob("*.avro")} == made
+    assert {path.stem for path in ASKING_LISTS} == set(WITH_LISTS)
+    found = [*FOLDER.rglob("*.avro"), *LISTS_FOLDER.rglob("*.avro"), *LISTS.iterdir()]
+    assert {path: path.read_bytes() for path in found} == made
     assert sum(map(len, made.values())) < 1_500_000
+    assert max(len(data) for path, data in made.items() if path.parent == LISTS) < 50_000
+
+
+@pytest.mark.parametrize("list_of", ["other", "none"])
+@pytest.mark.parametrize("path", ASKING_LISTS, ids=lambda path: path.stem)
+def test_their_packets_are_those_of_their_lists(
+    path: Path, list_of: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = simulated(tmp_path / "night", "--alerts", "20", "--seed", "3")
+    other = ("--watchlist", f"mine={made / 'watchlist.csv'}", "--region", f"event={made / 'skymap.fits'}")
+    assert checked(path, *(other if list_of == "other" else ())) == 2
+    told = "must pass, and does not: " if list_of == "other" else "name it where the filter is asked"
+    assert told in capsys.readouterr().err
 
 
 PLANTED = {
