@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import fastavro
@@ -15,6 +16,12 @@ from tests.alerts.filters.example_packets import LISTS_FOLDER
 from tests.nights import ask, run, simulated, truth
 
 SEED = 5
+EVERYWHERE = """-- about: every alert, with what the map says of it
+-- surveys: ztf, lsst
+SELECT regions.event AS inside, regions.half AS half, regions.event_level AS level, regions.event_days_since AS days_since
+FROM alerts
+WHERE regions.event_days_since BETWEEN 0 AND 10
+"""
 IN_THE_MAP = {"ztf": "in_the_map", "lsst": "lsst_in_the_map"}
 
 
@@ -25,13 +32,16 @@ class Made:
         self.survey, self.warehouse, self.night = survey, place / "w", place / "night"
         simulated(self.night, "--survey", survey, "--alerts", "200", "--seed", str(SEED), "--archive", "folder")
         watchlist, sky_map = self.night / "watchlist.csv", self.night / "skymap.fits"
-        self.lists = ("--watchlist", f"mine={watchlist}", "--region", f"event={sky_map}?level=0.9")
+        regions = ("--region", f"event={sky_map}?level=0.9", "--region", f"half={sky_map}?level=0.5")
+        self.lists = ("--watchlist", f"mine={watchlist}", *regions)
+        self.filters = shutil.copytree(LISTS_FOLDER, place / "filters")
+        (self.filters / "everywhere.sql").write_text(EVERYWHERE)
         self.told = {each["alert_id"]: each for each in truth(self.night)}
         header = fits.getheader(sky_map, 1)
         self.event = Time(header["DATE-OBS"], scale="utc")
 
     def ingest(self) -> int:
-        flags = ("--filters", str(LISTS_FOLDER), "--no_cutouts", "--no_features", *self.lists)
+        flags = ("--filters", str(self.filters), "--no_cutouts", "--no_features", *self.lists)
         return run(self.warehouse, self.night, flags=flags)
 
     def records(self) -> dict[int, dict]:
@@ -79,6 +89,7 @@ def test_nothing_was_lost_and_no_list_is_taken_for_a_packet(made: Made) -> None:
     assert ask(made.warehouse, "SELECT SUM(failed), SUM(rejected_by_null) FROM filter_counts") == [(0, 0)]
     assert ask(made.warehouse, "SELECT DISTINCT filter FROM filter_counts ORDER BY 1") == [
         ("best_half_of_the_map",),
+        ("everywhere",),
         (IN_THE_MAP[made.survey],),
         ("watched",),
     ]
@@ -93,12 +104,21 @@ def test_watched_finds_what_is_at_a_place_of_the_list(made: Made) -> None:
     assert {alert_id for (alert_id,) in ask(made.warehouse, matched)} == planted
 
 
-def test_the_best_half_is_where_the_truth_has_it_and_levels_are_equal(made: Made) -> None:
+def test_of_every_alert_the_map_says_what_the_truth_says(made: Made) -> None:
+    passed = made.passed("everywhere")
+    assert passed.keys() == made.told.keys()
+    inside = {alert_id: (columns["inside"], columns["half"]) for alert_id, columns in passed.items()}
+    assert inside == {alert_id: (each["in_region"], each["region_level"] <= 0.5) for alert_id, each in made.told.items()}
+    assert set(inside.values()) == {(True, True), (True, False), (False, False)}
+    for alert_id, columns in passed.items():
+        assert columns["level"] == pytest.approx(made.told[alert_id]["region_level"], abs=1e-9)
+        assert columns["days_since"] == pytest.approx(made.days_since(alert_id), abs=1e-6)
+
+
+def test_the_best_half_is_where_the_truth_has_it(made: Made) -> None:
     passed = made.passed("best_half_of_the_map")
     assert passed.keys() == {alert_id for alert_id, each in made.told.items() if each["region_level"] <= 0.5}
     assert len(passed) > 10
-    for alert_id, columns in passed.items():
-        assert columns["level"] == pytest.approx(made.told[alert_id]["region_level"], abs=1e-9)
 
 
 def test_in_the_map_is_what_is_inside_and_new_since_the_event(made: Made) -> None:
@@ -109,9 +129,6 @@ def test_in_the_map_is_what_is_inside_and_new_since_the_event(made: Made) -> Non
     passed = made.passed(IN_THE_MAP[made.survey])
     assert passed.keys() == inside & new
     assert 3 < len(passed) < min(len(inside), len(new))
-    for alert_id, columns in passed.items():
-        assert columns["level"] == pytest.approx(made.told[alert_id]["region_level"], abs=1e-9)
-        assert columns["days_since"] == pytest.approx(made.days_since(alert_id), abs=1e-6)
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -122,7 +139,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_try_counts_and_explain_says_why(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     name = IN_THE_MAP[made.survey]
-    place = (str(LISTS_FOLDER / f"{name}.sql"), "--warehouse", str(made.warehouse), *made.lists)
+    place = (str(made.filters / f"{name}.sql"), "--warehouse", str(made.warehouse), *made.lists)
     line = told(capsys, "try", *place).splitlines()[2]
     assert line.split()[1:3] == ["200", str(len(made.passed(name)))]
     outside = next(alert_id for alert_id, each in sorted(made.told.items()) if not each["in_region"])
