@@ -18,7 +18,8 @@ from tests.nights import ask, run, simulated, truth
 SEED = 5
 EVERYWHERE = """-- about: every alert, with what the map says of it
 -- surveys: ztf, lsst
-SELECT regions.event AS inside, regions.half AS half, regions.event_level AS level, regions.event_days_since AS days_since
+SELECT regions.event AS inside, regions.half AS half, regions.event_level AS level,
+  regions.event_days_since AS days_since, regions.event_days_to_first_detection AS days_to_first
 FROM alerts
 WHERE regions.event_days_since BETWEEN 0 AND 10
 """
@@ -124,11 +125,15 @@ def test_the_best_half_is_where_the_truth_has_it(made: Made) -> None:
 def test_in_the_map_is_what_is_inside_and_new_since_the_event(made: Made) -> None:
     inside = {alert_id for alert_id, each in made.told.items() if each["in_region"]}
     facts = {alert_id: {"ztf": of_ztf, "lsst": of_lsst}[made.survey](record) for alert_id, record in made.records().items()}
-    assert facts.keys() == made.told.keys()
     new = {alert_id for alert_id, (first, is_wanted) in facts.items() if is_wanted and first >= made.event}
     passed = made.passed(IN_THE_MAP[made.survey])
     assert passed.keys() == inside & new
     assert 3 < len(passed) < min(len(inside), len(new))
+    everywhere = made.passed("everywhere")
+    assert facts.keys() == everywhere.keys()
+    for alert_id, (first, _) in facts.items():
+        expected = (first - made.event).to_value("day")
+        assert everywhere[alert_id]["days_to_first"] == pytest.approx(expected, abs=1e-6)
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
