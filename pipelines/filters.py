@@ -164,6 +164,12 @@ def check_answerable(filters: FilterSet, want: Projection, features: bool) -> No
         facts, compiled = survey(name), filters.of_survey(name)
         left_out = set(facts.alerts_table.by_name) - set(want.alerts_table(facts).by_name)
         for filter_name, asked in compiled.columns.items():
+            of_lists = AskedLists.of(filters.lists, compiled.used_by.get(filter_name, {})).columns(facts)
+            if lacking := sorted(set(of_lists) & left_out):
+                raise OptionsError(
+                    f"--filters: {filter_name} asks for days to the first detection, which {lacking[0]} tells, and --no_history "
+                    "leaves that out; leave one of the two out"
+                )
             if lacking := sorted(asked & left_out):
                 raise OptionsError(
                     f"--filters: {filter_name} asks for {lacking[0]}, which --no_history leaves out; leave one of the two out"

@@ -161,6 +161,10 @@ def test_a_filter_finds_the_places_of_a_list_among_the_matches(night: Path, plac
         (("--watchlist", "mine={text}"), "mine"),
         (("--region", "here={moc}", "--region", "HERE={moc}"), "two lists have the name 'HERE'"),
         (("--region", "there={moc}"), "there is no regions.here; did you mean regions.there?"),
+        (
+            ("--region", "here={moc}?t0=2026-09-01T00:00:00Z", "--no_history"),
+            "inside asks for days to the first detection, which prv_candidates tells, and --no_history leaves that out",
+        ),
     ],
 )
 def test_what_is_no_list_stops_the_start(
@@ -170,7 +174,8 @@ def test_what_is_no_list_stops_the_start(
     (tmp_path / "text.csv").write_text("hello\nworld\n")
     (tmp_path / "moc.json").write_text('{"3": [1]}')
     files = {"empty": tmp_path / "empty.csv", "text": tmp_path / "text.csv", "moc": tmp_path / "moc.json"}
-    filters = folder(tmp_path / "filters", inside=INSIDE)
+    asks = f"{INSIDE} AND regions.here_days_to_first_detection > 0" if "--no_history" in flags else INSIDE
+    filters = folder(tmp_path / "filters", inside=asks)
     words = [word.format(**files) for word in flags]
     assert run(tmp_path / "w", night, flags=("--filters", str(filters), *words)) == 2
     assert told in capfd.readouterr().err

@@ -7,7 +7,7 @@ names (ZTF's ``jdstarthist``). Histories end, of ZTF after 30 days: what was the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from alerts.features.alone import age_days
 from alerts.features.points import MEASURED, points_of, read
 from alerts.features.records import Floats
 from alerts.light_curve import NoPhotometry, facts_of
+from alerts.lists.regions.ranges import Mask
 from alerts.surveys import Survey
 
 _DAY_US = 86_400_000_000
@@ -45,7 +46,11 @@ def days_to_first_detection(alerts: pa.RecordBatch, survey: Survey, event: datet
 
 
 def age_of_first_detection_days(alerts: pa.RecordBatch, survey: Survey) -> Floats:
-    """How long before the alert the first detection was, 0 or more; NaN where nobody has told where the survey has them."""
+    """How long before the alert the first detection was, 0 or more.
+
+    NaN where nobody has told where the survey has them, and where its history was not kept (``--no_history``): its own detection
+    would be taken for the first.
+    """
     try:
         facts = facts_of(survey)
     except NoPhotometry:
@@ -61,7 +66,19 @@ def age_of_first_detection_days(alerts: pa.RecordBatch, survey: Survey) -> Float
     np.maximum.at(age, whose[counted], -points.days[counted])
     if facts.first_found and told and told[0].is_own:
         age = np.fmax(age, age_days(told[0], survey))
+    age[_is_without_history(alerts, kept)] = np.nan
     return age
+
+
+def _is_without_history(alerts: pa.RecordBatch, names: Iterable[str]) -> Mask:
+    """Where any of the arrays of detections is not there at all: one without entries is."""
+    found = np.zeros(alerts.num_rows, np.bool_)
+    for name in names:
+        if name not in alerts.schema.names:
+            found[:] = True
+        elif pa.types.is_list(alerts.schema.field(name).type):
+            found |= alerts.column(name).is_null().to_numpy(zero_copy_only=False)
+    return found
 
 
 def _days_since(alerts: pa.RecordBatch, event: datetime | None) -> Floats:

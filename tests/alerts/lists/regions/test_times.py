@@ -144,6 +144,20 @@ def test_what_is_not_known_is_null(real_data: RealData) -> None:
     assert days_to_first_detection(late, SURVEYS["ztf"], EVENT).to_pylist()[0] is None
 
 
+@pytest.mark.parametrize(("survey", "history"), [("ztf", "prv_candidates"), ("lsst", "prvDiaSources")])
+def test_where_the_history_was_not_kept_the_first_detection_is_not_known(survey: str, history: str, real_data: RealData) -> None:
+    batch, facts = batches(real_data, survey)[0], SURVEYS[survey]
+    known = days_to_first_detection(batch, facts, EVENT)
+    number, kind = batch.schema.get_field_index(history), batch.schema.field(history).type
+    assert known.null_count == 0
+    assert days_to_first_detection(batch.drop_columns([history]), facts, EVENT).null_count == batch.num_rows
+    # Beside alerts of other runs it is NULL; an array without entries is one that the packet has.
+    without = batch.set_column(number, history, pa.nulls(batch.num_rows, kind))
+    assert days_to_first_detection(without, facts, EVENT).null_count == batch.num_rows
+    empty = batch.set_column(number, history, pa.array([[]] * batch.num_rows, kind))
+    assert days_to_first_detection(empty, facts, EVENT).null_count == 0
+
+
 def test_days_are_exact_to_the_microsecond() -> None:
     at = datetime(2026, 11, 1, 5, 13, 22, 123457, tzinfo=UTC)
     batch = pa.RecordBatch.from_pydict({"observed_at": pa.array([at], pa.timestamp("us", "UTC"))})
