@@ -99,6 +99,11 @@ MAX_ANSWER_ROWS = 200_000
 MAX_FILTER_US = 1000.0
 """What a filter may take of each alert in the long run: some three times what decoding a ZTF packet takes."""
 
+# Lists of one's own
+
+MAX_LISTS = 256
+"""Watchlists and regions of a run together: a process keeps them all open."""
+
 # Regions of the sky
 
 MAX_REGION_BYTES = 512 * _MIB

@@ -18,6 +18,8 @@ REGION_HELP = (
 )
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_WORDS_OF_SQL = ("false", "not", "null", "select", "true")
+"""What no field is called, not even behind a dot."""
 _PARAMETERS = re.compile(r"[A-Za-z0-9_]+=[^?]*")
 _TOLD_BESIDE = ("_level", "_days_since", "_days_to_first_detection")
 """What stands behind a region's name in the fields that tell more of it than inside or not."""
@@ -47,6 +49,8 @@ def parse_named(text: str, known: Iterable[str]) -> NamedFile:
         raise BadList(f"{name!r} of {text!r} is no name for a list: write letters, digits and _, a letter first, at most 63")
     if any(name.casefold().endswith(ending) for ending in _TOLD_BESIDE):
         raise BadList(f"the name {name!r} ends as fields that tell more of a region do ({', '.join(_TOLD_BESIDE)}); take another")
+    if name.casefold() in _WORDS_OF_SQL:
+        raise BadList(f"the name {name!r} is a word of SQL that no filter can ask for; take another")
     # A file's own name may have a question mark.
     path, _, query = rest.rpartition("?")
     if not path or not _PARAMETERS.match(query):

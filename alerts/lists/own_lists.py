@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, BinaryIO, TypeVar
 
 from alerts.filters.row import Lists
-from alerts.limits import MAX_REGION_BYTES
+from alerts.limits import MAX_LISTS, MAX_REGION_BYTES
 from alerts.lists.named import BadList, check_different
 from alerts.lists.regions.reading import read_region
 from alerts.lists.regions.region import Region
@@ -24,8 +24,9 @@ from alerts.lists.watchlists import Watchlist, WatchlistSpec, parse_watchlist, r
 Opener = Callable[[str], BinaryIO]
 _Spec = TypeVar("_Spec", WatchlistSpec, RegionSpec)
 _T = TypeVar("_T")
-_HELD = 32
-"""Lists that a process keeps open."""
+_Key = TypeVar("_Key")
+_VERSIONS_HELD = 2
+"""Of each list that a process keeps open: what a run asks, and what its file has become since."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ def read_lists(
     ``radius_arcsec``: of watchlists' places that have none. ``absolute`` gives a path that means the same from every folder.
     Raises ``BadList``, also for a file that cannot be read.
     """
+    watchlists, regions = list(watchlists), list(regions)
+    if len(watchlists) + len(regions) > MAX_LISTS:
+        told = f"there are {len(watchlists) + len(regions):,} watchlists and regions; {MAX_LISTS:,} are the most"
+        raise BadList(f"{told}, so leave some out, or write several into one file")
     of_watchlists = [_there(parse_watchlist(text, radius_arcsec), absolute) for text in watchlists]
     of_regions = [_there(parse_region(text), absolute) for text in regions]
     check_different(spec.name for spec in of_watchlists)
@@ -125,34 +130,44 @@ def open_region(file: RegionFile, opener: Opener) -> Region:
     return _opened(file.spec, file.digest, opener, read_region)[1]
 
 
-_OPEN: OrderedDict[tuple[WatchlistSpec | RegionSpec, str], Any] = OrderedDict()
+_OPEN: OrderedDict[WatchlistSpec | RegionSpec, OrderedDict[str, Any]] = OrderedDict()
+"""By the digests of their files."""
 _LOCK = Lock()
 
 
 def _opened(spec: _Spec, wanted: str | None, opener: Opener, read: Callable[[_Spec, bytes], _T]) -> tuple[str, _T]:
     """The digest of a list's file, and the list: of these bytes made once in this process."""
     with _LOCK:
-        if wanted is None or (spec, wanted) not in _OPEN:
+        held = _OPEN.get(spec, OrderedDict())
+        if wanted is None or wanted not in held:
             data = _bytes_of(spec, opener)
             digest = hashlib.sha256(data).hexdigest()
             if wanted not in (None, digest):
                 raise BadList(f"{spec.path}, the list {spec.name}, has changed since the run began")
             wanted = digest
-            if (spec, digest) not in _OPEN:
-                _OPEN[spec, digest] = read(spec, data)
-                while len(_OPEN) > _HELD:
-                    _OPEN.popitem(last=False)
-        _OPEN.move_to_end((spec, wanted))
-        found: _T = _OPEN[spec, wanted]
+            if digest not in held:
+                held[digest] = read(spec, data)
+        found: _T = held[wanted]
+        _keep_newest(held, wanted, _VERSIONS_HELD)
+        _OPEN[spec] = held
+        _keep_newest(_OPEN, spec, MAX_LISTS)
         return wanted, found
+
+
+def _keep_newest(held: OrderedDict[_Key, Any], key: _Key, most: int) -> None:
+    """Let go of what was asked for least of late."""
+    held.move_to_end(key)
+    while len(held) > most:
+        held.popitem(last=False)
 
 
 def _bytes_of(spec: WatchlistSpec | RegionSpec, opener: Opener) -> bytes:
     try:
         with opener(spec.path) as file:
             data = file.read(MAX_REGION_BYTES + 1)
-    except OSError as error:
-        raise BadList(f"{spec.path}, the list {spec.name}, cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a bucket raises what its service's client raises
+        told = getattr(error, "strerror", None) or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise BadList(f"{spec.path}, the list {spec.name}, cannot be read: {told}") from error
     if len(data) > MAX_REGION_BYTES:
         raise BadList(f"{spec.path}, the list {spec.name}, has more than {MAX_REGION_BYTES:,} bytes, which is the most")
     if not data:

@@ -7,6 +7,7 @@ alert is on the list if and only if the catalog ``watchlist:NAME`` has a match f
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from alerts.catalogs.files.local import LocalCatalog
 
 Opener = Callable[[str], BinaryIO]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,10 @@ def read_watchlist(spec: WatchlistSpec, data: bytes) -> Watchlist:
     from alerts.catalogs.files.local import open_local  # noqa: PLC0415 - reads astropy's tables: half a second
 
     try:
-        return Watchlist(spec, open_local(spec.path, dict(spec.columns), lambda path: io.BytesIO(data), is_list=True))
+        places = open_local(spec.path, dict(spec.columns), lambda path: io.BytesIO(data), is_list=True)
     except BadCatalog as error:
         raise BadList(f"{spec.name}: {error}") from error
+    if places.left_out:
+        told = "%s, the list %s: %d rows have a position that is no place on the sky, and are left out"
+        _LOG.warning(told, spec.path, spec.name, places.left_out)
+    return Watchlist(spec, places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pytest
@@ -13,10 +14,11 @@ from alerts.catalogs.files.read_table import open_local_file
 from alerts.filters.filter_set import FilterSet
 from alerts.filters.running import Running
 from alerts.filters.text import parse_text
+from alerts.limits import MAX_LISTS
 from alerts.lists import own_lists
 from alerts.lists.columns import AskedLists, ListColumns
 from alerts.lists.named import BadList
-from alerts.lists.own_lists import OwnLists, read_lists
+from alerts.lists.own_lists import OwnLists, open_region, open_watchlist, read_lists
 from alerts.positions import healpix29
 from alerts.surveys import survey
 
@@ -132,3 +134,51 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, kind: str, content: bytes |
     named = [f"mine={tmp_path / 'f'}"]
     with pytest.raises(BadList, match=told):
         read_lists(named if kind == "watchlist" else [], named if kind == "region" else [], 5.0, open_local_file, str)
+
+
+def test_a_place_that_raises_whatever_it_likes_is_told(tmp_path: Path):
+    """A bucket's client has errors of its own, and so has Beam of paths of services that it does not know."""
+
+    def opener(path: str) -> BinaryIO:
+        raise ValueError(f"Unable to get filesystem of\n{path}")
+
+    with pytest.raises(BadList, match=r"cannot be read: ValueError: Unable to get filesystem of http://x.y/a.json$"):
+        read_lists([], ["here=http://x.y/a.json"], 5.0, opener, str)
+
+
+def test_lists_are_opened_once_however_many_there_are(tmp_path: Path):
+    opened = list[str]()
+
+    def opener(path: str) -> BinaryIO:
+        opened.append(path)
+        return open_local_file(path)
+
+    (tmp_path / "here.json").write_text('{"3": [1]}')
+    regions = [f"r{number}={tmp_path / 'here.json'}" for number in range(MAX_LISTS + 1)]
+    lists = read_lists([], regions[:MAX_LISTS], 5.0, opener, str)
+    assert len(opened) == MAX_LISTS
+    (tmp_path / "here.json").unlink()
+    for file in lists.regions:
+        open_region(file, opener)
+    assert len(opened) == MAX_LISTS
+    with pytest.raises(BadList, match="there are 257 watchlists and regions; 256 are the most"):
+        read_lists([], regions, 5.0, opener, str)
+
+
+def test_of_a_list_that_changes_what_is_asked_and_what_it_is_now_are_held(tmp_path: Path):
+    place = tmp_path / "mine.csv"
+    named, versions = [f"mine={place}"], []
+    for number in range(5):
+        place.write_text(f"ra,dec\n{number},20.0\n")
+        versions.append(read_lists(named, [], 5.0, open_local_file, str).watchlists[0])
+        # This one is asked all the time, as one is whose successors come with others that are wrong.
+        assert open_watchlist(versions[0], open_local_file).spec == versions[0].spec
+    with pytest.raises(BadList, match="has changed since the run began"):
+        open_watchlist(versions[3], open_local_file)
+
+
+def test_places_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "mine.csv").write_text("ra,dec\n10.0,20.0\n400.0,95.0\n,\n")
+    read_lists([f"mine={tmp_path / 'mine.csv'}"], [], 5.0, open_local_file, str)
+    (said,) = caplog.messages
+    assert said.endswith("mine.csv, the list mine: 2 rows have a position that is no place on the sky, and are left out")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from alerts.filters.errors import FilterError
+from alerts.filters.parse import parse
+from alerts.filters.row import Lists, row_of
 from alerts.lists.named import BadList, NamedFile, check_different, parse_named
+from alerts.surveys import SURVEYS
 
 KNOWN = ("level", "t0")
 
@@ -31,6 +35,7 @@ def test_a_question_mark_may_be_a_part_of_a_file_s_name() -> None:
         ("ä=map.fits", "no name for a list"),
         ("a.b=map.fits", "no name for a list"),
         ("x_level=map.fits", "take another"),
+        ("Select=map.fits", "'Select' is a word of SQL"),
         ("x_DAYS_SINCE=map.fits", "take another"),
         ("a=map.fits?levl=0.5", "has the parameter 'levl'; such a list takes level, t0"),
         ("a=map.fits?level=0.5&level=0.6", "gives a parameter twice"),
@@ -46,3 +51,21 @@ def test_capitals_do_not_tell_lists_apart() -> None:
     check_different(["a", "b"])
     with pytest.raises(BadList, match="two lists have the name 'A'"):
         check_different(["a", "A"])
+
+
+@pytest.mark.parametrize(
+    "word", ["all", "case", "current_date", "date", "end", "from", "group", "in", "order", "unnest", "where"]
+)
+def test_other_words_of_sql_are_names(word: str) -> None:
+    assert parse_named(f"{word}=map.fits", KNOWN).name == word
+    query = f"SELECT regions.{word} AS a FROM alerts WHERE NOT watchlists.{word} AND regions.{word}_level < 0.5"
+    lists = Lists(watchlists=(word,), regions=(word,), maps=(word,))
+    assert parse(query, row_of(SURVEYS["ztf"], lists)).columns[0].name == "a"
+
+
+@pytest.mark.parametrize("word", ["false", "not", "null", "select", "true"])
+def test_words_that_no_filter_can_ask_for_are_none(word: str) -> None:
+    with pytest.raises(FilterError):
+        parse(f"SELECT alert_id FROM alerts WHERE watchlists.{word}", row_of(SURVEYS["ztf"], Lists(watchlists=(word,))))
+    with pytest.raises(BadList, match="word of SQL"):
+        parse_named(f"{word}=places.csv", KNOWN)
