@@ -7,7 +7,7 @@ import getpass
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,17 +39,26 @@ _LOG = logging.getLogger(__name__)
 _ENDINGS = (".sql", ".py")
 
 
-def filters_of(broker: BrokerOptions, want: Projection, features: bool, *, behind: bool = True) -> FilterSet | None:
+def filters_of(
+    broker: BrokerOptions,
+    want: Projection,
+    features: bool,
+    *,
+    behind: bool = True,
+    before: OwnLists | None = None,
+    say: Callable[[str], None] = lambda problem: None,
+) -> FilterSet | None:
     """The filters of a run that writes so much; None where none are to be asked. Raises ``OptionsError``.
 
-    ``behind``: whether something asks those behind it that ask what catalogs have answered.
+    ``behind``: whether something asks those behind it that ask what catalogs have answered. ``before``, ``say``: lists that stay
+    where they have become wrong, and who is told (``read_lists``).
     """
     if broker.max_filter_us <= 0:
         raise OptionsError(f"--max_filter_us is {broker.max_filter_us:g}; give a time above 0, in microseconds")
     if broker.filters is None:
         return None
     try:
-        lists = lists_of(broker.watchlist, broker.sky_region, broker.radius_arcsec)
+        lists = lists_of(broker.watchlist, broker.sky_region, broker.radius_arcsec, before=before, say=say)
         filters = read_filters(absolute(broker.filters), broker.schemas, lists)
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error
@@ -60,7 +69,10 @@ def filters_of(broker: BrokerOptions, want: Projection, features: bool, *, behin
 
 
 class ReadAgain:
-    """The filters of a stream, read anew before each round: of a folder that cannot be read, those that there were before."""
+    """The filters of a stream, read anew before each round: of a folder that cannot be read, those that there were before.
+
+    A list that has become wrong stays by itself: others, and filters, are taken as they are now.
+    """
 
     def __init__(self, broker: BrokerOptions, job_has: FilterSet | None, want: Projection, features: bool) -> None:
         self._broker, self._want, self._features, self._last = broker, want, features, job_has
@@ -68,8 +80,12 @@ class ReadAgain:
 
     def __call__(self) -> FilterSet | None:
         """The filters of the next round."""
+        before = self._last.lists if self._last else None
+        wrong = list[str]()
         try:
-            self._last = filters_of(self._broker, self._want, self._features)
+            self._last = filters_of(self._broker, self._want, self._features, before=before, say=wrong.append)
+            if wrong:
+                self._said.say(f"lists stay as they were: {'; '.join(wrong)}")
         except OptionsError as error:
             self._said.say(f"the filters stay as they were: {error}")
         return self._last

@@ -93,12 +93,20 @@ def _version(file: WatchlistFile | RegionFile) -> str:
 
 
 def read_lists(
-    watchlists: Iterable[str], regions: Iterable[str], radius_arcsec: float, opener: Opener, absolute: Callable[[str], str]
+    watchlists: Iterable[str],
+    regions: Iterable[str],
+    radius_arcsec: float,
+    opener: Opener,
+    absolute: Callable[[str], str],
+    *,
+    before: OwnLists | None = None,
+    say: Callable[[str], None] = lambda problem: None,
 ) -> OwnLists:
     """The lists that a person names (``NAME=FILE?...``), each opened and found to be one.
 
     ``radius_arcsec``: of watchlists' places that have none. ``absolute`` gives a path that means the same from every folder.
-    Raises ``BadList``, also for a file that cannot be read.
+    ``before``: what they were; one of these that has become wrong stays, which ``say`` is told. Raises ``BadList``, also for a
+    file that cannot be read.
     """
     watchlists, regions = list(watchlists), list(regions)
     if len(watchlists) + len(regions) > MAX_LISTS:
@@ -108,12 +116,30 @@ def read_lists(
     of_regions = [_there(parse_region(text), absolute) for text in regions]
     check_different(spec.name for spec in of_watchlists)
     check_different(spec.name for spec in of_regions)
-    watched = tuple(WatchlistFile(spec, _opened(spec, None, opener, read_watchlist)[0]) for spec in of_watchlists)
-    made = []
-    for spec in of_regions:
-        digest, region = _opened(spec, None, opener, read_region)
-        made.append(RegionFile(spec, digest, region.is_map, region.event_time is not None))
-    return OwnLists(watched, tuple(made))
+    kept: dict[WatchlistSpec | RegionSpec, Any] = {file.spec: file for file in before.by_name.values()} if before else {}
+
+    def read(spec: _Spec, file_of: Callable[[_Spec, Opener], _T]) -> _T:
+        try:
+            return file_of(spec, opener)
+        except BadList as error:
+            if spec not in kept:
+                raise
+            say(str(error))
+            found: _T = kept[spec]
+            return found
+
+    return OwnLists(
+        tuple(read(spec, _watchlist_file) for spec in of_watchlists), tuple(read(spec, _region_file) for spec in of_regions)
+    )
+
+
+def _watchlist_file(spec: WatchlistSpec, opener: Opener) -> WatchlistFile:
+    return WatchlistFile(spec, _opened(spec, None, opener, read_watchlist)[0])
+
+
+def _region_file(spec: RegionSpec, opener: Opener) -> RegionFile:
+    digest, region = _opened(spec, None, opener, read_region)
+    return RegionFile(spec, digest, region.is_map, region.event_time is not None)
 
 
 def _there(spec: _Spec, absolute: Callable[[str], str]) -> _Spec:

@@ -198,3 +198,31 @@ def test_between_rounds_lists_are_read_again_and_one_that_is_wrong_changes_nothi
     assert again() == second
     region.unlink()
     assert again() == second
+
+
+def test_a_list_that_has_become_wrong_keeps_no_other_and_no_filter_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    gone, other, places = tmp_path / "gone.json", tmp_path / "here.json", tmp_path / "mine.csv"
+    gone.write_text('{"3": [1]}')
+    other.write_text('{"3": [1]}')
+    places.write_text("ra,dec\n10,20\n")
+    filters = folder(
+        tmp_path / "filters", inside=INSIDE, watched=WATCHED, of_gone="SELECT alert_id FROM alerts WHERE regions.gone"
+    )
+    words = ["--filters", str(filters), "--region", f"here={other}", "--region", f"gone={gone}", "--watchlist", f"mine={places}"]
+    broker = parse(words).view_as(BrokerOptions)
+    first = filters_of(broker, EVERYTHING, True)
+    assert first is not None
+    again = ReadAgain(broker, first, EVERYTHING, True)
+    gone.unlink()
+    places.write_text("hello")
+    other.write_text('{"3": [2]}')
+    (filters / "new.sql").write_text(f"-- surveys: ztf\n{INSIDE} AND candidate.magpsf < 18 AND candidate.isdiffpos\n")
+    second = again()
+    assert second is not None
+    assert {text.name for text in second.texts} == {text.name for text in first.texts} | {"new"}
+    changed = {name for name, version in second.lists.versions.items() if first.lists.versions[name] != version}
+    assert changed == {"region:here"}
+    (said,) = caplog.messages
+    assert said.startswith("lists stay as they were: ")
+    assert str(gone) in said
+    assert str(places) in said
