@@ -64,18 +64,21 @@ def check(spec: CatalogSpec, opener: Opener) -> None:
     if spec.remote:
         declared(spec)
     elif spec.is_list or "radius" in spec.columns:
-        opened_file(spec, opener)
+        opened_file(spec, opener, anew=spec.is_list)
     else:
         from alerts.catalogs.files.local import check_local  # noqa: PLC0415 - reads astropy's tables: half a second
 
         check_local(spec.target, spec.columns, opener)
 
 
-def opened_file(spec: CatalogSpec, opener: Opener) -> LocalCatalog:
-    """A catalog in a file, read once for all of this process, and again when it has changed. Raises ``BadCatalog``."""
+def opened_file(spec: CatalogSpec, opener: Opener, *, anew: bool = False) -> LocalCatalog:
+    """A catalog in a file, read once for all of this process, and again when it has changed. Raises ``BadCatalog``.
+
+    ``anew``: of a bucket's file, too, of which nobody is asked whether it has.
+    """
     from alerts.catalogs.files.shared import shared_local  # noqa: PLC0415 - reads astropy's tables: half a second
 
-    return shared_local(spec.target, spec.columns, opener, is_list=spec.is_list)
+    return shared_local(spec.target, spec.columns, opener, is_list=spec.is_list, anew=anew)
 
 
 def looked_for_arcsec(spec: CatalogSpec, opener: Opener) -> float:

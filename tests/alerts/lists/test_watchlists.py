@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import os
 import pickle
@@ -253,3 +254,31 @@ def test_a_list_is_read_again_when_it_changes_and_stays_what_it_was_when_it_is_w
     write("ra,dec\n")
     with pytest.raises(BadCatalog, match="has no rows"):
         on_list(parse_watchlist(f"a={path}?radius_arcsec=9&ra=ra&dec=dec", 5.0), batch, open_local_file)
+
+
+def test_a_list_in_a_bucket_is_read_again_when_it_is_checked_and_no_more_often(caplog) -> None:
+    """As ``watchlists.NAME`` is, before each round: else its rows would say otherwise for as long as a stream runs."""
+    held, read = {"text": "ra,dec\n10,20\n"}, []
+
+    def opener(path: str) -> io.BytesIO:
+        read.append(path)
+        return io.BytesIO(held["text"].encode())
+
+    spec, batch = parse_watchlist("a=gs://bucket/changing.csv", 5.0), alerts([10.0, 50.0], [20.0, 20.0])
+
+    def told() -> list[bool | None]:
+        check_watchlists([spec], opener)
+        before = len(read)
+        found = [on_list(spec, batch, opener).to_pylist() for _ in range(3)]
+        assert len(read) == before
+        assert found == found[:1] * 3
+        return found[0]
+
+    assert told() == [True, False]
+    held["text"] = "ra,dec\n50,20\n"
+    assert told() == [False, True]
+    held["text"] = "hello\n"
+    assert [told(), told()] == [[False, True]] * 2
+    assert [message.partition(":")[0] for message in caplog.messages] == ["the list in gs"]
+    held["text"] = "ra,dec\n10,20\n"
+    assert told() == [True, False]
