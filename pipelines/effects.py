@@ -17,8 +17,9 @@ def check_effects(options: PipelineOptions) -> None:
     name = sources.named(options)
     rounds, stream = sources.in_rounds(options), name != "input"
     given = options.get_all_options(drop_default=True, retain_unknown_options=True)
-    if "max_filter_us" in given and "filters" not in given:
-        raise OptionsError("--max_filter_us does nothing without --filters; leave it out")
+    for flag, told in (("max_filter_us", "--max_filter_us"), ("sky_region", "--region NAME=FILE")):
+        if flag in given and "filters" not in given:
+            raise OptionsError(f"{told} does nothing without --filters; leave it out, or name a folder of filters")
     for flags, has_effect, where in (
         (_OF_KAFKA, name == "kafka", "belongs to --kafka"),
         (_OF_ROUNDS, rounds, "is for a stream in rounds: --kafka, --watch, or --subscription on this machine"),

@@ -182,6 +182,15 @@ def test_what_is_no_list_stops_the_start(
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.parametrize("flag", ["--region", "--sky_region"])
+def test_a_region_that_no_filter_can_ask_about_is_refused(
+    night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], flag: str
+):
+    assert run(tmp_path / "w", night, flags=(flag, "here=nowhere.json")) == 2
+    assert "--region NAME=FILE does nothing without --filters" in capfd.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
 def test_between_rounds_lists_are_read_again_and_one_that_is_wrong_changes_nothing(tmp_path: Path):
     region = tmp_path / "here.json"
     region.write_text('{"3": [1]}')
