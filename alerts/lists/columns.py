@@ -9,17 +9,24 @@ regions.NAME_days_to_first_detection   the first detection that the packet tells
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alerts.features.records import Floats
 from alerts.filters.inputs import UsedField
 from alerts.lists.named import BadList
 from alerts.lists.own_lists import Opener, OwnLists, RegionFile, WatchlistFile, open_region, open_watchlist
 from alerts.lists.regions.region import Region
-from alerts.lists.regions.times import columns_for_first_detection, days_since, days_to_first_detection
+from alerts.lists.regions.times import (
+    age_of_first_detection_days,
+    columns_for_first_detection,
+    days_since,
+    days_to_first_detection,
+)
 from alerts.surveys import Survey
 
 _PLACE = ("healpix29", "ra_deg", "dec_deg")
@@ -86,21 +93,24 @@ class ListColumns:
                 columns["watchlists"][name] = open_watchlist(file, self._opener).contains(alerts)
             except BadList as error:
                 problems["watchlists", name] = str(error)
+        age = functools.cache(functools.partial(age_of_first_detection_days, alerts, self._survey))
         for region_file, asked in self._asked.regions:
             try:
                 region = open_region(region_file, self._opener)
             except BadList as error:
                 problems |= {("regions", f"{region_file.spec.name}{ending}"): str(error) for ending in asked}
                 continue
-            made = self._of_region(region, alerts)
+            made = self._of_region(region, alerts, age)
             columns["regions"] |= {f"{region_file.spec.name}{ending}": made[ending]() for ending in asked}
         for column, fields in columns.items():
             if fields:
                 alerts = alerts.append_column(column, pa.StructArray.from_arrays(list(fields.values()), list(fields)))
         return WithLists(alerts, problems)
 
-    def _of_region(self, region: Region, alerts: pa.RecordBatch) -> Mapping[str, Callable[[], pa.Array]]:
-        """By what stands behind a region's name, how to have it."""
+    def _of_region(
+        self, region: Region, alerts: pa.RecordBatch, age: Callable[[], Floats]
+    ) -> Mapping[str, Callable[[], pa.Array]]:
+        """By what stands behind a region's name, how to have it; ``age``: of the first detections, told once for all regions."""
         healpix29, ra_deg, dec_deg = (pc.fill_null(alerts.column(name), 0).to_numpy(zero_copy_only=False) for name in _PLACE)
         nowhere = alerts.column("healpix29").is_null().to_numpy(zero_copy_only=False)
         event = region.event_time
@@ -108,7 +118,7 @@ class ListColumns:
             "": lambda: pa.array(region.inside(healpix29, ra_deg, dec_deg), pa.bool_(), mask=nowhere),
             _LEVEL: lambda: pa.array(region.level(healpix29), pa.float64(), mask=nowhere),
             _SINCE: lambda: days_since(alerts, event),
-            _FIRST: lambda: days_to_first_detection(alerts, self._survey, event),
+            _FIRST: lambda: days_to_first_detection(alerts, self._survey, event, age),
         }
 
 

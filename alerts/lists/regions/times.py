@@ -7,7 +7,7 @@ names (ZTF's ``jdstarthist``). Histories end, of ZTF after 30 days: what was the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -40,9 +40,14 @@ def days_since(alerts: pa.RecordBatch, event: datetime | None) -> pa.Array:
     return _floats(_days_since(alerts, event))
 
 
-def days_to_first_detection(alerts: pa.RecordBatch, survey: Survey, event: datetime | None) -> pa.Array:
-    """The first detection - the event, days: negative where it was there before. NULL where either is not known."""
-    return _floats(_days_since(alerts, event) - age_of_first_detection_days(alerts, survey))
+def days_to_first_detection(
+    alerts: pa.RecordBatch, survey: Survey, event: datetime | None, age: Callable[[], Floats] | None = None
+) -> pa.Array:
+    """The first detection - the event, days: negative where it was there before. NULL where either is not known.
+
+    ``age``: gives ``age_of_first_detection_days`` of these alerts, which no event changes and which takes long to tell.
+    """
+    return _floats(_days_since(alerts, event) - (age() if age else age_of_first_detection_days(alerts, survey)))
 
 
 def age_of_first_detection_days(alerts: pa.RecordBatch, survey: Survey) -> Floats:

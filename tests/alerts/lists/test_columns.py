@@ -11,16 +11,21 @@ import pyarrow as pa
 import pytest
 
 from alerts.catalogs.files.read_table import open_local_file
+from alerts.features.records import Floats
 from alerts.filters.filter_set import FilterSet
+from alerts.filters.inputs import UsedField
 from alerts.filters.running import Running
 from alerts.filters.text import parse_text
 from alerts.limits import MAX_LISTS
-from alerts.lists import own_lists
+from alerts.lists import columns, own_lists
 from alerts.lists.columns import AskedLists, ListColumns
 from alerts.lists.named import BadList
 from alerts.lists.own_lists import OwnLists, open_region, open_watchlist, read_lists
+from alerts.lists.regions.times import days_to_first_detection
 from alerts.positions import healpix29
-from alerts.surveys import survey
+from alerts.surveys import Survey, survey
+from tests.alerts.filters.rows import real
+from tests.conftest import OURS, RealData
 
 ZTF = survey("ztf")
 RA_DEG, DEC_DEG = [10.0, 200.0, 10.0, None], [20.0, -60.0, 20.0001, None]
@@ -182,3 +187,28 @@ def test_places_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCap
     read_lists([f"mine={tmp_path / 'mine.csv'}"], [], 5.0, open_local_file, str)
     (said,) = caplog.messages
     assert said.endswith("mine.csv, the list mine: 2 rows have a position that is no place on the sky, and are left out")
+
+
+def test_histories_are_read_once_however_many_events_there_are(
+    tmp_path: Path, real_data: RealData, monkeypatch: pytest.MonkeyPatch
+):
+    """It takes a fifth of what decoding an alert does."""
+    told, calls = columns.age_of_first_detection_days, list[int]()
+
+    def counted(alerts: pa.RecordBatch, facts: Survey) -> Floats:
+        calls.append(alerts.num_rows)
+        return told(alerts, facts)
+
+    monkeypatch.setattr(columns, "age_of_first_detection_days", counted)
+    (tmp_path / "sky.json").write_text('{"0": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}')
+    regions = [f"e{day}={tmp_path / 'sky.json'}?t0=2018-05-{day:02}T00:00:00Z" for day in range(1, 6)]
+    lists = read_lists([], regions, 5.0, open_local_file, str)
+    used = UsedField({f"e{day}_days_to_first_detection": UsedField() for day in range(1, 6)})
+    batch = next(iter(real(real_data, "ztf", (OURS,))))
+    made = ListColumns(AskedLists.of(lists, {"regions": used}), ZTF, open_local_file).add(batch)
+    assert calls == [batch.num_rows]
+    for day in range(1, 6):
+        expected = days_to_first_detection(batch, ZTF, datetime(2018, 5, day, tzinfo=UTC))
+        assert made.alerts.column("regions").field(f"e{day}_days_to_first_detection").equals(expected)
+    ListColumns(AskedLists.of(lists, {}), ZTF, open_local_file).add(batch)
+    assert len(calls) == 1
