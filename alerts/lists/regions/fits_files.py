@@ -107,6 +107,8 @@ def event_time(hdus: Sequence[Any]) -> datetime | None:
             scale = {"ut": "utc", "iat": "tai", "tdt": "tt", "et": "tt"}.get(scale, scale)
             told = str(value).strip().removesuffix("Z") if form == "fits" else value
             try:
+                if isinstance(value, bool):
+                    raise TypeError("a logical value, of which astropy makes a number")
                 return Time(told, format=form, scale=scale).utc.to_datetime(timezone=timezone.utc)  # type: ignore[no-any-return]
             except (ValueError, TypeError, ScaleValueError) as error:
                 zone = f" in TIMESYS {scale.upper()}" if scale != "utc" else ""

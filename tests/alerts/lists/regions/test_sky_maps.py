@@ -178,6 +178,7 @@ def test_t0_wins_also_where_the_header_has_no_time() -> None:
     [
         ({"DATE-OBS": "yesterday"}, "its DATE-OBS is 'yesterday', which is no time; say when the event was by t0="),
         ({"MJD-OBS": "x"}, "its MJD-OBS is 'x'"),
+        ({"MJD-OBS": True}, "its MJD-OBS is True, which is no time"),
         ({"DATE-OBS": DATE, "TIMESYS": "GPS"}, "in TIMESYS GPS, which is no time"),
     ],
 )
