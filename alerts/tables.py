@@ -9,6 +9,7 @@ from alerts.features.table import features_table_of
 from alerts.surveys import SURVEYS, Survey
 from schemas import Table, views
 from schemas.filter_tables import FILTER_COUNTS, FILTER_HISTORY, VERDICTS
+from schemas.outbox import OUTBOX
 from schemas.tables import BIGQUERY_TABLES, CROSSMATCHES, DEAD_LETTERS, RUNS, SHARED_TABLES
 
 
@@ -52,4 +53,5 @@ def derived_views(
     shown["verdicts_unique"] = (VERDICTS.name, views.newest_verdicts_sql)
     shown["filter_counts_unique"] = (FILTER_COUNTS.name, views.newest_filter_counts_sql)
     shown["filter_history_unique"] = (FILTER_HISTORY.name, views.newest_history_sql)
+    shown["outbox_open"] = (OUTBOX.name, views.open_outbox_sql)
     return {name: (table, sql(named(table))) for name, (table, sql) in shown.items()}

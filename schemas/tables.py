@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from schemas.avro_files import AvroSchema
 from schemas.filter_tables import FILTER_TABLES
+from schemas.outbox import OUTBOX
 from schemas.shared_columns import ALERT_ID, NIGHT, OBJECT_ID, PACKET_DIGEST, RUN_ID, SURVEY
 from schemas.table import Column, Table, columns_from_avro, drop, union
 
@@ -279,7 +280,7 @@ ROUND_PLANS = Table(
 
 READ_TABLES = (OFFSETS, WATCHED_FILES)
 """What streams have read, committed with the rows of it and after them."""
-SHARED_TABLES = (CROSSMATCHES, DEAD_LETTERS, RUNS, *READ_TABLES, *FILTER_TABLES)
+SHARED_TABLES = (CROSSMATCHES, DEAD_LETTERS, RUNS, *READ_TABLES, *FILTER_TABLES, OUTBOX)
 """Those that every warehouse has, besides the surveys' own."""
 BIGQUERY_TABLES = (ROUND_PLANS, UNIT_STREAMS)
 """Those that only a dataset has: a folder keeps as much in files."""

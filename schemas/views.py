@@ -99,6 +99,14 @@ def newest_history_sql(table: str) -> str:
     return f"SELECT * FROM {table} QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
 
 
+def open_outbox_sql(table: str) -> str:
+    """A query with one row of each message of ``table`` that no row has closed: what ``outbox_open`` shows, in both dialects."""
+    closed = f"SELECT id, topic FROM {table} WHERE sent_at IS NOT NULL OR error IS NOT NULL"
+    left = f"SELECT o.* FROM {table} AS o LEFT JOIN ({closed}) AS c ON c.id = o.id AND c.topic = o.topic"
+    first = "QUALIFY ROW_NUMBER() OVER (PARTITION BY o.id, o.topic ORDER BY o.written_at, o.run_id) = 1"
+    return f"{left} WHERE o.sent_at IS NULL AND o.error IS NULL AND c.id IS NULL {first}"
+
+
 def open_letters_sql(table: str, dialect: Dialect) -> str:
     """A query with the newest row of each dead letter that has not become rows since: ``dead_letters_open``.
 

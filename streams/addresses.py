@@ -1,7 +1,7 @@
 """Where messages go to or come from, in one grammar for all commands.
 
 ``pubsub:projects/P/topics/T`` (or ``subscriptions/S``), ``kafka:HOST:PORT[,..]/TOPIC``, ``folder:PATH``, each with
-``[?format=packet|lite|json][&config=FILE][&ordered][&private]``.
+``[?format=packet|lite|json][&config=FILE][&filter=NAME][&ordered][&private]``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _FORMS = {
     "kafka": "kafka:HOST:PORT/TOPIC",
     "folder": "folder:PATH",
 }
-_WITH_VALUE, _WITHOUT = ("format", "config"), ("ordered", "private")
+_WITH_VALUE, _WITHOUT = ("format", "config", "filter"), ("ordered", "private")
+_SHOWN = {"format": "packet", "config": "FILE", "filter": "NAME"}
 _PUBSUB = re.compile(r"projects/[a-z][-a-z0-9:.]{4,}[a-z0-9]/(topics|subscriptions)/[a-zA-Z][\w.~+%-]{2,254}")
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/,\[\]]+):[0-9]{1,5}")
 _KAFKA_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -42,6 +43,8 @@ class Address:
     """A file of settings, of which some are secrets."""
     ordered: bool = False
     private: bool = False
+    filter: str | None = None
+    """Of hits: only those of this filter."""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.servers}/{self.name}" if self.servers else f"{self.kind}:{self.name}"
@@ -89,7 +92,7 @@ def _options(said: str, where: str, takes: Collection[str]) -> dict[str, Any]:
         if name in _WITHOUT and equals:
             raise StreamProblem(f"{where}: {name} takes no value; write {name} alone")
         if name in _WITH_VALUE and not value:
-            raise StreamProblem(f"{where}: {name} needs a value; write {name}={'packet' if name == 'format' else 'FILE'}")
+            raise StreamProblem(f"{where}: {name} needs a value; write {name}={_SHOWN[name]}")
         if name == "format" and value not in FORMATS:
             raise StreamProblem(f"{where}: format {value} is not known; known are {', '.join(FORMATS)}")
         # Bytes as they are: what every command does unless it can do otherwise.
