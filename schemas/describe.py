@@ -42,9 +42,7 @@ _MORE = {
     "filter_history": (
         "`filter_history_unique` shows one row of each filter, version and `valid_from`, with its end if it has one.",
     ),
-    "outbox": (
-        "`outbox_open` shows what was neither sent nor refused for good, each message once.",
-    ),
+    "outbox": ("`outbox_open` shows what was neither sent nor refused for good, each message once.",),
     "runs": (
         "`runs_by_hour` and `runs_by_night` show the runs that began in one `hour` (UTC) or `night` (from 16:00 UTC on, when it",
         "is day in California and in Chile, under the date of that moment) as one row: how many `runs`, how many `failed`, the",

@@ -8,7 +8,7 @@ from schemas.table import Column, Table
 OUTBOX = Table(
     "outbox",
     (
-        Column("id", "STRING", "REQUIRED", "Of the alert, filter and version, 32 hexadecimal digits: receivers drop what they have."),
+        Column("id", "STRING", "REQUIRED", "Of alert, filter and version, 32 hexadecimal digits: receivers drop what they have."),
         Column("topic", "STRING", "REQUIRED", "The address that it goes to, without its options."),
         Column("key", "STRING", "NULLABLE", "Kind and id of the object, or the alert's id, by which one object's stay in order."),
         Column("headers", "JSON", "NULLABLE", "What stands beside the message, names and texts; NULL where it is closed."),

@@ -90,7 +90,9 @@ class Hit:
 
     def as_json(self, matches: Sequence[Mapping[str, Any]] | None, scores: Mapping[str, Any] | None = None) -> bytes:
         """What the format ``json`` carries: envelope, the filter's columns, matches, scores; ids are texts."""
-        told: dict[str, Any] = {name: value for name, value in self.headers.items() if name not in ("columns", "columns_truncated")}
+        told: dict[str, Any] = {
+            name: value for name, value in self.headers.items() if name not in ("columns", "columns_truncated")
+        }
         told["replay"] = self.replay
         text = to_json({**told, "matches": matches, "scores": scores})
         # The columns are JSON already, in which 64-bit ids are texts.

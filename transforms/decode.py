@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
 from alerts.avro.decode import Decoded, decode
+from alerts.avro.envelope import digest_of
 from alerts.avro.layout import EVERYTHING, Projection
 from alerts.surveys import Survey
 from transforms import (
@@ -34,6 +35,8 @@ class DecodeAlerts(beam.PTransform):
     survey: Survey | None = None
     progress_folder: str | None = None
     want: Projection = EVERYTHING
+    keep_packets: bool = False
+    """Whether alerts have their packets with them, for who sends them on."""
 
     def expand(self, packets: beam.PCollection[PacketBatch]) -> beam.pvalue.DoOutputsTuple:
         """From batches of packets to the outputs ``alerts`` and ``dead_letters``."""
@@ -46,7 +49,7 @@ class DecodeAlerts(beam.PTransform):
 class _Decode(beam.DoFn):
     def __init__(self, settings: DecodeAlerts) -> None:
         self._run_id, self._survey, self._want = settings.run_id, settings.survey, settings.want
-        self._progress_folder = settings.progress_folder
+        self._progress_folder, self._keep_packets = settings.progress_folder, settings.keep_packets
 
     def setup(self) -> None:
         name_run(self._run_id)
@@ -55,8 +58,9 @@ class _Decode(beam.DoFn):
     def process(self, batch: PacketBatch) -> Iterator[AlertBatch | TaggedOutput]:
         decoded = decode(batch.packets, survey=self._survey, run_id=self._run_id, want=self._want)
         _count(decoded)
+        packets = {digest_of(packet): packet for packet in batch.packets} if self._keep_packets else None
         for survey, rows in decoded.rows.items():
-            yield AlertBatch(batch.unit, survey, rows)
+            yield AlertBatch(batch.unit, survey, rows, packets=packets)
         for letter in decoded.failures:
             yield TaggedOutput(DEAD_LETTERS, UnitLetter(batch.unit, letter))
         self._progress.add(len(batch.packets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -37,6 +38,8 @@ class AlertBatch:
     rows: pa.RecordBatch
     features: pa.RecordBatch | None = None
     """Rows of ``{survey}_features`` in the same order, where they are computed."""
+    packets: Mapping[bytes, Packet] | None = None
+    """By ``packet_digest`` the packets as they came, where somebody sends them on."""
 
 
 @dataclass(frozen=True, slots=True)

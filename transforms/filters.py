@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
@@ -23,7 +24,10 @@ from alerts.limits import MAX_FILTER_US
 from alerts.lists.columns import AskedLists, ListColumns
 from alerts.surveys import survey
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
+from schemas.outbox import OUTBOX
 from schemas.tables import CUTOUTS
+from streams.outbox_rows import messages_of, outbox_rows
+from streams.outlets import Outlet
 from transforms import (
     coders,  # noqa: F401 - those of the batches
     metrics,
@@ -48,18 +52,21 @@ class JudgeAlerts(beam.PTransform):
     """When the counts of a unit are put together."""
     max_us: float = MAX_FILTER_US
     """What a filter may take of each alert, µs."""
+    outlets: tuple[Outlet, ...] = ()
+    """Where hits are to be sent, when their rows are durable."""
 
     def expand(self, alerts: beam.PCollection[AlertBatch]) -> dict[str, beam.PCollection[TableBatch]]:
         """``verdicts`` and ``filter_counts``, both of no unit: a rerun replaces the alerts, not what was said of them."""
         judge = beam.ParDo(_Judge(self)).with_output_types(TableBatch)
-        judged = alerts | "Judge" >> judge.with_outputs(COUNTS, main="verdicts")
+        judged = alerts | "Judge" >> judge.with_outputs(COUNTS, OUTBOX.name, main="verdicts")
         judged[COUNTS].element_type = beam.typehints.KV[str, Any]
+        judged[OUTBOX.name].element_type = TableBatch
         counts = (
             judged[COUNTS]
             | "OfUnit" >> self.together.by_key()
             | "CountRows" >> beam.Map(_count_rows, self.run_id).with_output_types(TableBatch)
         )
-        return {"verdicts": judged.verdicts, "filter_counts": counts}
+        return {"verdicts": judged.verdicts, "filter_counts": counts, **({"outbox": judged[OUTBOX.name]} if self.outlets else {})}
 
 
 class _BySurvey(dict[str, Running]):
@@ -69,6 +76,7 @@ class _BySurvey(dict[str, Running]):
 class _Judge(beam.DoFn):
     def __init__(self, settings: JudgeAlerts) -> None:
         self._filters, self._run_id, self._max_us = settings.filters, settings.run_id, settings.max_us
+        self._outlets = settings.outlets
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -98,7 +106,10 @@ class _Judge(beam.DoFn):
                 metrics.NOT_ASKED.inc(batch.rows.num_rows, f"{batch.survey} {name}")
         note_put_aside(batch.survey, {name: why for name, why in running.put_aside.items() if name in judged})
         verdicts.add(self._counts.setdefault(batch.unit, {}), verdicts.counts_of(batch.rows, batch.survey, judged, compiled))
-        self._rows.append(verdicts.verdict_rows(batch.rows, judged, compiled, self._run_id))
+        passed = verdicts.verdict_rows(batch.rows, judged, compiled, self._run_id)
+        self._rows.append(passed)
+        if self._outlets:
+            yield from self._to_send(batch, passed)
         if sum(rows.num_rows for rows in self._rows) >= _ROWS_AT_ONCE:
             yield from self._together()
 
@@ -108,6 +119,13 @@ class _Judge(beam.DoFn):
         for unit, counts in self._counts.items():
             told = WindowedValue((unit, (uuid.uuid4().hex, counts)), self._timestamp, [GlobalWindow()])
             yield TaggedOutput(COUNTS, told)
+
+    def _to_send(self, batch: AlertBatch, said: pa.RecordBatch) -> Iterator[TaggedOutput]:
+        """Rows of the outbox for what was passed. Of no unit, as the verdicts."""
+        made = messages_of(batch.rows, batch.packets or {}, said, batch.survey, self._outlets)
+        rows = outbox_rows(made, datetime.now(UTC), self._run_id)
+        if rows.num_rows:
+            yield TaggedOutput(OUTBOX.name, TableBatch(OUTBOX.name, STREAM, rows))
 
     def _together(self) -> Iterator[TableBatch]:
         held, self._rows = [rows for rows in self._rows if rows.num_rows], []

@@ -124,7 +124,12 @@ class WriteTables(beam.PTransform):
         return beam.Map(match_rows) if name == "matches" else beam.ParDo(LetterRows(self.run_id))
 
 
-AS_THEY_ARE = {"beside": "BesideRows", "verdicts": "VerdictRows", "filter_counts": "FilterCountRows"}
+AS_THEY_ARE = {
+    "beside": "BesideRows",
+    "verdicts": "VerdictRows",
+    "filter_counts": "FilterCountRows",
+    "outbox": "OutboxRows",
+}
 """Inputs that are rows of tables already, and how their steps are called."""
 
 

@@ -94,6 +94,11 @@ def _to_utc(values: np.ndarray[Any, Any], survey: Survey) -> Any:
     return np.array(list(times.values()), np.int64).view("datetime64[us]")[places]
 
 
+def digest_of(packet: Packet) -> bytes:
+    """The packet's ``packet_digest``."""
+    return _digest(packet.data, packet.start, packet.stop)
+
+
 def _digest(data: bytes, start: int, stop: int) -> bytes:
     return xxh3_128_digest(memoryview(data)[start:stop])
 

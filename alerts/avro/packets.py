@@ -6,6 +6,7 @@ Formats: Avro 1.11 specification, "Object Container Files"; Confluent wire forma
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,12 +88,17 @@ class Packet(NamedTuple):
 def wrap_in_container(schema: WriterSchema, block: bytes | memoryview, count: int = 1, codec: str = "null") -> bytes:
     """An Avro container file that holds the one datum, or a block of ``count`` datums as ``codec`` left it."""
     out = io.BytesIO()
-    sync = bytes(_SYNC_BYTES)
-    header = {"magic": CONTAINER_MAGIC, "meta": {"avro.schema": schema.text, "avro.codec": codec.encode()}, "sync": sync}
-    fastavro.schemaless_writer(out, _HEADER_SCHEMA, header)
     fastavro.schemaless_writer(out, {"type": "long"}, count)
-    fastavro.schemaless_writer(out, {"type": "bytes"}, bytes(block))
-    return out.getvalue() + sync
+    fastavro.schemaless_writer(out, {"type": "long"}, len(block))
+    return b"".join([_header_of(schema, codec), out.getvalue(), block, bytes(_SYNC_BYTES)])
+
+
+@functools.lru_cache(maxsize=32)
+def _header_of(schema: WriterSchema, codec: str) -> bytes:
+    out = io.BytesIO()
+    meta = {"avro.schema": schema.text, "avro.codec": codec.encode()}
+    fastavro.schemaless_writer(out, _HEADER_SCHEMA, {"magic": CONTAINER_MAGIC, "meta": meta, "sync": bytes(_SYNC_BYTES)})
+    return out.getvalue()
 
 
 def open_packets(

@@ -94,6 +94,25 @@ def nodes_of(parsed: Any) -> Nodes:
     return Nodes(np.array(made.kinds, np.int64).reshape(-1, 3), np.array(made.parts, np.int64), _is_plain(made.kinds, made.parts))
 
 
+def of_fields(nodes: Nodes, first: int, count: int) -> Nodes:
+    """Of a record's nodes those of some of its fields, one behind the other: by them these are walked over alone."""
+    kinds = nodes.kinds.copy()
+    kinds[0] = (_RECORD, nodes.kinds[0, 1] + first, count)
+    return Nodes(kinds, nodes.parts, nodes.plain)
+
+
+def item_nodes(nodes: Nodes, field: int, branch: int | None) -> Nodes:
+    """The nodes of the items of an array, which is a field of a record, or ``branch`` of the union that the field is."""
+    array = nodes.parts[nodes.kinds[0, 1] + field]
+    if branch is not None:
+        array = nodes.parts[nodes.kinds[array, 1] + branch]
+    kinds = np.vstack([nodes.kinds, nodes.kinds[:1]])
+    # The record of one item stands in place of the first node, which nothing but a recursive schema names.
+    parts = np.append(nodes.parts, nodes.kinds[array, 1])
+    kinds[0] = (_RECORD, len(nodes.parts), 1)
+    return Nodes(kinds, parts, nodes.plain)
+
+
 class _NotPlainError(Exception):
     """Of a schema of which ``Nodes.plain`` is not to be said."""
 
