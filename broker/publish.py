@@ -8,19 +8,25 @@ import sys
 import time
 
 from alerts.secrets import redact
+from warehouses.places import FORMS
 
 _EXAMPLES = """examples:
   broker publish --input night/ --to pubsub:projects/PROJECT/topics/NAME --rate 256/s
   broker publish --input night/ --to kafka:HOST:9092/TOPIC --cadence lsst
-  broker publish --input night.tar.gz --to folder:packets"""
+  broker publish --input night.tar.gz --to folder:packets
+  broker publish --outbox --warehouse ./warehouse"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker publish``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
-    parser.add_argument("--input", action="append", required=True, metavar="URI", help="archives, files, folders or globs")
-    to = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--input", action="append", metavar="URI", help="archives, files, folders or globs")
+    what.add_argument("--outbox", action="store_true", help="in place of --input: hits that wait in a warehouse's outbox")
+    parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=f"of --outbox: {FORMS}")
+    parser.add_argument("--kafka_config", metavar="FILE", help="of --outbox: settings of Kafka's client (TLS, SASL)")
+    to = parser.add_mutually_exclusive_group()
     to.add_argument(
         "--to",
         metavar="ADDRESS",
@@ -36,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Publish, and say how much; gives the exit status."""
+    if arguments.outbox:
+        return _outbox(arguments)
     from pipelines.messages import messages  # noqa: PLC0415 - brings Beam
     from pipelines.publish import PublishError, pace, publish  # noqa: PLC0415
     from streams.addresses import parse_address  # noqa: PLC0415
@@ -46,6 +54,8 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         # What is wrong with the words is said before anybody asks Google for credentials.
         at = pace(arguments.rate, arguments.cadence)
+        if not (arguments.to or arguments.topic):
+            raise PublishError("--to is missing: say where to publish")
         flag, text = ("--to", arguments.to) if arguments.to else ("--topic", f"pubsub:{arguments.topic}")
         takes_empty = not text.startswith("pubsub:")
         data = [messages(arguments.input, empty=takes_empty) for _ in range(arguments.repeat)]
@@ -67,3 +77,29 @@ def main(arguments: argparse.Namespace) -> int:
     seconds = time.monotonic() - begin
     print(f"published {count:,} messages ({size / 1e6:,.1f} MB) to {address} in {seconds:.1f} s, {count / seconds:,.0f}/s")
     return 0
+
+
+def _outbox(arguments: argparse.Namespace) -> int:
+    """Send what is open, whatever run has written it; gives the exit status: 0 where nothing waits any more, else 1."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    import warehouses  # noqa: PLC0415
+    from pipelines.sending import open_addresses, send_open  # noqa: PLC0415
+    from schemas.run_ids import new_run_id  # noqa: PLC0415
+    from streams.errors import StreamProblem  # noqa: PLC0415
+    from warehouses.errors import QueryError  # noqa: PLC0415
+
+    try:
+        with warehouses.at(arguments.warehouse) as place:
+            addresses = open_addresses(place, arguments.kafka_config)
+            found = send_open(place, addresses, new_run_id(datetime.now(UTC)))
+    except (StreamProblem, QueryError) as error:
+        print(f"broker publish: {redact(str(error))}", file=sys.stderr)
+        return 2
+    if not addresses:
+        print(f"nothing waits in the outbox of {arguments.warehouse}")
+    for topic in addresses:
+        print(f"{topic}: {found.sent[topic]:,} sent, {found.refused[topic]:,} refused for good")
+    for topic, why in found.waiting.items():
+        print(f"broker publish: {topic}: {redact(why)}", file=sys.stderr)
+    return 1 if found.waiting else 0

@@ -229,6 +229,15 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
         help="ask the filters of this folder (its files NAME.sql, local or gs://) and write what they say to verdicts and "
         "filter_counts; a stream in rounds reads the folder again before each round",
     )
+    group.add_argument(
+        "--publish",
+        action="append",
+        metavar="ADDRESS",
+        help="send what filters pass when its rows are durable: pubsub:projects/P/topics/T, kafka:HOST:PORT/TOPIC or "
+        "folder:PATH, with {survey} and {filter} in names; "
+        "[?format=lite|json|packet][&config=FILE][&filter=NAME][&ordered][&private]; filter=all is every alert; may be given "
+        "many times",
+    )
     group.add_argument("--sky_region", action="append", metavar=FORM, help=f"{REGION_HELP}; or --region NAME=FILE")
     group.add_argument(
         "--max_filter_us",

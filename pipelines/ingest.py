@@ -22,9 +22,11 @@ from pipelines.interrupts import interrupts
 from pipelines.job import Job
 from pipelines.options import parse
 from pipelines.ordinary import ordinary_pipeline
+from pipelines.outlets import addresses_of, make_topics
 from pipelines.prism import tied
 from pipelines.progress import elsewhere, progress_line
 from pipelines.runner import is_local, on_dataflow
+from pipelines.sending import send_open
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from pipelines.waiting import wait
 from transforms.crossmatch import Positions
@@ -42,7 +44,9 @@ _LOG = logging.getLogger(__name__)
 def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     """Build the pipeline of ``job``, archive and stream alike."""
     read = pipeline | "Read" >> job.read
-    decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(job.run_id, job.survey, job.progress_folder, job.want)
+    decoded = read.packets | "DecodeAlerts" >> DecodeAlerts(
+        job.run_id, job.survey, job.progress_folder, job.want, keep_packets=bool(job.outlets)
+    )
     alerts = decoded.alerts | "Features" >> AddFeatures(job.run_id) if job.features else decoded.alerts
     rows = {"alerts": alerts, "read": read[DEAD_LETTERS], "decode": decoded[DEAD_LETTERS]}
     if job.filters:
@@ -75,6 +79,7 @@ def _run(argv: Sequence[str]) -> int:
         job = Job.from_options(options)
         check_effects(options)
         remote.check(job, options)
+        make_topics(addresses_of(job.outlets, job.all_filters))
     except OptionsError as error:
         logs.failed("broker ingest", str(error))
         return WRONG_OPTIONS
@@ -139,6 +144,7 @@ def run_counted(job: Job, options: PipelineOptions) -> tuple[int, summary.Summar
     # After the account, which reads the run's own files.
     tidy(job)
     problem = problem or _ask_behind(job, options, counts)
+    send(job)
     if problem:
         logs.failed("broker", problem)
         return FAILED, counts
@@ -161,6 +167,18 @@ def _ask_behind(job: Job, options: PipelineOptions, counts: summary.Summary) -> 
         print(f"  warning: {warning.text}")
     account.log(found)
     return found.problem(1.0)
+
+
+def send(job: Job) -> None:
+    """Send what is open for the job's outlets, and say what became of it."""
+    if not job.outlets:
+        return
+    found = send_open(job.warehouse, addresses_of(job.outlets, job.all_filters), job.run_id)
+    for topic in sorted({*found.sent, *found.refused, *found.waiting}):
+        refused = f", {found.refused[topic]:,} refused for good (dead letters)" if found.refused[topic] else ""
+        print(f"  sent to {topic}: {found.sent[topic]:,}{refused}")
+        if topic in found.waiting:
+            print(f"    the others wait in the outbox: {found.waiting[topic]}; broker publish --outbox sends them")
 
 
 def nights_of(spans: Mapping[str, tuple[date, date]]) -> list[tuple[str, date]]:

@@ -22,9 +22,11 @@ from pipelines.catalogs import as_given, catalog_settings, of_services
 from pipelines.errors import OptionsError
 from pipelines.filters import filters_of, history_rows
 from pipelines.options import BrokerOptions
+from pipelines.outlets import outlets_of
 from pipelines.runner import runs_here, set_runner
 from pipelines.sinks import sink_settings
 from schemas.run_ids import new_run_id
+from streams.outlets import Outlet
 from transforms.crossmatch import CrossMatch
 from transforms.elements import TableBatch
 from transforms.ends import Sink, Source
@@ -63,6 +65,8 @@ class Job:
     all_filters: FilterSet | None
     """Those, and those that ask what catalogs have answered, which are asked behind the run."""
     max_filter_us: float
+    outlets: tuple[Outlet, ...]
+    """Where hits are sent when their rows are durable."""
     filters_noted: bool
     """Whether it is written down that these are asked: a stream's next round asks those of the one before."""
     bounded: bool
@@ -180,6 +184,7 @@ def _job(
     features = _features(broker)
     filters = read_filters() if read_filters else filters_of(broker, want, features, behind=here and not stream)
     at_once = filters.parted()[0] if filters else None
+    outlets = outlets_of(broker, filters)
     together = EverySecs(broker.load_every_secs) if stream else AtTheEnd()
     sink = sink_settings(
         options,
@@ -187,6 +192,7 @@ def _job(
         want,
         features=features,
         filters=filters is not None,
+        sends=bool(outlets),
         named=named,
         units=reads.units,
         stream=stream,
@@ -205,7 +211,8 @@ def _job(
         survey=named,
         want=want,
         features=features,
-        filters=JudgeAlerts(at_once, run_id, together, broker.max_filter_us) if at_once else None,
+        filters=JudgeAlerts(at_once, run_id, together, broker.max_filter_us, outlets) if at_once else None,
+        outlets=outlets,
         all_filters=filters,
         max_filter_us=broker.max_filter_us,
         filters_noted=False,

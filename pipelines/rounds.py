@@ -28,9 +28,11 @@ from pipelines.filters import ReadAgain
 from pipelines.job import Job
 from pipelines.kafka_source import KafkaStream
 from pipelines.options import BrokerOptions, RoundsOptions
+from pipelines.outlets import addresses_of, make_topics
 from pipelines.pubsub_source import PubsubStream
 from pipelines.round_metrics import RoundMetrics, serving
 from pipelines.round_source import Round, RoundSource
+from pipelines.sender import Sender
 from pipelines.status import DONE, FAILED, INTERRUPTED
 from pipelines.unrecorded import record
 from pipelines.watch_source import WatchedFiles
@@ -60,6 +62,7 @@ def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.S
     job = Job.of_round(options, of_kind.comes_again)
     job.clean_up()
     remote.check(job, options)
+    make_topics(addresses_of(job.outlets, job.all_filters))
     every_secs = _every_secs(rounds, job, of_kind.comes_again)
     try:
         stream = of_kind.from_options(options)
@@ -72,8 +75,11 @@ def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.S
                 ending_event(broker.stop_after_secs) as ending,
                 _catalogs(options, stream, argv) as catalogs,
                 serving(rounds.metrics_port) as metrics,
+                _sender(job) as sender,
             ):
-                rounds_of_it = _Rounds(options, job, stream, every_secs, ending, catalogs=catalogs, metrics=metrics)
+                rounds_of_it = _Rounds(
+                    options, job, stream, every_secs, ending, catalogs=catalogs, metrics=metrics, sender=sender
+                )
                 rounds_of_it.each = each
                 return rounds_of_it.run()
         except StaleRun as error:
@@ -122,6 +128,11 @@ def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]
     return CatalogProcess(stream.name, argv) if asked or (broker.filters and catalogs) else nullcontext()
 
 
+def _sender(job: Job) -> Sender | nullcontext[None]:
+    """What sends the hits."""
+    return Sender(job.warehouse.uri) if job.outlets else nullcontext()
+
+
 class _AccountFailed(Exception):
     """Why the account of a round does not balance."""
 
@@ -139,9 +150,10 @@ class _Rounds:
         *,
         catalogs: CatalogProcess | None,
         metrics: RoundMetrics | None,
+        sender: Sender | None,
     ) -> None:
         self._surveys, self._given = job.sink.surveys, job.options
-        self._catalogs, self._metrics = catalogs, metrics
+        self._catalogs, self._metrics, self._sender = catalogs, metrics, sender
         self._options, self._stream, self._every_secs, self._ending = options, stream, every_secs, ending
         self._broker, self._how = options.view_as(BrokerOptions), options.view_as(RoundsOptions)
         self._number, self._failed_accounts = 0, 0
@@ -260,6 +272,8 @@ class _Rounds:
                     raise _AccountFailed(problem)
                 raise RuntimeError(problem)
             self._failed_accounts, self._noted = 0, job.all_filters
+            if self._sender is not None:
+                self._sender.tell(job.run_id, addresses_of(job.outlets, job.all_filters))
             ingest.tidy(job, in_rounds=True)
             return counts, read.total(BYTES_READ)
         finally:

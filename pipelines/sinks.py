@@ -11,6 +11,7 @@ from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from pipelines.runner import runs_here
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
+from schemas.outbox import OUTBOX
 from transforms.table_rows import tables_of_alerts
 from transforms.write_bigquery import REQUEST_ROWS
 from transforms.write_tables import SinkSettings
@@ -27,6 +28,7 @@ def sink_settings(
     *,
     features: bool,
     filters: bool,
+    sends: bool,
     named: Survey | None,
     units: tuple[Unit, ...],
     stream: bool,
@@ -45,7 +47,9 @@ def sink_settings(
         place.uri,
         _round_method(options, place) if rounds else _method(options, place, stream),
         run_id,
-        tables_of_alerts(surveys, want, features) + ((VERDICTS.name, FILTER_COUNTS.name) if filters else ()),
+        tables_of_alerts(surveys, want, features)
+        + ((VERDICTS.name, FILTER_COUNTS.name) if filters else ())
+        + ((OUTBOX.name,) if sends else ()),
         surveys,
         units,
         reads_all=broker.max_alerts is None,

@@ -140,7 +140,7 @@ def close(client: Consumer | Producer) -> None:
     client.close()
 
 
-def metadata(client: Consumer | Producer, servers: str, secs: float = _ANSWER_SECS) -> Any:
+def metadata(client: Consumer | Producer | AdminClient, servers: str, secs: float = _ANSWER_SECS) -> Any:
     """The cluster's id, topics and partitions, as Kafka tells them now. Raises ``KafkaAway`` where nobody answers in time."""
     from confluent_kafka import KafkaException  # noqa: PLC0415
 

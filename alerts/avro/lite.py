@@ -113,9 +113,9 @@ def _some_items(value: memoryview, field: _Field, keep: Sequence[bool]) -> bytes
     if field.array_branch and bytes(value[: len(field.array_branch)]) != field.array_branch:
         return bytes(value)
     spans = list[tuple[int, int]]()
-    while count := fastavro.schemaless_reader(file, "long", None):
+    while count := _read_long(file):
         if count < 0:
-            fastavro.schemaless_reader(file, "long", None)
+            _read_long(file)
             count = -count
         for _ in range(count):
             begin = len(field.array_branch) + file.tell()
@@ -124,9 +124,13 @@ def _some_items(value: memoryview, field: _Field, keep: Sequence[bool]) -> bytes
             file.seek(end - len(field.array_branch))
     if len(spans) != len(keep):
         raise UndecodablePacket(f"{field.name} has {len(spans)} items where {len(keep)} were decoded")
-    left = [value[begin:end] for (begin, end), stays in zip(spans, keep, strict=True) if stays]
-    block = [_long(len(left)), *left] if left else []
-    return b"".join([field.array_branch, *block, _long(0)])
+    left = [bytes(value[begin:end]) for (begin, end), stays in zip(spans, keep, strict=True) if stays]
+    return b"".join([field.array_branch, *([_long(len(left)), *left] if left else []), _long(0)])
+
+
+def _read_long(file: io.BytesIO) -> int:
+    number: Any = fastavro.schemaless_reader(file, "long", None)
+    return int(number)
 
 
 def _long(value: int) -> bytes:

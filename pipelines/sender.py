@@ -1,0 +1,77 @@
+"""What sends the hits of a stream, beside its rounds: no round waits for a receiver's side."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+
+import warehouses
+from pipelines.sending import Sent, send_open
+from streams.addresses import Address
+from streams.said import Said
+from warehouses.reachable import told
+
+_LOG = logging.getLogger(__name__)
+_AGAIN_SECS = 15.0
+"""What waits in the outbox is tried again after so long, whether or not there was a round."""
+_LEAVES_SECS = 20.0
+
+
+class Sender:
+    """A thread that sends what is open whenever a round has written. Also a context manager.
+
+    What it has in hand when the stream is killed is sent again by whoever comes next, with the same ids.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._written, self._ending = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._addresses: dict[str, Address] = {}
+        self._run_id = ""
+        self._said = Said(_LOG)
+        self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
+
+    def __enter__(self) -> Sender:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ending.set()
+        self._written.set()
+        self._thread.join(_LEAVES_SECS)
+
+    def tell(self, run_id: str, addresses: Mapping[str, Address]) -> None:
+        """A round has written hits for these addresses."""
+        with self._lock:
+            self._run_id = run_id
+            self._addresses |= addresses
+        self._written.set()
+
+    def _work(self) -> None:
+        while True:
+            self._written.wait(_AGAIN_SECS)
+            is_last = self._ending.is_set()
+            self._written.clear()
+            self._send()
+            if is_last:
+                return
+
+    def _send(self) -> None:
+        with self._lock:
+            run_id, addresses = self._run_id, dict(self._addresses)
+        if not addresses:
+            return
+        try:
+            with warehouses.at(self._uri) as place:
+                self._tell(send_open(place, addresses, run_id))
+        except Exception as error:  # nothing is lost: it is open, and sent the next time
+            self._said.say(f"the outbox is not sent now: {told(error)}")
+
+    def _tell(self, found: Sent) -> None:
+        for topic, why in found.waiting.items():
+            self._said.say(f"hits wait in the outbox for {topic}: {why}")
+        if found.sent:
+            _LOG.info("%d hits were sent", found.sent.total(), extra={"stage": "publish", "refused": found.refused.total()})

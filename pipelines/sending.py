@@ -1,0 +1,136 @@
+"""What a run has written into the outbox is sent, and what was acknowledged is written down.
+
+Nothing is sent whose rows are not durable: rows of the outbox are committed with those of the verdicts. What is not acknowledged
+stays open, and whoever sends next sends it. A message that was sent, and whose sender died before it wrote that down, is sent
+again with the same ``id``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from alerts.dead_letters import dead_letter_rows
+from alerts.errors import DeadLetter
+from schemas.outbox import OUTBOX
+from schemas.tables import DEAD_LETTERS
+from streams.addresses import Address, parse_address
+from streams.errors import MessageRefused, StreamAway, StreamProblem
+from streams.hits import as_message
+from streams.writers import Undelivered, Writer, open_writer
+from warehouses import InputsTaken
+from warehouses.warehouse import Warehouse
+
+_LOG = logging.getLogger(__name__)
+_AT_ONCE = 2_000
+"""Messages between two notes of what was acknowledged."""
+_AWAY_SECS = 60.0
+"""A receiver's side that takes nothing for so long is asked again later."""
+PUBLISH = "publish"
+"""The stage of dead letters that can never be sent."""
+
+
+@dataclass
+class Sent:
+    """What became of the messages of an outbox."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    """By the text of the address."""
+    refused: Counter[str] = field(default_factory=Counter)
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Addresses that do not take any now, and why: their messages are open."""
+
+
+def send_open(place: Warehouse, addresses: Mapping[str, Address], run_id: str) -> Sent:
+    """Send what is open for these addresses (by their texts), each by itself: one that is away holds up no other.
+
+    Raises what the warehouse does.
+    """
+    told = Sent()
+    for topic, address in sorted(addresses.items()):
+        try:
+            # Two senders of one address would send all twice.
+            with place.claim(run_id, {f"outbox:{topic}"}), open_writer(address) as writer:
+                _send(place, topic, writer, run_id, told)
+        except InputsTaken:
+            told.waiting[topic] = "somebody else is sending there now"
+        except StreamProblem as error:
+            told.waiting[topic] = str(error)
+    return told
+
+
+def open_addresses(place: Warehouse, config: str | None = None) -> dict[str, Address]:
+    """The addresses for which messages are open, by their texts; ``config``: a file of settings for those of Kafka.
+
+    Raises ``QueryError`` and ``StreamProblem``.
+    """
+    if OUTBOX.name not in place.tables:
+        return {}
+    topics = place.ask("SELECT DISTINCT topic FROM outbox_open ORDER BY topic").read().column("topic").to_pylist()
+    found = {topic: parse_address(topic, "outbox") for topic in topics}
+    return {topic: replace(address, config=config) if address.kind == "kafka" else address for topic, address in found.items()}
+
+
+def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent) -> None:
+    for rows in _open_rows(place, topic):
+        by_message = {}
+        for row in rows:
+            if not writer.room(_AWAY_SECS):
+                raise StreamAway(f"{topic} takes no messages now")
+            message = as_message(row["key"], json.loads(row["headers"]), row["payload"])
+            by_message[id(message)] = (message, row)
+            writer.send(message)
+        flushed = writer.flush(_AWAY_SECS)
+        failed = {id(each.message): each for each in flushed.undelivered}
+        # Of what is still on its way nobody knows: it is sent again, with the same ids.
+        arrived = [] if flushed.on_their_way else [row for key, (_, row) in by_message.items() if key not in failed]
+        refused = [(by_message[key][1], each) for key, each in failed.items() if isinstance(each.why, MessageRefused)]
+        _close(place, topic, arrived, refused, run_id)
+        told.sent[topic] += len(arrived)
+        told.refused[topic] += len(refused)
+        for each in failed.values():
+            if not isinstance(each.why, MessageRefused):
+                raise each.why
+        if flushed.on_their_way:
+            raise StreamAway(f"{topic} has not acknowledged {flushed.on_their_way:,} messages within {_AWAY_SECS:g} s")
+
+
+def _open_rows(place: Warehouse, topic: str) -> Iterator[list[dict[str, Any]]]:
+    """The messages that are open for an address, one object's in the order of their times."""
+    sql = "SELECT id, key, headers, payload, written_at FROM outbox_open WHERE topic = {topic} ORDER BY written_at, key, id"
+    for batch in place.ask(sql, {"topic": topic}, rows_at_once=_AT_ONCE):
+        yield batch.to_pylist()
+
+
+_Row = Mapping[str, Any]
+
+
+def _close(
+    place: Warehouse, topic: str, arrived: Collection[_Row], refused: Collection[tuple[_Row, Undelivered]], run_id: str
+) -> None:
+    """Write down what has arrived, and what never will: with its bytes among the dead letters."""
+    if refused:
+        letters = [_letter(row, topic, each.why) for row, each in refused]
+        place.add(DEAD_LETTERS, dead_letter_rows(letters, run_id), run_id)
+    now = datetime.now(UTC)
+    rows = [_closing(row, topic, run_id, sent_at=now) for row in arrived]
+    rows += [_closing(row, topic, run_id, error=str(each.why)) for row, each in refused]
+    if rows:
+        place.add(OUTBOX, pa.RecordBatch.from_pylist(rows, schema=OUTBOX.arrow_schema), run_id)
+
+
+def _closing(row: _Row, topic: str, run_id: str, **how: object) -> dict[str, object]:
+    return {"id": row["id"], "topic": topic, "key": row["key"], "written_at": row["written_at"], "run_id": run_id, **how}
+
+
+def _letter(row: _Row, topic: str, why: StreamProblem) -> DeadLetter:
+    headers = json.loads(row["headers"])
+    about = {"outbox_id": row["id"], "topic": topic, "key": row["key"], "headers": row["headers"]}
+    return DeadLetter.of(PUBLISH, why, f"outbox:{row['id']}", row["payload"], survey=headers.get("survey"), attributes=about)
