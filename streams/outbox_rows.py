@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,8 +10,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alerts.avro.lite import lite_packet
+from alerts.avro.lite import NoLiteForm, lite_packet
 from alerts.avro.packets import Packet
+from alerts.errors import UndecodablePacket
 from alerts.json_text import to_json
 from alerts.surveys import Survey, survey
 from alerts.surveys.public import public_rows
@@ -126,4 +128,8 @@ class _Payloads:
             return self.hit.as_json(matches)
         if self.packet is None:
             raise ValueError(f"the packet of {self.survey.name} alert {self.hit.alert.alert_id} is not at hand")
-        return self.packet.as_sent() if form == "packet" else lite_packet(self.packet, self.survey)
+        if form == "lite":
+            # Where a schema's stamps cannot be null the packet itself is what any reader of the survey's packets reads.
+            with contextlib.suppress(NoLiteForm, UndecodablePacket):
+                return lite_packet(self.packet, self.survey)
+        return self.packet.as_sent()

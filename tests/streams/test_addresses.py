@@ -54,7 +54,7 @@ def test_an_address_is_understood(text: str, found: Address) -> None:
         ("folder:", "names no folder; write folder:PATH"),
         ("folder:gs://bucket/x", "is not on this machine"),
         ("folder:x?fromat=lite", "'fromat' is no option of an address; did you mean format?"),
-        ("folder:x?z=1", "'z' is no option of an address; known are format, config, ordered, private"),
+        ("folder:x?z=1", "'z' is no option of an address; known are format, config, filter, ordered, private"),
         ("folder:x?format=csv", "format csv is not known; known are packet, lite, json"),
         ("folder:x?format", "format needs a value; write format=packet"),
         ("folder:x?ordered=1", "ordered takes no value; write ordered alone"),

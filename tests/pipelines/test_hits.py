@@ -1,0 +1,136 @@
+"""Hits in a run: what filters pass is in the outbox with the verdicts, is sent when these are durable, and is sent once."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from broker import cli
+from streams.hits import hit_id
+from tests.nights import ask, run, simulated
+from tests.pipelines.test_filters import BRIGHT, FADING, RAISES, folder, verdicts
+
+ALERTS, COPIES = 60, 4
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("night"), "--alerts", str(ALERTS), "--duplicates", str(COPIES), "--seed", "9")
+
+
+@pytest.fixture(scope="module")
+def sent(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse ``w`` whose hits are in folders: by filter, all in one, and every alert as it came."""
+    place = tmp_path_factory.mktemp("sent")
+    filters = folder(place / "filters", bright=BRIGHT, fading=FADING, raises=RAISES)
+    publish = (
+        *("--publish", f"folder:{place}/{{survey}}-{{filter}}"),
+        *("--publish", f"folder:{place}/json?format=json"),
+        *("--publish", f"folder:{place}/every?filter=all"),
+    )
+    assert run(place / "w", night, flags=("--filters", str(filters), "--no_cutouts", *publish)) == 0
+    return place
+
+
+def received(place: Path) -> list[tuple[dict[str, str], str, bytes]]:
+    """Headers, key and payload of the messages in a folder."""
+    found = []
+    for file in sorted(place.glob("*.json")):
+        told: dict[str, Any] = json.loads(file.read_text())
+        headers = {name: base64.b64decode(value).decode() for name, value in told["headers"]}
+        found.append((headers, base64.b64decode(told["key"]).decode(), file.with_suffix(".avro").read_bytes()))
+    return found
+
+
+def records(payload: bytes, place: Path) -> dict[str, Any]:
+    (place / "one.avro").write_bytes(payload)
+    with (place / "one.avro").open("rb") as file:
+        (found,) = fastavro.reader(file)
+    return found
+
+
+@pytest.mark.parametrize("name", ["bright", "fading", "raises"])
+def test_each_hit_is_sent_once_as_the_survey_s_own_record_without_stamps(sent: Path, name: str, tmp_path: Path):
+    hits = sorted({alert_id for alert_id, _ in verdicts(sent / "w", name)})
+    came = received(sent / f"ztf-{name}")
+    assert sorted(int(headers["alert_id"]) for headers, _, _ in came) == hits
+    (version,) = {headers["filter_version"] for headers, _, _ in came}
+    for headers, key, payload in came:
+        record = records(payload, tmp_path)
+        assert str(record["candid"]) == headers["alert_id"]
+        assert record["cutoutScience"] is None
+        assert headers["id"] == hit_id("ztf", int(headers["alert_id"]), name, version)
+        assert key == f"{headers.get('object_kind')}:{headers['object_id']}"
+        assert (headers["survey"], headers["filter"]) == ("ztf", name)
+        assert headers["observed_at"].endswith("Z")
+
+
+def test_all_filters_hits_in_one_place_are_json_with_ids_as_texts(sent: Path):
+    came = received(sent / "json")
+    expected = {(str(alert_id), name) for name in ("bright", "fading", "raises") for alert_id, _ in verdicts(sent / "w", name)}
+    assert {(headers["alert_id"], headers["filter"]) for headers, _, _ in came} == expected
+    assert len(came) == len(expected)
+    columns = dict(
+        ask(sent / "w", "SELECT alert_id::VARCHAR, columns FROM verdicts WHERE filter = 'bright' AND status = 'passed'")
+    )
+    for headers, _, payload in came:
+        told = json.loads(payload)
+        assert told["alert_id"] == headers["alert_id"]
+        assert told["id"] == headers["id"]
+        if told["filter"] == "bright":
+            assert told["columns"] == json.loads(columns[told["alert_id"]])
+
+
+def test_the_full_stream_is_every_alert_as_it_came(sent: Path):
+    came = received(sent / "every")
+    assert len(came) == ALERTS
+    assert {headers["alert_id"] for headers, _, _ in came} == {
+        str(row[0]) for row in ask(sent / "w", "SELECT alert_id FROM ztf_alerts")
+    }
+    assert {headers["filter"] for headers, _, _ in came} == {"all"}
+
+
+def test_what_was_sent_is_closed_and_run_again_nothing_is_sent_again(sent: Path, night: Path, capsys: pytest.CaptureFixture[str]):
+    assert ask(sent / "w", "SELECT COUNT(*) FROM outbox_open") == [(0,)]
+    before = len(received(sent / "json"))
+    publish = ("--publish", f"folder:{sent}/json?format=json")
+    assert run(sent / "w", night, flags=("--filters", str(sent / "filters"), "--no_cutouts", *publish)) == 0
+    assert len(received(sent / "json")) == before
+    assert cli.main(["publish", "--outbox", "--warehouse", str(sent / "w")]) == 0
+    assert "nothing waits in the outbox" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--publish", "folder:{place}/x", "--filters", "{filters}", "--publish", "folder:{place}/x"), "is given twice"),
+        (("--publish", "folder:{place}/x"), "is given without --filters"),
+        (
+            ("--publish", "folder:{place}/x?filter=brihgt", "--filters", "{filters}"),
+            "there is no filter brihgt; known are bright",
+        ),
+        (("--publish", "kafka:127.0.0.1:1/x", "--filters", "{filters}"), "Kafka at 127.0.0.1:1 does not answer"),
+    ],
+)
+def test_what_cannot_be_sent_to_is_told_before_anything_starts(
+    night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], flags: tuple[str, ...], told: str
+):
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    words = tuple(word.replace("{place}", str(tmp_path)).replace("{filters}", str(filters)) for word in flags)
+    assert run(tmp_path / "w", night, flags=words) == 2
+    assert told in capfd.readouterr().err
+
+
+def test_hits_of_a_stream_are_sent_beside_its_rounds(night: Path, tmp_path: Path):
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    words = ["ingest", "--watch", str(night), "--once", "--every_secs", "1", "--warehouse", str(tmp_path / "w")]
+    assert cli.main([*words, "--filters", str(filters), "--publish", f"folder:{tmp_path}/hits", "--no_cutouts"]) == 0
+    hits = sorted({alert_id for alert_id, _ in verdicts(tmp_path / "w", "bright")})
+    assert sorted(int(headers["alert_id"]) for headers, _, _ in received(tmp_path / "hits")) == hits
+    assert hits
+    assert ask(tmp_path / "w", "SELECT COUNT(*) FROM outbox_open") == [(0,)]
