@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 from alerts.filters.filter_set import FilterSet
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from streams.addresses import Address
-from streams.errors import StreamProblem
+from streams.errors import StreamAway, StreamProblem
 from streams.outlets import EVERY_ALERT, Outlet, parse_outlets
 from streams.topics import make_topic
+
+_LOG = logging.getLogger(__name__)
 
 
 def outlets_of(broker: BrokerOptions, filters: FilterSet | None) -> tuple[Outlet, ...]:
@@ -39,9 +42,14 @@ def addresses_of(outlets: Iterable[Outlet], filters: FilterSet | None) -> Mappin
 
 
 def make_topics(addresses: Mapping[str, Address]) -> None:
-    """Make the topics that are not there. Raises ``OptionsError``."""
-    for address in addresses.values():
+    """Make the topics that are not there. A place that does not answer holds up no run: hits wait in the outbox, which is said.
+
+    Raises ``OptionsError`` for a place that there cannot be.
+    """
+    for text, address in addresses.items():
         try:
             make_topic(address)
+        except StreamAway as error:
+            _LOG.warning("hits for %s will wait in the outbox until it answers: %s", text, error)
         except StreamProblem as error:
             raise OptionsError(f"--publish: {error}") from error

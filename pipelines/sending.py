@@ -24,6 +24,7 @@ from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
 from streams.errors import MessageRefused, StreamAway, StreamProblem
 from streams.hits import as_message
+from streams.topics import make_topic
 from streams.writers import Undelivered, Writer, open_writer
 from warehouses import InputsTaken
 from warehouses.warehouse import Warehouse
@@ -57,8 +58,8 @@ def send_open(place: Warehouse, addresses: Mapping[str, Address], run_id: str) -
     for topic, address in sorted(addresses.items()):
         try:
             # Two senders of one address would send all twice.
-            with place.claim(run_id, {f"outbox:{topic}"}), open_writer(address) as writer:
-                _send(place, topic, writer, run_id, told)
+            with place.claim(run_id, {f"outbox:{topic}"}):
+                _send_to(place, topic, address, run_id, told)
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
         except StreamProblem as error:
@@ -76,6 +77,16 @@ def open_addresses(place: Warehouse, config: str | None = None) -> dict[str, Add
     topics = place.ask("SELECT DISTINCT topic FROM outbox_open ORDER BY topic").read().column("topic").to_pylist()
     found = {topic: parse_address(topic, "outbox") for topic in topics}
     return {topic: replace(address, config=config) if address.kind == "kafka" else address for topic, address in found.items()}
+
+
+def _send_to(place: Warehouse, topic: str, address: Address, run_id: str, told: Sent) -> None:
+    # Only where there is something to send: who has nothing asks nobody.
+    sql = "SELECT COUNT(*) AS n FROM outbox_open WHERE topic = {topic}"
+    if not int(place.ask(sql, {"topic": topic}).read().column("n")[0].as_py()):
+        return
+    make_topic(address)
+    with open_writer(address) as writer:
+        _send(place, topic, writer, run_id, told)
 
 
 def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent) -> None:

@@ -30,15 +30,18 @@ _BATCH_MESSAGES, _BATCH_BYTES, _BATCH_SECS = 200, 4 * 2**20, 0.05
 
 
 class PubsubWriter:
-    """Sends to one topic, ``projects/P/topics/T``. Raises ``StreamProblem`` where there are no credentials."""
+    """Sends to one topic, ``projects/P/topics/T``. Raises ``StreamProblem`` where there are no credentials.
 
-    def __init__(self, topic: str) -> None:
+    ``ordered``: messages of one key stay in order, for subscriptions that ask for it.
+    """
+
+    def __init__(self, topic: str, *, ordered: bool = False) -> None:
         self.deliveries = Deliveries()
-        self._topic = topic
+        self._topic, self._ordered = topic, ordered
         self._suspects: list[Message] = []
         settings = pubsub_v1.types.BatchSettings(_BATCH_BYTES, _BATCH_SECS, _BATCH_MESSAGES)
         tried = Retry(predicate=if_transient_error, initial=0.2, maximum=5.0, multiplier=2.0, timeout=_TRIED_SECS)
-        options = pubsub_v1.types.PublisherOptions(retry=tried, timeout=_TRIED_SECS)
+        options = pubsub_v1.types.PublisherOptions(enable_message_ordering=ordered, retry=tried, timeout=_TRIED_SECS)
         try:
             self._client = pubsub_v1.PublisherClient(settings, options)
         except DefaultCredentialsError as error:
@@ -74,12 +77,16 @@ class PubsubWriter:
     def _begin(self, message: Message) -> Future[str]:
         attributes = to_attributes(message)
         try:
-            future: Future[str] = self._client.publish(self._topic, message.value or b"", **attributes)
+            key = message.key.decode() if self._ordered and message.key else ""
+            future: Future[str] = self._client.publish(self._topic, message.value or b"", ordering_key=key, **attributes)
         except MessageTooLargeError as error:
             raise MessageRefused(f"it has {message.size_bytes:,} bytes, which is more than Pub/Sub takes (10 MB)") from error
         return future
 
     def _told(self, message: Message, error: BaseException | None) -> None:
+        if error is not None and self._ordered and message.key:
+            # After a failure the client takes none of this key until it is told to go on.
+            self._client.resume_publish(self._topic, message.key.decode())
         if isinstance(error, InvalidArgument):
             # A request is refused whole for one message in it: each is asked about by itself.
             with self.deliveries.changed:

@@ -128,4 +128,4 @@ def open_writer(address: Address) -> Writer:
         raise StreamProblem(f"{address} is a subscription, which is read; give a topic: pubsub:projects/PROJECT/topics/NAME")
     from streams.write_pubsub import PubsubWriter  # noqa: PLC0415
 
-    return PubsubWriter(address.name)
+    return PubsubWriter(address.name, ordered=address.ordered)

@@ -114,7 +114,6 @@ def test_what_was_sent_is_closed_and_run_again_nothing_is_sent_again(sent: Path,
             ("--publish", "folder:{place}/x?filter=brihgt", "--filters", "{filters}"),
             "there is no filter brihgt; known are bright",
         ),
-        (("--publish", "kafka:127.0.0.1:1/x", "--filters", "{filters}"), "Kafka at 127.0.0.1:1 does not answer"),
     ],
 )
 def test_what_cannot_be_sent_to_is_told_before_anything_starts(
@@ -134,3 +133,25 @@ def test_hits_of_a_stream_are_sent_beside_its_rounds(night: Path, tmp_path: Path
     assert sorted(int(headers["alert_id"]) for headers, _, _ in received(tmp_path / "hits")) == hits
     assert hits
     assert ask(tmp_path / "w", "SELECT COUNT(*) FROM outbox_open") == [(0,)]
+
+
+def test_a_receiver_that_is_away_holds_up_no_table(night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    flags = (
+        "--filters",
+        str(filters),
+        "--no_cutouts",
+        "--publish",
+        "kafka:127.0.0.1:1/x",
+        "--publish",
+        f"folder:{tmp_path}/hits",
+    )
+    assert run(tmp_path / "w", night, flags=flags) == 0
+    said = capfd.readouterr()
+    assert "hits for kafka:127.0.0.1:1/x will wait in the outbox until it answers" in said.err
+    assert "the others wait in the outbox: Kafka at 127.0.0.1:1 does not answer within 7 s" in said.out
+    hits = {alert_id for alert_id, _ in verdicts(tmp_path / "w", "bright")}
+    assert {int(headers["alert_id"]) for headers, _, _ in received(tmp_path / "hits")} == hits
+    assert ask(tmp_path / "w", "SELECT topic, COUNT(*) FROM outbox_open GROUP BY topic") == [("kafka:127.0.0.1:1/x", len(hits))]
+    assert cli.main(["publish", "--outbox", "--warehouse", str(tmp_path / "w")]) == 1
+    assert "kafka:127.0.0.1:1/x: 0 sent" in capfd.readouterr().out

@@ -1,0 +1,71 @@
+"""Hits into Pub/Sub, out of a warehouse in BigQuery and out of one in a bucket: each comes once, with its attributes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from google.api_core.exceptions import DeadlineExceeded
+from google.cloud import pubsub_v1
+
+import warehouses
+from pipelines.ingest import run
+from tests.cloud.streams import Topic
+from tests.emulators.cloud import Cloud
+from tests.nights import simulated
+from tests.pipelines.test_filters import BRIGHT, folder
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("night"), "--alerts", "60", "--duplicates", "4", "--seed", "9")
+
+
+def pulled(subscription: str, expected: int, secs: float = 60) -> list[pubsub_v1.types.PubsubMessage]:
+    found: list[pubsub_v1.types.PubsubMessage] = []
+    deadline = time.monotonic() + secs
+    with pubsub_v1.SubscriberClient() as client:
+        while len(found) < expected and time.monotonic() < deadline:
+            try:
+                got = client.pull(subscription=subscription, max_messages=100, timeout=5, retry=None).received_messages
+            except DeadlineExceeded:
+                continue
+            found += [one.message for one in got]
+            if got:
+                client.acknowledge(subscription=subscription, ack_ids=[one.ack_id for one in got])
+    return found
+
+
+@pytest.mark.parametrize("kind", ["bigquery", "bucket"])
+@pytest.mark.parametrize("options", ["", "?ordered&format=json"])
+def test_each_hit_comes_once(kind: str, options: str, pubsub: Cloud, night: Path, tmp_path: Path) -> None:
+    place = pubsub.folder() if kind == "bucket" else f"bigquery://{pubsub.project}/{pubsub.dataset()}"
+    method = ("--write_method", "storage_write") if kind == "bigquery" else ()
+    topic = Topic(pubsub.project, 1)
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    words = ("--input", str(night), "--warehouse", place, "--no_cutouts", "--filters", str(filters), *method)
+    publish = ("--publish", f"pubsub:{topic.name}{options}")
+    assert run([*words, *publish]) == 0
+    with warehouses.open(place) as opened:
+        hits = {row["alert_id"] for row in opened.query("SELECT alert_id FROM verdicts WHERE status = 'passed'").to_pylist()}
+        open_now = "SELECT COUNT(*) AS n FROM outbox_open"
+        assert opened.query(open_now).to_pylist()[0]["n"] == 0
+    came = pulled(topic.subscriptions[0], len(hits))
+    assert sorted(int(message.attributes["alert_id"]) for message in came) == sorted(hits)
+    for message in came:
+        told = dict(message.attributes)
+        assert told["filter"] == "bright"
+        assert len(told["id"]) == 32
+        assert all(len(value.encode()) <= 1024 for value in told.values())
+        assert message.ordering_key == (told["kafka_key"] if options else "")
+
+
+def test_a_topic_that_is_not_there_is_made(pubsub: Cloud, night: Path, tmp_path: Path) -> None:
+    name = f"projects/{pubsub.project}/topics/made-{{survey}}-{{filter}}"
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    words = ["--input", str(night), "--warehouse", str(tmp_path / "w"), "--no_cutouts", "--filters", str(filters)]
+    assert run([*words, "--publish", f"pubsub:{name}"]) == 0
+    with pubsub_v1.PublisherClient() as client:
+        made = name.replace("{survey}", "ztf").replace("{filter}", "bright")
+        assert client.get_topic(topic=made).name == made
