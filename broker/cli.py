@@ -37,6 +37,7 @@ _PARSED = {
     "features": ("features of the alerts that are in a warehouse", "broker.features"),
     "filter": ("filters checked, tried over nights of a warehouse, and explained", "broker.filters"),
     "completion": ("completion of these commands for your shell", "broker.completion"),
+    "listen": ("what comes by a stream of hits, and whether all has come", "broker.listen"),
     "publish": ("packets to Pub/Sub, Kafka or a folder at a given pace", "broker.publish"),
     "relay": ("messages of Kafka, as they come, to Pub/Sub", "broker.relay"),
     "stream": ("what is known of the streams that fill a warehouse: lag, rates, backlog", "broker.stream"),

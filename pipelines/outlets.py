@@ -10,6 +10,7 @@ from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from streams.addresses import Address
 from streams.errors import StreamAway, StreamProblem
+from streams.manifests import manifest_address
 from streams.outlets import EVERY_ALERT, Outlet, parse_outlets
 from streams.topics import make_topic
 
@@ -49,6 +50,7 @@ def make_topics(addresses: Mapping[str, Address]) -> None:
     for text, address in addresses.items():
         try:
             make_topic(address)
+            make_topic(manifest_address(address))
         except StreamAway as error:
             _LOG.warning("hits for %s will wait in the outbox until it answers: %s", text, error)
         except StreamProblem as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 import warehouses
@@ -17,6 +20,7 @@ _LOG = logging.getLogger(__name__)
 _AGAIN_SECS = 15.0
 """What waits in the outbox is tried again after so long, whether or not there was a round."""
 _LEAVES_SECS = 20.0
+_MANIFEST_SECS = 3600.0
 
 
 class Sender:
@@ -32,6 +36,7 @@ class Sender:
         self._addresses: dict[str, Address] = {}
         self._run_id = ""
         self._said = Said(_LOG)
+        self._told_at = -math.inf
         self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
 
     def __enter__(self) -> Sender:
@@ -66,7 +71,12 @@ class Sender:
             return
         try:
             with warehouses.at(self._uri) as place:
-                self._tell(send_open(place, addresses, run_id))
+                # Once an hour a topic into which nothing was sent has a manifest that says so.
+                is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
+                since = datetime.now(UTC) - timedelta(seconds=_MANIFEST_SECS) if is_due else None
+                self._tell(send_open(place, addresses, run_id, since=since))
+                if is_due:
+                    self._told_at = time.monotonic()
         except Exception as error:  # nothing is lost: it is open, and sent the next time
             self._said.say(f"the outbox is not sent now: {told(error)}")
 

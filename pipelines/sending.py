@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +19,13 @@ import pyarrow as pa
 
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
+from alerts.json_text import to_json
 from schemas.outbox import OUTBOX
 from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
 from streams.errors import MessageRefused, StreamAway, StreamProblem
 from streams.hits import as_message
+from streams.manifests import MANIFEST, TopicManifest, manifest_address, topic_of_manifests
 from streams.topics import make_topic
 from streams.writers import Undelivered, Writer, open_writer
 from warehouses import InputsTaken
@@ -49,10 +51,10 @@ class Sent:
     """Addresses that do not take any now, and why: their messages are open."""
 
 
-def send_open(place: Warehouse, addresses: Mapping[str, Address], run_id: str) -> Sent:
+def send_open(place: Warehouse, addresses: Mapping[str, Address], run_id: str, *, since: datetime | None = None) -> Sent:
     """Send what is open for these addresses (by their texts), each by itself: one that is away holds up no other.
 
-    Raises what the warehouse does.
+    ``since``: where nothing is open, a manifest says that nothing was sent since then. Raises what the warehouse does.
     """
     told = Sent()
     for topic, address in sorted(addresses.items()):
@@ -60,6 +62,11 @@ def send_open(place: Warehouse, addresses: Mapping[str, Address], run_id: str) -
             # Two senders of one address would send all twice.
             with place.claim(run_id, {f"outbox:{topic}"}):
                 _send_to(place, topic, address, run_id, told)
+                if since is not None and not told.sent[topic]:
+                    place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, since)]), run_id)
+                # What was sent is told in a topic beside it: those rows, too, were written before anything of them goes out.
+                beside = manifest_address(address)
+                _send_to(place, str(beside), beside, run_id, told, manifests=False)
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
         except StreamProblem as error:
@@ -75,21 +82,23 @@ def open_addresses(place: Warehouse, config: str | None = None) -> dict[str, Add
     if OUTBOX.name not in place.tables:
         return {}
     topics = place.ask("SELECT DISTINCT topic FROM outbox_open ORDER BY topic").read().column("topic").to_pylist()
-    found = {topic: parse_address(topic, "outbox") for topic in topics}
-    return {topic: replace(address, config=config) if address.kind == "kafka" else address for topic, address in found.items()}
+    found = [parse_address(topic, "outbox") for topic in topics]
+    # Of manifests the topic that they tell of: both are sent by who has its claim.
+    named = [replace(topic_of_manifests(address) or address, config=config) for address in found]
+    return {str(address): address for address in named}
 
 
-def _send_to(place: Warehouse, topic: str, address: Address, run_id: str, told: Sent) -> None:
+def _send_to(place: Warehouse, topic: str, address: Address, run_id: str, told: Sent, *, manifests: bool = True) -> None:
     # Only where there is something to send: who has nothing asks nobody.
     sql = "SELECT COUNT(*) AS n FROM outbox_open WHERE topic = {topic}"
     if not int(place.ask(sql, {"topic": topic}).read().column("n")[0].as_py()):
         return
     make_topic(address)
     with open_writer(address) as writer:
-        _send(place, topic, writer, run_id, told)
+        _send(place, topic, writer, run_id, told, manifests=address if manifests else None)
 
 
-def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent) -> None:
+def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent, *, manifests: Address | None) -> None:
     for rows in _open_rows(place, topic):
         by_message = {}
         for row in rows:
@@ -103,8 +112,10 @@ def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent)
         # Of what is still on its way nobody knows: it is sent again, with the same ids.
         arrived = [] if flushed.on_their_way else [row for key, (_, row) in by_message.items() if key not in failed]
         refused = [(by_message[key][1], each) for key, each in failed.items() if isinstance(each.why, MessageRefused)]
-        _close(place, topic, arrived, refused, run_id)
-        told.sent[topic] += len(arrived)
+        more = [] if manifests is None or not arrived else [_manifest_row(topic, manifests, arrived, run_id)]
+        _close(place, topic, arrived, refused, run_id, more)
+        if manifests is not None:
+            told.sent[topic] += len(arrived)
         told.refused[topic] += len(refused)
         for each in failed.values():
             if not isinstance(each.why, MessageRefused):
@@ -123,22 +134,44 @@ def _open_rows(place: Warehouse, topic: str) -> Iterator[list[dict[str, Any]]]:
 _Row = Mapping[str, Any]
 
 
-def _close(
-    place: Warehouse, topic: str, arrived: Collection[_Row], refused: Collection[tuple[_Row, Undelivered]], run_id: str
+def _close(  # noqa: PLR0917 - what became of which rows
+    place: Warehouse,
+    topic: str,
+    arrived: Collection[_Row],
+    refused: Collection[tuple[_Row, Undelivered]],
+    run_id: str,
+    more: Sequence[dict[str, object]],
 ) -> None:
-    """Write down what has arrived, and what never will: with its bytes among the dead letters."""
+    """Write down what has arrived, with its manifest (``more``), and what never will: with its bytes among the dead letters."""
     if refused:
         letters = [_letter(row, topic, each.why) for row, each in refused]
         place.add(DEAD_LETTERS, dead_letter_rows(letters, run_id), run_id)
     now = datetime.now(UTC)
     rows = [_closing(row, topic, run_id, sent_at=now) for row in arrived]
     rows += [_closing(row, topic, run_id, error=str(each.why)) for row, each in refused]
+    rows += more
     if rows:
-        place.add(OUTBOX, pa.RecordBatch.from_pylist(rows, schema=OUTBOX.arrow_schema), run_id)
+        place.add(OUTBOX, _rows_of(rows), run_id)
 
 
 def _closing(row: _Row, topic: str, run_id: str, **how: object) -> dict[str, object]:
     return {"id": row["id"], "topic": topic, "key": row["key"], "written_at": row["written_at"], "run_id": run_id, **how}
+
+
+def _manifest_row(
+    topic: str, address: Address, arrived: Sequence[_Row], run_id: str, since: datetime | None = None
+) -> dict[str, object]:
+    """The manifest of what has arrived, to be sent; of nothing since some time."""
+    now = datetime.now(UTC)
+    times = [row["written_at"] for row in arrived] or [since or now, now]
+    manifest = TopicManifest.of(topic, (row["id"] for row in arrived), min(times), max(times))
+    headers = {"id": manifest.id, "kind": MANIFEST, "topic": topic, "number": str(len(manifest.ids))}
+    about = {"key": topic, "headers": to_json(headers), "payload": manifest.to_json()}
+    return {"id": manifest.id, "topic": str(manifest_address(address)), "written_at": now, "run_id": run_id, **about}
+
+
+def _rows_of(rows: list[dict[str, object]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(rows, schema=OUTBOX.arrow_schema)
 
 
 def _letter(row: _Row, topic: str, why: StreamProblem) -> DeadLetter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,58 @@ def test_a_receiver_that_is_away_holds_up_no_table(night: Path, tmp_path: Path, 
     assert ask(tmp_path / "w", "SELECT topic, COUNT(*) FROM outbox_open GROUP BY topic") == [("kafka:127.0.0.1:1/x", len(hits))]
     assert cli.main(["publish", "--outbox", "--warehouse", str(tmp_path / "w")]) == 1
     assert "kafka:127.0.0.1:1/x: 0 sent" in capfd.readouterr().out
+
+
+def listened(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    status = cli.main(["listen", *words, "--once", "--quiet_secs", "0.5"])
+    said = capfd.readouterr()
+    return status, said.out, said.err
+
+
+def test_who_listens_can_prove_that_all_came(sent: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    shutil.copytree(sent / "json", tmp_path / "json")
+    hits = len(received(tmp_path / "json"))
+    status, out, err = listened(capfd, f"folder:{tmp_path}/json", "--verify", "--save", str(tmp_path / "saved"))
+    assert status == 0
+    assert len(out.splitlines()) == hits == len([*(tmp_path / "saved").iterdir()])
+    assert f"{hits:,} messages, 0 copies" in err
+    assert f"manifests tell of {hits:,} messages; 0 of them are missing" in err
+    # A loss is found, and a copy is none.
+    files = sorted((tmp_path / "json").glob("*.json"))
+    lost = json.loads(files[0].read_text())
+    for ending in (".json", ".avro"):
+        files[0].with_suffix(ending).unlink()
+        shutil.copy(files[1].with_suffix(ending), tmp_path / "json" / f"copy{ending}")
+    (name,) = [base64.b64decode(value).decode() for header, value in lost["headers"] if header == "id"]
+    status, out, err = listened(capfd, f"folder:{tmp_path}/json", "--verify")
+    assert status == 1
+    assert f"{hits - 1:,} messages, 1 copies" in err
+    assert f"missing: {name}" in err
+
+
+def test_nothing_sent_is_told_too(night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    filters = folder(tmp_path / "filters", none="SELECT alert_id FROM alerts WHERE candidate.magpsf < 1")
+    publish = ("--publish", f"folder:{tmp_path}/hits")
+    assert run(tmp_path / "w", night, flags=("--filters", str(filters), "--no_cutouts", *publish)) == 0
+    capfd.readouterr()
+    status, out, err = listened(capfd, f"folder:{tmp_path}/hits", "--verify")
+    assert (status, out) == (0, "")
+    assert "1 manifests tell of 0 messages; 0 of them are missing" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["folder:{place}/nowhere"], "is no folder; look for a misspelling"),
+        (["folder:{place}", "--from", "yesterday"], "--from yesterday is neither earliest, latest, nor a time"),
+        (["folder:{place}", "--verify"], "has no manifest: nothing says what was sent"),
+        (["folder:{place}", "--verify", "--from", "latest"], "leave --from out"),
+        (["pubsub:projects/my-project/topics/x"], "is a topic; give a subscription of it"),
+        (["kafka:127.0.0.1:1/x"], "Kafka at 127.0.0.1:1 does not answer"),
+    ],
+)
+def test_what_cannot_be_listened_to_is_told(words: list[str], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "_manifest").mkdir()
+    status, out, err = listened(capfd, *(word.replace("{place}", str(tmp_path)) for word in words))
+    assert status in (1, 2)
+    assert told in err

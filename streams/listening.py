@@ -1,0 +1,208 @@
+"""What comes by an address, read from outside: messages of a folder, a topic of Kafka or a subscription of Pub/Sub."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from streams.addresses import Address
+from streams.attributes import from_attributes
+from streams.errors import StreamAway, StreamProblem
+from streams.manifests import TopicManifest, from_json
+from streams.messages import Message
+
+EARLIEST, LATEST = "earliest", "latest"
+_REMEMBERED = 1_000_000
+"""Ids of messages that have come: one that comes again is dropped."""
+_ANSWER_SECS = 10.0
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message that has come."""
+
+    message: Message
+    headers: dict[str, str]
+
+    @property
+    def id(self) -> str | None:
+        """By which copies are known; None for what nobody of ours has sent."""
+        return self.headers.get("id")
+
+
+class Reader(Protocol):
+    """Reads messages from one place."""
+
+    def read(self, secs: float) -> list[Message]:
+        """Messages that have come, after so long at most. Raises ``StreamProblem``."""
+
+    def close(self) -> None:
+        """Let go of the place."""
+
+
+def open_reader(address: Address, begin: str | datetime = EARLIEST) -> Reader:
+    """Who reads an address: from its earliest message, from now on (``latest``), or from a time. Raises ``StreamProblem``."""
+    if address.kind == "folder":
+        return _FolderReader(address, begin)
+    if address.kind == "kafka":
+        return _KafkaReader(address, begin)
+    if "/topics/" in address.name:
+        raise StreamProblem(f"{address} is a topic; give a subscription of it: pubsub:projects/PROJECT/subscriptions/NAME")
+    if begin != EARLIEST:
+        raise StreamProblem(f"{address}: a subscription knows itself where it is; leave --from out, or seek it with gcloud")
+    return _PubsubReader(address)
+
+
+@dataclass
+class Heard:
+    """What has come by an address so far, each message once."""
+
+    messages: int = 0
+    copies: int = 0
+    ids: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    def take(self, messages: list[Message]) -> Iterator[Received]:
+        """Those that have not come before."""
+        for message in messages:
+            headers = {name: (value or b"").decode("utf-8", "replace") for name, value in message.headers}
+            received = Received(message, headers)
+            if received.id is not None:
+                if received.id in self.ids:
+                    self.copies += 1
+                    continue
+                self.ids[received.id] = None
+                if len(self.ids) > _REMEMBERED:
+                    self.ids.popitem(last=False)
+            self.messages += 1
+            yield received
+
+
+def manifests_in(reader: Reader, secs: float) -> Iterator[TopicManifest]:
+    """The manifests that are there: read until nothing has come for so long. Raises ``StreamProblem`` and ``NoManifest``."""
+    while messages := reader.read(secs):
+        for message in messages:
+            found = from_json(message.value or b"")
+            if found is not None:
+                yield found
+
+
+class _FolderReader:
+    def __init__(self, address: Address, begin: str | datetime) -> None:
+        self._folder = Path(address.name)
+        if not self._folder.is_dir():
+            raise StreamProblem(f"{address} is no folder; look for a misspelling")
+        self._seen = {file.name for file in self._folder.glob("*.json")} if begin == LATEST else set[str]()
+        self._since = begin.timestamp() if isinstance(begin, datetime) else 0.0
+
+    def read(self, secs: float) -> list[Message]:
+        deadline = time.monotonic() + secs
+        while True:
+            found = [file for file in sorted(self._folder.glob("*.json")) if file.name not in self._seen][:_AT_ONCE]
+            if found or time.monotonic() >= deadline:
+                return [message for file in found if (message := self._message(file)) is not None]
+            time.sleep(min(0.2, secs))
+
+    def _message(self, file: Path) -> Message | None:
+        told: dict[str, Any] = json.loads(file.read_text())
+        value = None
+        if told.get("has_value", True):
+            try:
+                value = file.with_suffix(".avro").read_bytes()
+            except FileNotFoundError:
+                return None  # it is there in a moment
+        self._seen.add(file.name)
+        if file.stat().st_mtime < self._since:
+            return None
+        headers = tuple((name, _decoded(coded)) for name, coded in told["headers"])
+        return Message(value, _decoded(told["key"]), headers)
+
+    def close(self) -> None:
+        return
+
+
+def _decoded(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
+
+
+class _KafkaReader:
+    def __init__(self, address: Address, begin: str | datetime) -> None:
+        from confluent_kafka import TopicPartition  # noqa: PLC0415 - a client that others do not need
+
+        from streams.kafka_client import KafkaSettings, close, metadata  # noqa: PLC0415
+
+        self._address, self._close = address, close
+        # It joins no group, and keeps nothing there: who reads again reads all again.
+        self._consumer = KafkaSettings(address.servers, "broker-listen", address.config).consumer()
+        topics = metadata(self._consumer, address.servers).topics
+        if address.name not in topics:
+            close(self._consumer)
+            raise StreamProblem(f"Kafka at {address.servers} has no topic {address.name}; look for a misspelling")
+        places = [TopicPartition(address.name, number) for number in sorted(topics[address.name].partitions)]
+        if isinstance(begin, datetime):
+            asked = [TopicPartition(place.topic, place.partition, int(begin.timestamp() * 1000)) for place in places]
+            found = {place.partition: place.offset for place in self._consumer.offsets_for_times(asked, timeout=_ANSWER_SECS)}
+        for place in places:
+            low, high = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECS)
+            if isinstance(begin, datetime):
+                place.offset = found[place.partition] if found[place.partition] >= 0 else high
+            else:
+                place.offset = high if begin == LATEST else low
+        self._consumer.assign(places)
+
+    def read(self, secs: float) -> list[Message]:
+        found = []
+        for message in self._consumer.consume(_AT_ONCE, secs):
+            error, headers = message.error(), message.headers()
+            if error is not None:
+                raise StreamAway(f"{self._address}: {error.str()}")
+            found.append(Message(message.value(), message.key(), tuple(headers or ())))  # type: ignore[arg-type]
+        return found
+
+    def close(self) -> None:
+        self._close(self._consumer)
+
+
+class _PubsubReader:
+    """Pulls, and acknowledges what it has given when it is asked for more."""
+
+    def __init__(self, address: Address) -> None:
+        from google.cloud import pubsub_v1  # type: ignore[attr-defined]  # noqa: PLC0415 - a client that others do not need
+
+        self._address, self._client = address, pubsub_v1.SubscriberClient()
+        self._given: list[str] = []
+
+    def read(self, secs: float) -> list[Message]:
+        from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, NotFound  # noqa: PLC0415
+
+        try:
+            self._acknowledge()
+            with contextlib.suppress(DeadlineExceeded):
+                pulled = self._client.pull(
+                    subscription=self._address.name, max_messages=_AT_ONCE, timeout=max(1.0, secs), retry=None
+                )
+                self._given = [each.ack_id for each in pulled.received_messages]
+                return [from_attributes(each.message.data, dict(each.message.attributes)) for each in pulled.received_messages]
+        except NotFound as error:
+            raise StreamProblem(f"there is no subscription {self._address.name}; make it, or look for a misspelling") from error
+        except GoogleAPICallError as error:
+            raise StreamAway(f"{self._address}: {error}") from error
+        return []
+
+    def _acknowledge(self) -> None:
+        if self._given:
+            self._client.acknowledge(subscription=self._address.name, ack_ids=self._given, timeout=_ANSWER_SECS)
+            self._given = []
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._acknowledge()
+        self._client.close()
