@@ -92,7 +92,7 @@ def _outbox(arguments: argparse.Namespace) -> int:
     try:
         with warehouses.at(arguments.warehouse) as place:
             addresses = open_addresses(place, arguments.kafka_config)
-            found = send_open(place, addresses, new_run_id(datetime.now(UTC)))
+        found = send_open(arguments.warehouse, addresses, new_run_id(datetime.now(UTC)))
     except (StreamProblem, QueryError) as error:
         print(f"broker publish: {redact(str(error))}", file=sys.stderr)
         return 2

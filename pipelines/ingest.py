@@ -173,7 +173,7 @@ def send(job: Job) -> None:
     """Send what is open for the job's outlets, and say what became of it."""
     if not job.outlets:
         return
-    found = send_open(job.warehouse, addresses_of(job.outlets, job.all_filters), job.run_id, since=job.started_at)
+    found = send_open(job.warehouse.uri, addresses_of(job.outlets, job.all_filters), job.run_id, since=job.started_at)
     for topic in sorted({*found.sent, *found.refused, *found.waiting}):
         refused = f", {found.refused[topic]:,} refused for good (dead letters)" if found.refused[topic] else ""
         print(f"  sent to {topic}: {found.sent[topic]:,}{refused}")

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
-import warehouses
 from pipelines.sending import Sent, send_open
 from streams.addresses import Address
 from streams.said import Said
@@ -70,13 +69,12 @@ class Sender:
         if not addresses:
             return
         try:
-            with warehouses.at(self._uri) as place:
-                # Once an hour a topic into which nothing was sent has a manifest that says so.
-                is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
-                since = datetime.now(UTC) - timedelta(seconds=_MANIFEST_SECS) if is_due else None
-                self._tell(send_open(place, addresses, run_id, since=since))
-                if is_due:
-                    self._told_at = time.monotonic()
+            # Once an hour a topic into which nothing was sent has a manifest that says so.
+            is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
+            since = datetime.now(UTC) - timedelta(seconds=_MANIFEST_SECS) if is_due else None
+            self._tell(send_open(self._uri, addresses, run_id, since=since))
+            if is_due:
+                self._told_at = time.monotonic()
         except Exception as error:  # nothing is lost: it is open, and sent the next time
             self._said.say(f"the outbox is not sent now: {told(error)}")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+import warehouses
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
 from alerts.json_text import to_json
@@ -51,22 +52,25 @@ class Sent:
     """Addresses that do not take any now, and why: their messages are open."""
 
 
-def send_open(place: Warehouse, addresses: Mapping[str, Address], run_id: str, *, since: datetime | None = None) -> Sent:
+def send_open(uri: str, addresses: Mapping[str, Address], run_id: str, *, since: datetime | None = None) -> Sent:
     """Send what is open for these addresses (by their texts), each by itself: one that is away holds up no other.
 
-    ``since``: where nothing is open, a manifest says that nothing was sent since then. Raises what the warehouse does.
+    ``uri``: the warehouse's. ``since``: where nothing is open, a manifest says that nothing was sent since then. Raises what the
+    warehouse does.
     """
     told = Sent()
     for topic, address in sorted(addresses.items()):
         try:
             # Two senders of one address would send all twice.
-            with place.claim(run_id, {f"outbox:{topic}"}):
+            with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
                 _send_to(place, topic, address, run_id, told)
                 if since is not None and not told.sent[topic]:
                     place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, since)]), run_id)
-                # What was sent is told in a topic beside it: those rows, too, were written before anything of them goes out.
+                # What was sent is told in a topic beside it, by rows that were written with what closes it. A warehouse shows
+                # what there was when it was opened.
                 beside = manifest_address(address)
-                _send_to(place, str(beside), beside, run_id, told, manifests=False)
+                with warehouses.at(uri) as again:
+                    _send_to(again, str(beside), beside, run_id, told, manifests=False)
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
         except StreamProblem as error:

@@ -202,12 +202,12 @@ def test_nothing_sent_is_told_too(night: Path, tmp_path: Path, capfd: pytest.Cap
         (["folder:{place}", "--from", "yesterday"], "--from yesterday is neither earliest, latest, nor a time"),
         (["folder:{place}", "--verify"], "has no manifest: nothing says what was sent"),
         (["folder:{place}", "--verify", "--from", "latest"], "leave --from out"),
-        (["pubsub:projects/my-project/topics/x"], "is a topic; give a subscription of it"),
+        (["pubsub:projects/my-project/topics/hits"], "is a topic; give a subscription of it"),
         (["kafka:127.0.0.1:1/x"], "Kafka at 127.0.0.1:1 does not answer"),
     ],
 )
 def test_what_cannot_be_listened_to_is_told(words: list[str], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     (tmp_path / "_manifest").mkdir()
-    status, out, err = listened(capfd, *(word.replace("{place}", str(tmp_path)) for word in words))
+    status, _, err = listened(capfd, *(word.replace("{place}", str(tmp_path)) for word in words))
     assert status in (1, 2)
     assert told in err
