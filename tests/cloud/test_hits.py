@@ -10,6 +10,7 @@ from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import pubsub_v1
 
 import warehouses
+from broker import cli
 from pipelines.ingest import run
 from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud
@@ -42,7 +43,11 @@ def pulled(subscription: str, expected: int, secs: float = 60) -> list[pubsub_v1
 def test_each_hit_comes_once(kind: str, options: str, pubsub: Cloud, night: Path, tmp_path: Path) -> None:
     place = pubsub.folder() if kind == "bucket" else f"bigquery://{pubsub.project}/{pubsub.dataset()}"
     method = ("--write_method", "storage_write") if kind == "bigquery" else ()
-    topic = Topic(pubsub.project, 1)
+    topic = Topic(pubsub.project, 2)
+    manifests = f"{topic.subscriptions[0]}-manifest"
+    with pubsub_v1.PublisherClient() as publisher, pubsub_v1.SubscriberClient() as subscriber:
+        publisher.create_topic(name=f"{topic.name}-manifest")
+        subscriber.create_subscription(name=manifests, topic=f"{topic.name}-manifest")
     filters = folder(tmp_path / "filters", bright=BRIGHT)
     words = ("--input", str(night), "--warehouse", place, "--no_cutouts", "--filters", str(filters), *method)
     publish = ("--publish", f"pubsub:{topic.name}{options}")
@@ -52,6 +57,8 @@ def test_each_hit_comes_once(kind: str, options: str, pubsub: Cloud, night: Path
         open_now = "SELECT COUNT(*) AS n FROM outbox_open"
         assert opened.query(open_now).to_pylist()[0]["n"] == 0
     came = pulled(topic.subscriptions[0], len(hits))
+    proved = f"pubsub:{topic.subscriptions[1]}"
+    assert cli.main(["listen", proved, "--once", "--quiet_secs", "2", "--verify", "--manifest", f"pubsub:{manifests}"]) == 0
     assert sorted(int(message.attributes["alert_id"]) for message in came) == sorted(hits)
     for message in came:
         told = dict(message.attributes)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from broker import cli
 from tests.kafka.topics import TestTopics
 from tests.nights import ask, run, simulated
 from tests.pipelines.test_filters import BRIGHT, folder, verdicts
@@ -105,3 +106,23 @@ def test_killed_while_it_sends_nothing_is_lost_and_by_id_nothing_is_there_twice(
     came = Counter(headers(one)["id"] for one in messages(kafka, topic))
     assert len(came) == ALERTS
     assert ask(tmp_path / "w", "SELECT COUNT(*) FROM outbox_open") == [(0,)]
+
+
+def test_who_listens_can_prove_that_all_came_and_finds_what_is_lost(
+    kafka: TestTopics, night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    topic = kafka.make(kafka.name("proved"), 1)
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    publish = ("--publish", f"kafka:{kafka.servers}/{topic}")
+    assert run(tmp_path / "w", night, flags=("--filters", str(filters), "--no_cutouts", *publish)) == 0
+    listen = ["listen", f"kafka:{kafka.servers}/{topic}", "--once", "--quiet_secs", "2", "--verify"]
+    hits = len({row[0] for row in verdicts(tmp_path / "w", "bright")})
+    capfd.readouterr()
+    assert cli.main(listen) == 0
+    said = capfd.readouterr()
+    assert len(said.out.splitlines()) == hits
+    assert f"tell of {hits:,} messages; 0 of them are missing" in said.err
+    first = headers(messages(kafka, topic)[0])["id"]
+    kafka.delete_before(topic, 0, 1)
+    assert cli.main(listen) == 1
+    assert f"missing: {first}" in capfd.readouterr().err
