@@ -108,6 +108,13 @@ def warnings(summary: Summary) -> list[Warned]:
     ]
     found += [
         Warned(
+            f"{number:,} hits were not sent to {topic}, which is public: not all of these alerts is (?private sends them)",
+            {"stage": "publish"},
+        )
+        for topic, number in summary.withheld.items()
+    ]
+    found += [
+        Warned(
             f"filter {key.filter} has no verdict of {counts.failed:,} {key.survey} alerts, on which it failed "
             f"(verdicts.error says why)",
             {"stage": "filters", "survey": key.survey},

@@ -57,6 +57,8 @@ class Summary:
     """By survey, filter and version, what it said of the alerts."""
     not_asked: Mapping[FilterOf, int] = field(default_factory=dict)
     """Of these filters and those that said nothing: alerts that they were not asked about, since they had taken too long."""
+    withheld: Mapping[str, int] = field(default_factory=dict)
+    """By address, hits that were not sent there, since not all of the alert is public."""
     decoded: Mapping[str, int] = field(default_factory=dict)
     """By survey, the alerts that filters were there for."""
     each_once: bool = True
@@ -99,6 +101,7 @@ class Summary:
             "filters": [
                 {**vars(key), **vars(counts), "not_asked": self.not_asked.get(key, 0)} for key, counts in self.filters.items()
             ],
+            "withheld": dict(self.withheld),
             "catalogs": {name: vars(counts) for name, counts in self.catalogs.items()},
         }
 
@@ -192,6 +195,7 @@ def _filters(
     asked = [FilterOf(survey, name, version) for (survey, name), version in job.filters.filters.versions.items()]
     return {
         "filters": {key: found.get(key, FilterCounts()) for key in asked if decoded.get(key.survey)},
+        "withheld": totals.by_label(metrics.WITHHELD),
         "not_asked": {key: not_asked.get(f"{key.survey} {key.filter}", 0) for key in asked},
         "decoded": decoded,
         "each_once": each_once,

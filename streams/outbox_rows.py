@@ -27,6 +27,14 @@ _ALERT = ("alert_id", "object_id", "object_kind", "healpix29", "observed_at", "p
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """A hit that does not go to a public place, since not all of its alert is public."""
+
+    topic: str
+    """The address, as text."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToSend:
     """A hit, where it goes, and what it carries."""
 
@@ -61,8 +69,8 @@ def messages_of(
     outlets: Sequence[Outlet],
     *,
     replay: bool = False,
-) -> Iterator[ToSend]:
-    """What is to be sent of the alerts of a batch, for each outlet.
+) -> Iterator[ToSend | Withheld]:
+    """What is to be sent of the alerts of a batch, for each outlet, and what must not be.
 
     ``alerts``: rows of ``{survey}_alerts``; ``packets``: theirs by ``packet_digest``; ``said``: rows of ``verdicts`` about them.
     An outlet of the full stream gets them all.
@@ -78,9 +86,11 @@ def messages_of(
             if not outlet.takes(hit.filter):
                 continue
             # What is not public, or has private items in its history, goes to no public place.
+            topic = str(outlet.at(survey_name, hit.filter))
             if outlet.is_public and is_public is not None and not is_public[number]:
-                continue
-            yield ToSend(str(outlet.at(survey_name, hit.filter)), hit, payloads.of(outlet.format))
+                yield Withheld(topic)
+            else:
+                yield ToSend(topic, hit, payloads.of(outlet.format))
 
 
 def _hits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from alerts.surveys import survey
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
 from schemas.outbox import OUTBOX
 from schemas.tables import CUTOUTS
-from streams.outbox_rows import messages_of, outbox_rows
+from streams.outbox_rows import ToSend, Withheld, messages_of, outbox_rows
 from streams.outlets import Outlet
 from transforms import (
     coders,  # noqa: F401 - those of the batches
@@ -122,8 +123,10 @@ class _Judge(beam.DoFn):
 
     def _to_send(self, batch: AlertBatch, said: pa.RecordBatch) -> Iterator[TaggedOutput]:
         """Rows of the outbox for what was passed. Of no unit, as the verdicts."""
-        made = messages_of(batch.rows, batch.packets or {}, said, batch.survey, self._outlets)
-        rows = outbox_rows(made, datetime.now(UTC), self._run_id)
+        made = [*messages_of(batch.rows, batch.packets or {}, said, batch.survey, self._outlets)]
+        for topic, number in Counter(each.topic for each in made if isinstance(each, Withheld)).items():
+            metrics.WITHHELD.inc(number, topic)
+        rows = outbox_rows((each for each in made if isinstance(each, ToSend)), datetime.now(UTC), self._run_id)
         if rows.num_rows:
             yield TaggedOutput(OUTBOX.name, TableBatch(OUTBOX.name, STREAM, rows))
 

@@ -97,6 +97,9 @@ FEATURES_FAILED = Counter(
 NOT_ASKED = Counter(
     "filter_not_asked", "alerts", "alerts that a filter was not asked about, since it had taken too long", "survey and filter"
 )
+WITHHELD = Counter(
+    "hits_withheld", "hits", "hits that were not sent to a public place, since not all of the alert is public", "address", 200
+)
 READ_AGAIN = Counter("read_again", "alerts", "alerts of the warehouse that filters are asked about again", "survey")
 NIGHTS = Distribution("nights", "days since 1970-01-01", "the first and the last night of a batch", "survey")
 OBSERVED_AGE_SECS = Distribution(
@@ -136,6 +139,7 @@ METRICS: tuple[Counter | Distribution, ...] = (
     PUBLISHED_AGE_SECS,
     FEATURES_FAILED,
     NOT_ASKED,
+    WITHHELD,
     READ_AGAIN,
     LETTERS,
     ROWS_WRITTEN,

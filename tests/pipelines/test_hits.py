@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,54 @@ def test_what_cannot_be_listened_to_is_told(words: list[str], told: str, tmp_pat
     status, _, err = listened(capfd, *(word.replace("{place}", str(tmp_path)) for word in words))
     assert status in (1, 2)
     assert told in err
+
+
+def test_what_is_not_public_is_in_no_public_place(night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """Alerts of a partnership's program, and alerts whose history has one measurement of it, planted among public ones."""
+    private = planted(night, tmp_path / "night")
+    assert {kind: len(ids) for kind, ids in private.items()} == {"own": 10, "history": 10}
+    filters = folder(tmp_path / "filters", every="SELECT alert_id FROM alerts WHERE candidate.jd > 0")
+    outlets = [f"folder:{tmp_path}/{form}?format={form}{who}" for form in ("lite", "json", "packet") for who in ("",)]
+    outlets += [f"folder:{tmp_path}/stream?filter=all", f"folder:{tmp_path}/partners?filter=all&private"]
+    publish = [word for outlet in outlets for word in ("--publish", outlet)]
+    flags = ("--filters", str(filters), "--no_cutouts", *publish)
+    assert run(tmp_path / "w", tmp_path / "night", flags=flags) == 0
+    said = capfd.readouterr().out
+    hidden = {str(alert_id) for ids in private.values() for alert_id in ids}
+    for name in ("lite", "json", "packet", "stream"):
+        came = {headers["alert_id"] for headers, _, _ in received(tmp_path / name)}
+        assert len(came) == ALERTS - 20
+        assert not came & hidden
+        assert f"20 hits were not sent to folder:{tmp_path}/{name}, which is public" in said
+    assert {headers["alert_id"] for headers, _, _ in received(tmp_path / "partners")} >= hidden
+    # Nor anywhere in what is to be sent there.
+    public = "SELECT payload FROM outbox WHERE topic NOT LIKE '%/partners%' AND payload IS NOT NULL"
+    assert not any(alert_id.encode() in bytes(payload) for (payload,) in ask(tmp_path / "w", public) for alert_id in hidden)
+
+
+def planted(night: Path, place: Path) -> dict[str, list[int]]:
+    """The night's packets as files, of which some are private: by what of them is."""
+    place.mkdir()
+    private: dict[str, list[int]] = {"own": [], "history": []}
+    done = set[int]()
+    with tarfile.open(next(night.glob("*.tar.gz"))) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            assert file is not None
+            reader = fastavro.reader(file)
+            (record,) = reader
+            if record["candid"] in done:
+                continue
+            done.add(record["candid"])
+            public = [record["candidate"], *(record["prv_candidates"] or ()), *(record.get("fp_hists") or ())]
+            for item in public:
+                item["programid"] = 1
+            if len(private["own"]) < 10:
+                record["candidate"]["programid"] = 2
+                private["own"].append(record["candid"])
+            elif record["prv_candidates"] and len(private["history"]) < 10:
+                record["prv_candidates"][-1]["programid"] = 3
+                private["history"].append(record["candid"])
+            with (place / member.name).open("wb") as out:
+                fastavro.writer(out, reader.writer_schema, [record])
+    return private
