@@ -91,7 +91,10 @@ def add_rounds(parser: argparse.ArgumentParser) -> None:
 def add_replay(parser: argparse.ArgumentParser) -> None:
     """The flags of ``broker replay`` besides these."""
     letters = parser.add_argument_group("which dead letters")
-    letters.add_argument("--stage", metavar="NAME", help="only letters of this stage: read, decode (default: all)")
+    letters.add_argument("--stage", metavar="NAME", help="only letters of this stage: read, decode, publish (default: all)")
+    letters.add_argument(
+        "--publish_config", metavar="FILE", help="of hits that Kafka has refused: settings of its client (TLS, SASL)"
+    )
     letters.add_argument(
         "--max_letters", type=int, default=10_000, metavar="N", help="at most so many, oldest first (default 10000)"
     )

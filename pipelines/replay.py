@@ -25,7 +25,8 @@ from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.help import help_text
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, ReplayOptions, parse
-from pipelines.status import DONE
+from pipelines.sending import PUBLISH, send_refused
+from pipelines.status import DONE, FAILED
 from schemas.tables import DEAD_LETTERS
 from transforms.read_letters import ReadLetters, SavedLetter
 from warehouses.units import STREAM, Unit
@@ -55,6 +56,8 @@ def _from_argv(argv: Sequence[str]) -> int:
 @dataclass(frozen=True)
 class _Plan:
     packets: list[SavedLetter]
+    hits: list[SavedLetter]
+    """Messages that a receiver's side has refused: they are sent, and are no packets to be read."""
     refused: list[str]
     """Sources of rows that BigQuery refused: they are no packets."""
     without_payload: list[str]
@@ -72,7 +75,8 @@ def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
         rows = warehouse.open_letters(replay.stage, replay.max_letters)
     saved = [_saved(row) for row in rows if row["payload"] is not None]
     return _Plan(
-        packets=[letter for letter in saved if letter.stage != "write"],
+        packets=[letter for letter in saved if letter.stage not in ("write", PUBLISH)],
+        hits=[letter for letter in saved if letter.stage == PUBLISH],
         refused=[letter.source for letter in saved if letter.stage == "write"],
         without_payload=[row["source"] for row in rows if row["payload"] is None],
     ), job
@@ -90,6 +94,12 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
     for source in sorted({*letters.without_payload, *letters.refused}):
         logs.warn("broker replay", f"{source} kept no packet; read it again with broker ingest", source=source)
     packets = letters.packets
+    if letters.hits:
+        sent = send_refused(job.warehouse.uri, letters.hits, options.view_as(ReplayOptions).publish_config, job.run_id)
+        _mark(sent, job, "was sent in")
+        print(f"sent {len(sent):,} of {len(letters.hits):,} hits that had been refused")
+        if not packets:
+            return DONE if len(sent) == len(letters.hits) else FAILED
     schemas, unit = options.view_as(BrokerOptions).schemas, _unit(packets)
     read = ReadLetters(packets, schemas, unit.key if unit else STREAM)
     job = job.reading(read, len(packets), (unit,) if unit else ())
@@ -98,10 +108,15 @@ def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
         with job.warehouse as warehouse:
             failed_again = warehouse.letters_of(job.run_id, job.started_at)
         passed = [packet for packet in packets if packet.letter not in failed_again]
-        marks = pa.RecordBatch.from_pylist(_marks(passed, job.run_id), schema=DEAD_LETTERS.arrow_schema)
-        job.warehouse.add(DEAD_LETTERS, marks, job.run_id)
+        _mark(passed, job, "became rows in")
         print(f"replayed {len(packets):,} dead letters: {len(passed):,} passed, {len(packets) - len(passed):,} failed again")
     return status
+
+
+def _mark(letters: Sequence[SavedLetter], job: Job, what: str) -> None:
+    """Say of letters that they are none any more."""
+    marks = pa.RecordBatch.from_pylist(_marks(letters, job.run_id, what), schema=DEAD_LETTERS.arrow_schema)
+    job.warehouse.add(DEAD_LETTERS, marks, job.run_id)
 
 
 def _unit(packets: Iterable[SavedLetter]) -> Unit | None:
@@ -116,13 +131,13 @@ def _unit(packets: Iterable[SavedLetter]) -> Unit | None:
     return Unit(tuple(sorted(inputs)), *zip(*letters, strict=True)) if letters else None
 
 
-def _marks(passed: Iterable[SavedLetter], run_id: str) -> list[dict[str, Any]]:
-    """Rows of ``dead_letters`` that say of letters that they have become rows."""
+def _marks(passed: Iterable[SavedLetter], run_id: str, what: str) -> list[dict[str, Any]]:
+    """Rows of ``dead_letters`` that say of letters what has become of them."""
     return [
         {
             "stage": REPLAYED,
             "error_type": "",
-            "message": f"became rows in run {run_id}",
+            "message": f"{what} run {run_id}",
             "survey": None,
             "source": letter.source,
             "payload": None,

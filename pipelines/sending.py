@@ -29,6 +29,7 @@ from streams.hits import as_message
 from streams.manifests import MANIFEST, TopicManifest, manifest_address, topic_of_manifests
 from streams.topics import make_topic
 from streams.writers import Undelivered, Writer, open_writer
+from transforms.read_letters import SavedLetter
 from warehouses import InputsTaken
 from warehouses.warehouse import Warehouse
 
@@ -160,6 +161,57 @@ def _close(  # noqa: PLR0917 - what became of which rows
 
 def _closing(row: _Row, topic: str, run_id: str, **how: object) -> dict[str, object]:
     return {"id": row["id"], "topic": topic, "key": row["key"], "written_at": row["written_at"], "run_id": run_id, **how}
+
+
+def send_refused(uri: str, letters: Sequence[SavedLetter], config: str | None, run_id: str) -> list[SavedLetter]:
+    """Send messages that were refused once more, and write down of those that arrive that they did; gives these.
+
+    ``config``: a file of settings for those of Kafka. Raises what the warehouse does.
+    """
+    by_topic: dict[str, list[SavedLetter]] = {}
+    for letter in letters:
+        by_topic.setdefault(str(letter.attributes["topic"]), []).append(letter)
+    arrived = list[SavedLetter]()
+    for topic, some in sorted(by_topic.items()):
+        rows = [_row_of_letter(letter) for letter in some]
+        try:
+            address = parse_address(topic, "outbox")
+            address = replace(address, config=config) if address.kind == "kafka" else address
+            with open_writer(address) as writer:
+                good = _arrived(writer, topic, rows)
+        except StreamProblem as error:
+            _LOG.warning("%d refused messages for %s stay dead letters: %s", len(some), topic, error)
+            continue
+        with warehouses.at(uri) as place:
+            found = [row for row, is_good in zip(rows, good, strict=True) if is_good]
+            _close(place, topic, found, [], run_id, [_manifest_row(topic, address, found, run_id)] if found else [])
+        arrived += [letter for letter, is_good in zip(some, good, strict=True) if is_good]
+    return arrived
+
+
+def _row_of_letter(letter: SavedLetter) -> dict[str, Any]:
+    told = letter.attributes
+    return {
+        "id": str(told["outbox_id"]),
+        "key": str(told["key"]),
+        "headers": str(told["headers"]),
+        "payload": letter.payload,
+        "written_at": letter.failed_at,
+    }
+
+
+def _arrived(writer: Writer, topic: str, rows: Sequence[_Row]) -> list[bool]:
+    """Which of some messages arrive. Raises ``StreamProblem`` where the receiver's side is away."""
+    messages = [as_message(row["key"], json.loads(row["headers"]), row["payload"]) for row in rows]
+    for message in messages:
+        if not writer.room(_AWAY_SECS):
+            raise StreamAway(f"{topic} takes no messages now")
+        writer.send(message)
+    flushed = writer.flush(_AWAY_SECS)
+    if flushed.on_their_way:
+        raise StreamAway(f"{topic} has not acknowledged {flushed.on_their_way:,} messages within {_AWAY_SECS:g} s")
+    failed = {id(each.message) for each in flushed.undelivered}
+    return [id(message) not in failed for message in messages]
 
 
 def _manifest_row(

@@ -82,6 +82,13 @@ def test_what_is_refused_is_a_dead_letter_and_holds_up_no_other(kafka: TestTopic
     letters = ask(tmp_path / "w", "SELECT stage, COUNT(*), COUNT(payload) FROM dead_letters_open GROUP BY stage")
     assert letters == [("publish", len(hits), len(hits))]
     assert ask(tmp_path / "w", "SELECT COUNT(*) FROM outbox_open") == [(0,)]
+    # When the topic takes them, a replay sends them.
+    kafka.delete(small)
+    kafka.make_again(small)
+    assert cli.main(["replay", "--warehouse", str(tmp_path / "w"), "--no_cutouts"]) == 0
+    assert {int(headers(one)["alert_id"]) for one in messages(kafka, small)} == hits
+    assert ask(tmp_path / "w", "SELECT COUNT(*) FROM dead_letters_open") == [(0,)]
+    assert ask(tmp_path / "w", "SELECT COUNT(*) FROM ztf_alerts") == [(ALERTS,)]
 
 
 def test_killed_while_it_sends_nothing_is_lost_and_by_id_nothing_is_there_twice(kafka: TestTopics, night: Path, tmp_path: Path):
