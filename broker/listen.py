@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 from alerts.secrets import redact
 
@@ -50,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Listen; gives the exit status: 0, 1 where something is missing or the stream is away, 2 where the words are wrong."""
-    from broker.listening import Listening  # noqa: PLC0415
+    from pipelines.listening import Listening  # noqa: PLC0415
     from streams.errors import StreamAway, StreamProblem  # noqa: PLC0415
     from streams.manifests import NoManifest  # noqa: PLC0415
 
@@ -82,14 +81,3 @@ def _begin(text: str) -> str | datetime:
     except ValueError:
         raise ValueError(f"--from {text} is neither earliest, latest, nor a time such as 2026-11-29T05:00:00Z") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def check_save(folder: str | None) -> Path | None:
-    """The folder to save to, made. Raises ``ValueError``."""
-    if folder is None:
-        return None
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--save {folder} cannot be made: {error.strerror}") from error
-    return Path(folder)

@@ -44,6 +44,7 @@ CANNOT = {
         "docs/service.md",
         "broker stream status",
     ): "tests/cloud/test_streamed.py, tests/kafka/test_status.py run it",
+    ("docs/streams_out.md", "import fastavro"): "tests/pipelines/test_hits.py reads such messages so",
     ("docs/filters.md", "broker filter "): "tests/broker/test_filters_page.py runs it, and compares what it prints",
     ("docs/features.md", "broker "): "tests/broker/test_features_page.py runs it, and counts what it finds",
     **{

@@ -103,6 +103,7 @@ def test_every_table_is_there_from_the_first_run(clean: Path) -> None:
     names += ["crossmatches", "crossmatches_unique", "dead_letters", "dead_letters_open", "offsets", "runs", "watched_files"]
     names += ["runs_by_hour", "runs_by_night"]
     names += [f"{table}{unique}" for table in ("verdicts", "filter_counts", "filter_history") for unique in ("", "_unique")]
+    names += ["outbox", "outbox_open"]
     with warehouses.open(str(clean)) as opened:
         assert sorted(opened.tables) == sorted(names)
         counts = {name: opened.query(f"SELECT COUNT(*) AS n FROM {name}").to_pylist()[0]["n"] for name in names}

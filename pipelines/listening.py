@@ -1,4 +1,4 @@
-"""What ``broker listen`` does: read, drop copies, print or save, and hold what came against manifests."""
+"""A stream that is listened to: read, drop copies, print or save, and hold what came against manifests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from broker.listen import check_save
 from streams.addresses import Address, parse_address
 from streams.errors import StreamProblem
 from streams.listening import EARLIEST, Heard, Reader, Received, manifests_in, open_reader
@@ -54,7 +53,7 @@ class Listening:
             address,
             open_reader(address, begin),
             manifest,
-            check_save(arguments.save),
+            _made(arguments.save),
             arguments.quiet_secs if arguments.once else None,
             arguments.quiet_secs,
             time.monotonic() + arguments.stop_after_secs if arguments.stop_after_secs else None,
@@ -113,3 +112,14 @@ class Listening:
         if len(missing) > _MOST_NAMED:
             print(f"and {len(missing) - _MOST_NAMED:,} others", file=sys.stderr)
         return 1 if missing else 0
+
+
+def _made(folder: str | None) -> Path | None:
+    """The folder to save to, made. Raises ``ValueError``."""
+    if folder is None:
+        return None
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--save {folder} cannot be made: {error.strerror}") from error
+    return Path(folder)
