@@ -213,6 +213,9 @@ def _check_catalogs(filters: FilterSet, catalogs: Sequence[str], behind: bool) -
                     f"--filters: {text.name} asks for {lacking[0]}; rows name catalogs of files by their whole path: "
                     f"write file:{absolute(place)}"
                 )
+            near = [name for name in catalogs if name.casefold() == lacking[0].casefold()]
+            if near:
+                raise OptionsError(f"--filters: {text.name} asks for {lacking[0]}; rows name that catalog {near[0]}: write it so")
             flag = f"--watchlist {place}=FILE" if kind == "watchlist" else f"--crossmatch {lacking[0]}"
             raise OptionsError(f"--filters: {text.name} asks for {lacking[0]}, which is not asked; add {flag}")
         if not catalogs:

@@ -91,17 +91,16 @@ class ListColumns:
             name = file.spec.name
             try:
                 columns["watchlists"][name] = open_watchlist(file, self._opener).contains(alerts)
-            except BadList as error:
-                problems["watchlists", name] = str(error)
+            except Exception as error:  # whatever it is, it is this list's alone
+                problems["watchlists", name] = _why(error)
         age = functools.cache(functools.partial(age_of_first_detection_days, alerts, self._survey))
         for region_file, asked in self._asked.regions:
+            name = region_file.spec.name
             try:
-                region = open_region(region_file, self._opener)
-            except BadList as error:
-                problems |= {("regions", f"{region_file.spec.name}{ending}"): str(error) for ending in asked}
-                continue
-            made = self._of_region(region, alerts, age)
-            columns["regions"] |= {f"{region_file.spec.name}{ending}": made[ending]() for ending in asked}
+                made = self._of_region(open_region(region_file, self._opener), alerts, age)
+                columns["regions"] |= {f"{name}{ending}": made[ending]() for ending in asked}
+            except Exception as error:
+                problems |= {("regions", f"{name}{ending}"): _why(error) for ending in asked}
         for column, fields in columns.items():
             if fields:
                 alerts = alerts.append_column(column, pa.StructArray.from_arrays(list(fields.values()), list(fields)))
@@ -120,6 +119,10 @@ class ListColumns:
             _SINCE: lambda: days_since(alerts, event),
             _FIRST: lambda: days_to_first_detection(alerts, self._survey, event, age),
         }
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, BadList) else f"{type(error).__name__}: {error}"
 
 
 def _asked(file: RegionFile, used: Mapping[str, UsedField] | tuple[()]) -> tuple[str, ...]:

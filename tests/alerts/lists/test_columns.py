@@ -212,3 +212,15 @@ def test_histories_are_read_once_however_many_events_there_are(
         assert made.alerts.column("regions").field(f"e{day}_days_to_first_detection").equals(expected)
     ListColumns(AskedLists.of(lists, {}), ZTF, open_local_file).add(batch)
     assert len(calls) == 1
+
+
+def test_whatever_a_list_raises_is_its_own_affair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lists = lists_in(tmp_path)
+
+    def raises(*_: object) -> None:
+        raise ZeroDivisionError("here")
+
+    monkeypatch.setattr("alerts.lists.columns.days_since", raises)
+    judged = running(lists, inside="regions.other", since="regions.here_days_since > 0").judge(rows())
+    assert passed(judged)["inside"] == [True, False, True, False]
+    assert set(judged["since"].failures.values()) == {"ZeroDivisionError: here"}
