@@ -63,6 +63,8 @@ class Batch:
 
     def _compute(self, step: Step) -> Vector:
         node = step.node
+        if step.is_level and isinstance(node, Operation):
+            return self._level(node, step)
         if isinstance(node, Literal):
             return constant(node.value, node.type, self._at(step.context).length)
         if isinstance(node, Path):
@@ -75,6 +77,16 @@ class Batch:
             if any(isinstance(vector.data, np.ndarray) for vector in given):
                 return operations.run(node, given)
         return operations.run(node, [self._part(part, step.context) for part in step.parts])
+
+    def _level(self, node: Operation, step: Step) -> Vector:
+        """An operation on values of its own rows, as nearly all are."""
+        held, scalars, parts = self._held, self._scalars, step.parts
+        if node.name in operations.WITH_CONSTANTS:
+            given = [scalars[part] or held[part] or self.value(part) for part in parts]
+            # Two constants: their result is to have a row for each alert.
+            if not all(scalars[part] for part in parts):
+                return operations.run(node, given)
+        return operations.run(node, [held[part] or self.value(part) for part in parts])
 
     def _field(self, node: Path, rows: _Rows) -> Vector:
         names = list(node.names)

@@ -106,16 +106,29 @@ def _mod(node: Operation, given: Sequence[Vector]) -> Vector:
 
 def _and(node: Operation, given: Sequence[Vector]) -> Vector:
     del node
-    if all(vector.known is None for vector in given):
-        return Vector(np.logical_and.reduce([vector.data for vector in given]))
-    true = np.logical_and.reduce([vector.true() for vector in given])
-    false = np.logical_or.reduce([~vector.data if vector.known is None else ~vector.data & vector.known for vector in given])
+    # One after the other: of batches that fit into a cache a reduction over a list takes three times as long.
+    data = given[0].data
+    for vector in given[1:]:
+        data = data & vector.data
+    unknown = [vector for vector in given if vector.known is not None]
+    if not unknown:
+        return Vector(data)
+    # TRUE where all are, FALSE where one that is known is FALSE.
+    true, false = data, np.zeros(len(data), np.bool_)
+    for vector in given:
+        if vector.known is None:
+            false = false | ~vector.data
+        else:
+            true = true & vector.known
+            false = false | (vector.known & ~vector.data)
     return Vector(true, true | false)
 
 
 def _or(node: Operation, given: Sequence[Vector]) -> Vector:
     del node
-    true = np.logical_or.reduce([vector.true() for vector in given])
+    true = given[0].true()
+    for vector in given[1:]:
+        true = true | vector.true()
     known = both(*given)
     return Vector(true, None if known is None else known | true)
 

@@ -22,6 +22,8 @@ class Step:
     context: Context
     parts: tuple[int, ...]
     """The steps before it that it is made of, as ``alerts.filters.tree.children`` has them."""
+    is_level: bool
+    """Whether all of these speak of the rows that it speaks of."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Steps:
             inside = (*own, *node.sources) if isinstance(node, Subquery) else own
             parts = tuple(self._step(part, inside) for part in children(node))
             self._numbers[key] = len(self.steps)
-            self.steps.append(Step(node, own, parts))
+            is_level = inside == own and all(self.steps[part].context == own for part in parts)
+            self.steps.append(Step(node, own, parts, is_level))
             self.scalars.append(scalar(node))
         return self._numbers[key]
 

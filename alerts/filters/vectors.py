@@ -19,11 +19,12 @@ _NUMPY: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Vector:
     """Numbers, truth values or times (microseconds, days) with the rows that have one; or texts, which are Arrow's.
 
-    ``data`` is an array of numpy, or of Arrow where these are texts.
+    ``data`` is an array of numpy, or of Arrow where these are texts. Never changed; not frozen, which would take as long as a
+    comparison of a batch.
     """
 
     data: Any
@@ -50,7 +51,8 @@ class Vector:
 
     def true(self) -> Mask:
         """Which are TRUE, and neither FALSE nor NULL."""
-        return np.asarray(self.data if self.known is None else self.data & self.known, np.bool_)
+        found: Mask = self.data if self.known is None else self.data & self.known
+        return found
 
 
 def null(kind: Type, length: int) -> Vector:
@@ -85,7 +87,12 @@ def both(*vectors: Vector) -> Mask | None:
     """Where all are known."""
     masks = [vector.mask if vector.is_text else vector.known for vector in vectors]
     found = [mask for mask in masks if mask is not None and not mask.all()]
-    return np.logical_and.reduce(found) if found else None
+    if not found:
+        return None
+    known = found[0]
+    for mask in found[1:]:
+        known = known & mask
+    return known
 
 
 def of_column(values: pa.Array, field: RowField) -> Vector:
