@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to begin in Kafka or a folder: with what is there (default), with what comes from now on, or with what was "
         "sent since a UTC time such as 2026-11-29T05:00:00Z",
     )
-    parser.add_argument("--save", metavar="FOLDER", help="save each message there: NAME.avro or NAME.json, and its headers")
+    parser.add_argument(
+        "--save", metavar="FOLDER", help="save each message there: ID.avro or ID.json, and its headers as JSON: ID.headers"
+    )
     parser.add_argument("--once", action="store_true", help="end when nothing has come for --quiet_secs")
     parser.add_argument("--quiet_secs", type=float, default=5.0, metavar="SECONDS", help="of --once and --verify (default 5)")
     parser.add_argument("--stop_after_secs", type=float, metavar="SECONDS", help="end after so long")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import re
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -19,6 +22,8 @@ from streams.manifests import MANIFEST, manifest_address
 _SHOWN = ("observed_at", "filter", "survey", "alert_id", "object_id", "columns")
 _POLL_SECS = 1.0
 _MOST_NAMED = 20
+_ID = re.compile(r"[0-9a-f]{32}")
+"""As ours are. Whatever else calls itself an id is no name of a file."""
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Listening:
                 raise StreamProblem("--manifest is missing: a subscription of the topic's manifests, TOPIC-manifest")
             given = parse_address(arguments.manifest, "--manifest", ("config",)) if arguments.manifest else None
             manifest = given or manifest_address(address)
+        heard = Heard(remembered=None) if arguments.verify else Heard()
         return cls(
             address,
             open_reader(address, begin),
@@ -57,6 +63,7 @@ class Listening:
             arguments.quiet_secs if arguments.once else None,
             arguments.quiet_secs,
             time.monotonic() + arguments.stop_after_secs if arguments.stop_after_secs else None,
+            heard,
         )
 
     def __enter__(self) -> Self:
@@ -79,16 +86,16 @@ class Listening:
         print(f"{self.heard.messages:,} messages, {self.heard.copies:,} copies of these dropped", file=sys.stderr)
 
     def _show(self, received: Received) -> None:
-        told = received.headers
-        print(
-            "  ".join(told[name] for name in _SHOWN if told.get(name)) or f"{len(received.message.value or b''):,} bytes",
-            flush=True,
-        )
+        told, value = received.headers, received.message.value or b""
+        line = "  ".join(told[name] for name in _SHOWN if told.get(name)) or f"{len(value):,} bytes"
+        # Anybody may have sent it: what a terminal obeys is not printed.
+        print("".join(letter if letter.isprintable() else "\ufffd" for letter in line), flush=True)
         if self.save is not None:
-            name = received.id or f"{self.heard.messages:08d}"
-            value = received.message.value or b""
+            known = received.id is not None and _ID.fullmatch(received.id)
+            name = received.id if known else hashlib.sha256(value).hexdigest()[:32]
             ending = "avro" if value.startswith(b"Obj\x01") else "json"
             (self.save / f"{name}.{ending}").write_bytes(value)
+            (self.save / f"{name}.headers").write_text(json.dumps(told), encoding="utf-8")
 
     def verify(self) -> int:
         """Hold what came against the manifests; gives the exit status. Raises ``StreamProblem`` and ``NoManifest``."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from streams.addresses import Address
 from streams.attributes import from_attributes
@@ -19,11 +20,19 @@ from streams.errors import StreamAway, StreamProblem
 from streams.manifests import TopicManifest, from_json
 from streams.messages import Message
 
+if TYPE_CHECKING:
+    from confluent_kafka import TopicPartition
+
 EARLIEST, LATEST = "earliest", "latest"
 _REMEMBERED = 1_000_000
 """Ids of messages that have come: one that comes again is dropped."""
 _ANSWER_SECS = 10.0
 _AT_ONCE = 500
+_PARTITIONS_SECS = 30.0
+"""How often a topic is asked for partitions that it has got."""
+_AWAY_SECS = 60.0
+"""So long a subscription may not answer before that is told: Google's services do so for a moment now and then."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class Heard:
 
     messages: int = 0
     copies: int = 0
+    remembered: int | None = _REMEMBERED
+    """So many ids, the latest; None: of all, for who holds them against manifests."""
     ids: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def take(self, messages: list[Message]) -> Iterator[Received]:
@@ -80,7 +91,7 @@ class Heard:
                     self.copies += 1
                     continue
                 self.ids[received.id] = None
-                if len(self.ids) > _REMEMBERED:
+                if self.remembered is not None and len(self.ids) > self.remembered:
                     self.ids.popitem(last=False)
             self.messages += 1
             yield received
@@ -107,23 +118,29 @@ class _FolderReader:
         deadline = time.monotonic() + secs
         while True:
             found = [file for file in sorted(self._folder.glob("*.json")) if file.name not in self._seen][:_AT_ONCE]
-            if found or time.monotonic() >= deadline:
-                return [message for file in found if (message := self._message(file)) is not None]
+            messages = [message for file in found if (message := self._message(file)) is not None]
+            # Of some the bytes may not be there yet.
+            if messages or time.monotonic() >= deadline:
+                return messages
             time.sleep(min(0.2, secs))
 
     def _message(self, file: Path) -> Message | None:
-        told: dict[str, Any] = json.loads(file.read_text())
+        try:
+            told: dict[str, Any] = json.loads(file.read_text())
+            has_value, key = told.get("has_value", True), _decoded(told["key"])
+            headers = tuple((str(name), _decoded(coded)) for name, coded in told["headers"])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _LOG.warning("%s is left out: it is no message's key and headers: %s: %s", file, type(error).__name__, error)
+            self._seen.add(file.name)
+            return None
         value = None
-        if told.get("has_value", True):
+        if has_value:
             try:
                 value = file.with_suffix(".avro").read_bytes()
             except FileNotFoundError:
                 return None  # it is there in a moment
         self._seen.add(file.name)
-        if file.stat().st_mtime < self._since:
-            return None
-        headers = tuple((name, _decoded(coded)) for name, coded in told["headers"])
-        return Message(value, _decoded(told["key"]), headers)
+        return None if file.stat().st_mtime < self._since else Message(value, key, headers)
 
     def close(self) -> None:
         return
@@ -139,7 +156,7 @@ class _KafkaReader:
 
         from streams.kafka_client import KafkaSettings, close, metadata  # noqa: PLC0415
 
-        self._address, self._close = address, close
+        self._address, self._close, self._metadata = address, close, metadata
         # It joins no group, and keeps nothing there: who reads again reads all again.
         self._consumer = KafkaSettings(address.servers, "broker-listen", address.config).consumer()
         topics = metadata(self._consumer, address.servers).topics
@@ -147,18 +164,44 @@ class _KafkaReader:
             close(self._consumer)
             raise StreamProblem(f"Kafka at {address.servers} has no topic {address.name}; look for a misspelling")
         places = [TopicPartition(address.name, number) for number in sorted(topics[address.name].partitions)]
+        self._partitions = {place.partition for place in places}
+        self._looked_at = time.monotonic()
+        # Before times are asked about: of a message that comes in between the end is not behind it.
+        ends = {place.partition: self._ends(place) for place in places}
         if isinstance(begin, datetime):
             asked = [TopicPartition(place.topic, place.partition, int(begin.timestamp() * 1000)) for place in places]
             found = {place.partition: place.offset for place in self._consumer.offsets_for_times(asked, timeout=_ANSWER_SECS)}
         for place in places:
-            low, high = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECS)
+            low, high = ends[place.partition]
             if isinstance(begin, datetime):
                 place.offset = found[place.partition] if found[place.partition] >= 0 else high
             else:
                 place.offset = high if begin == LATEST else low
         self._consumer.assign(places)
 
+    def _ends(self, place: TopicPartition) -> tuple[int, int]:
+        found: tuple[int, int] = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECS)
+        return found
+
+    def _take_new_partitions(self) -> None:
+        """Read the partitions, too, that the topic has got meanwhile, from their first message."""
+        from confluent_kafka import TopicPartition  # noqa: PLC0415
+
+        if time.monotonic() - self._looked_at < _PARTITIONS_SECS:
+            return
+        self._looked_at = time.monotonic()
+        with contextlib.suppress(StreamAway):  # the next time
+            topic = self._metadata(self._consumer, self._address.servers).topics.get(self._address.name)
+            new = sorted(set(topic.partitions) - self._partitions) if topic is not None else []
+            places = [TopicPartition(self._address.name, number) for number in new]
+            for place in places:
+                place.offset = self._ends(place)[0]
+            if places:
+                self._consumer.incremental_assign(places)
+                self._partitions.update(new)
+
     def read(self, secs: float) -> list[Message]:
+        self._take_new_partitions()
         found = []
         for message in self._consumer.consume(_AT_ONCE, secs):
             error, headers = message.error(), message.headers()
@@ -179,9 +222,11 @@ class _PubsubReader:
 
         self._address, self._client = address, pubsub_v1.SubscriberClient()
         self._given: list[str] = []
+        self._answered_at = time.monotonic()
 
     def read(self, secs: float) -> list[Message]:
         from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, NotFound  # noqa: PLC0415
+        from google.api_core.retry import if_transient_error  # noqa: PLC0415
 
         try:
             self._acknowledge()
@@ -190,11 +235,15 @@ class _PubsubReader:
                     subscription=self._address.name, max_messages=_AT_ONCE, timeout=max(1.0, secs), retry=None
                 )
                 self._given = [each.ack_id for each in pulled.received_messages]
-                return [from_attributes(each.message.data, dict(each.message.attributes)) for each in pulled.received_messages]
+                self._answered_at = time.monotonic()
+                return [_of_pubsub(each.message.data, dict(each.message.attributes)) for each in pulled.received_messages]
+            self._answered_at = time.monotonic()
         except NotFound as error:
             raise StreamProblem(f"there is no subscription {self._address.name}; make it, or look for a misspelling") from error
         except GoogleAPICallError as error:
-            raise StreamAway(f"{self._address}: {error}") from error
+            if not if_transient_error(error) or time.monotonic() - self._answered_at > _AWAY_SECS:
+                raise StreamAway(f"{self._address}: {error}") from error
+            time.sleep(min(1.0, secs))
         return []
 
     def _acknowledge(self) -> None:
@@ -206,3 +255,11 @@ class _PubsubReader:
         with contextlib.suppress(Exception):
             self._acknowledge()
         self._client.close()
+
+
+def _of_pubsub(data: bytes, attributes: dict[str, str]) -> Message:
+    """A message of Pub/Sub; of one whose attributes somebody else has made, these as they are."""
+    try:
+        return from_attributes(data, attributes)
+    except ValueError:
+        return Message(data, None, tuple((name, value.encode()) for name, value in attributes.items()))

@@ -69,10 +69,10 @@ def from_json(data: bytes) -> TopicManifest | None:
             return None
         times = [datetime.fromisoformat(told[name]) for name in ("from", "to")]
         found = TopicManifest(str(told["topic"]), tuple(map(str, told["ids"])), *times)
-        number, digest = int(told["number"]), str(told["sha256"])
+        number, digest, own = int(told["number"]), str(told["sha256"]), found.sha256
     except (ValueError, KeyError, TypeError) as error:
         raise NoManifest(f"a message among the manifests is none: {type(error).__name__}: {error}") from error
-    if number != len(found.ids) or digest != found.sha256:
+    if number != len(found.ids) or digest != own:
         raise NoManifest(
             f"a manifest of {found.topic} is damaged: it says {number:,} ids, and has {len(found.ids):,} of another hash"
         )

@@ -15,6 +15,8 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from broker import cli
+from streams import listening
+from streams.addresses import parse_address
 from tests.kafka.topics import TestTopics
 from tests.nights import ask, run, simulated
 from tests.pipelines.test_filters import BRIGHT, folder, verdicts
@@ -133,3 +135,18 @@ def test_who_listens_can_prove_that_all_came_and_finds_what_is_lost(
     kafka.delete_before(topic, 0, 1)
     assert cli.main(listen) == 1
     assert f"missing: {first}" in capfd.readouterr().err
+
+
+def test_partitions_that_a_topic_gets_are_listened_to(kafka: TestTopics, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listening, "_PARTITIONS_SECS", 0.2)
+    topic = kafka.make(kafka.name("widened"), 1)
+    reader = listening.open_reader(parse_address(f"kafka:{kafka.servers}/{topic}", "ADDRESS"), "latest")
+    kafka.widen(topic, 3)
+    # The first of them, before anybody has seen that there are others, among them.
+    sent = {f"{number}".encode() for number in range(9)}
+    assert kafka.send(topic, sorted(sent), partitions=3, **{"topic.metadata.propagation.max.ms": 10_000}) == len(sent)
+    came, deadline = list[bytes | None](), time.monotonic() + 30
+    while len(came) < len(sent) and time.monotonic() < deadline:
+        came += [message.value for message in reader.read(0.5)]
+    reader.close()
+    assert sorted(came) == sorted(sent)

@@ -170,7 +170,9 @@ def test_who_listens_can_prove_that_all_came(sent: Path, tmp_path: Path, capfd: 
     hits = len(received(tmp_path / "json"))
     status, out, err = listened(capfd, f"folder:{tmp_path}/json", "--verify", "--save", str(tmp_path / "saved"))
     assert status == 0
-    assert len(out.splitlines()) == hits == len([*(tmp_path / "saved").iterdir()])
+    assert len(out.splitlines()) == hits == len([*(tmp_path / "saved").glob("*.json")])
+    told = [json.loads(file.read_text()) for file in (tmp_path / "saved").glob("*.headers")]
+    assert {one["id"] for one in told} == {headers["id"] for headers, _, _ in received(tmp_path / "json")}
     assert f"{hits:,} messages, 0 copies" in err
     assert f"manifests tell of {hits:,} messages; 0 of them are missing" in err
     # A loss is found, and a copy is none.
