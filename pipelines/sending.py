@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ import warehouses
 from alerts.dead_letters import dead_letter_rows
 from alerts.errors import DeadLetter
 from alerts.json_text import to_json
+from pipelines.open_messages import OpenMessage, open_messages, open_topics
 from schemas.outbox import OUTBOX
 from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
@@ -34,8 +35,6 @@ from warehouses import InputsTaken
 from warehouses.warehouse import Warehouse
 
 _LOG = logging.getLogger(__name__)
-_AT_ONCE = 2_000
-"""Messages between two notes of what was acknowledged."""
 _AWAY_SECS = 60.0
 """A receiver's side that takes nothing for so long is asked again later."""
 PUBLISH = "publish"
@@ -60,7 +59,12 @@ def send_open(uri: str, addresses: Mapping[str, Address], run_id: str, *, since:
     warehouse does.
     """
     told = Sent()
+    with warehouses.at(uri) as place:
+        waiting = set(open_topics(place))
     for topic, address in sorted(addresses.items()):
+        # Of hundreds of filters most have nothing to send: nobody asks for each of these again.
+        if since is None and waiting.isdisjoint((topic, str(manifest_address(address)))):
+            continue
         try:
             # Two senders of one address would send all twice.
             with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
@@ -84,10 +88,7 @@ def open_addresses(place: Warehouse, config: str | None = None) -> dict[str, Add
 
     Raises ``QueryError`` and ``StreamProblem``.
     """
-    if OUTBOX.name not in place.tables:
-        return {}
-    topics = place.ask("SELECT DISTINCT topic FROM outbox_open ORDER BY topic").read().column("topic").to_pylist()
-    found = [parse_address(topic, "outbox") for topic in topics]
+    found = [parse_address(topic, "outbox") for topic in open_topics(place)]
     # Of manifests the topic that they tell of: both are sent by who has its claim.
     named = [replace(topic_of_manifests(address) or address, config=config) for address in found]
     return {str(address): address for address in named}
@@ -104,7 +105,7 @@ def _send_to(place: Warehouse, topic: str, address: Address, run_id: str, told: 
 
 
 def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent, *, manifests: Address | None) -> None:
-    for rows in _open_rows(place, topic):
+    for rows in open_messages(place, topic):
         by_message = {}
         for row in rows:
             if not writer.room(_AWAY_SECS):
@@ -121,7 +122,8 @@ def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent,
         _close(place, topic, arrived, refused, run_id, more)
         if manifests is not None:
             told.sent[topic] += len(arrived)
-        told.refused[topic] += len(refused)
+        if refused:
+            told.refused[topic] += len(refused)
         for each in failed.values():
             if not isinstance(each.why, MessageRefused):
                 raise each.why
@@ -129,21 +131,11 @@ def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent,
             raise StreamAway(f"{topic} has not acknowledged {flushed.on_their_way:,} messages within {_AWAY_SECS:g} s")
 
 
-def _open_rows(place: Warehouse, topic: str) -> Iterator[list[dict[str, Any]]]:
-    """The messages that are open for an address, one object's in the order of their times."""
-    sql = "SELECT id, key, headers, payload, written_at FROM outbox_open WHERE topic = {topic} ORDER BY written_at, key, id"
-    for batch in place.ask(sql, {"topic": topic}, rows_at_once=_AT_ONCE):
-        yield batch.to_pylist()
-
-
-_Row = Mapping[str, Any]
-
-
 def _close(  # noqa: PLR0917 - what became of which rows
     place: Warehouse,
     topic: str,
-    arrived: Collection[_Row],
-    refused: Collection[tuple[_Row, Undelivered]],
+    arrived: Collection[OpenMessage],
+    refused: Collection[tuple[OpenMessage, Undelivered]],
     run_id: str,
     more: Sequence[dict[str, object]],
 ) -> None:
@@ -152,14 +144,14 @@ def _close(  # noqa: PLR0917 - what became of which rows
         letters = [_letter(row, topic, each.why) for row, each in refused]
         place.add(DEAD_LETTERS, dead_letter_rows(letters, run_id), run_id)
     now = datetime.now(UTC)
-    rows = [_closing(row, topic, run_id, sent_at=now) for row in arrived]
+    # The manifest first: where rows go in several requests nothing is closed that no manifest tells of.
+    rows = [*more, *(_closing(row, topic, run_id, sent_at=now) for row in arrived)]
     rows += [_closing(row, topic, run_id, error=str(each.why)) for row, each in refused]
-    rows += more
     if rows:
         place.add(OUTBOX, _rows_of(rows), run_id)
 
 
-def _closing(row: _Row, topic: str, run_id: str, **how: object) -> dict[str, object]:
+def _closing(row: OpenMessage, topic: str, run_id: str, **how: object) -> dict[str, object]:
     return {"id": row["id"], "topic": topic, "key": row["key"], "written_at": row["written_at"], "run_id": run_id, **how}
 
 
@@ -200,7 +192,7 @@ def _row_of_letter(letter: SavedLetter) -> dict[str, Any]:
     }
 
 
-def _arrived(writer: Writer, topic: str, rows: Sequence[_Row]) -> list[bool]:
+def _arrived(writer: Writer, topic: str, rows: Sequence[OpenMessage]) -> list[bool]:
     """Which of some messages arrive. Raises ``StreamProblem`` where the receiver's side is away."""
     messages = [as_message(row["key"], json.loads(row["headers"]), row["payload"]) for row in rows]
     for message in messages:
@@ -215,7 +207,7 @@ def _arrived(writer: Writer, topic: str, rows: Sequence[_Row]) -> list[bool]:
 
 
 def _manifest_row(
-    topic: str, address: Address, arrived: Sequence[_Row], run_id: str, since: datetime | None = None
+    topic: str, address: Address, arrived: Sequence[OpenMessage], run_id: str, since: datetime | None = None
 ) -> dict[str, object]:
     """The manifest of what has arrived, to be sent; of nothing since some time."""
     now = datetime.now(UTC)
@@ -230,7 +222,7 @@ def _rows_of(rows: list[dict[str, object]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=OUTBOX.arrow_schema)
 
 
-def _letter(row: _Row, topic: str, why: StreamProblem) -> DeadLetter:
+def _letter(row: OpenMessage, topic: str, why: StreamProblem) -> DeadLetter:
     headers = json.loads(row["headers"])
     about = {"outbox_id": row["id"], "topic": topic, "key": row["key"], "headers": row["headers"]}
     return DeadLetter.of(PUBLISH, why, f"outbox:{row['id']}", row["payload"], survey=headers.get("survey"), attributes=about)

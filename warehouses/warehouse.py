@@ -68,6 +68,8 @@ class Warehouse(abc.ABC):
     """The ways in which a pipeline can write into it, the default for batches first and that for streams last."""
     round_secs: ClassVar[Mapping[str, float]]
     """Of these, those by which a stream in rounds can, the default first, and how many seconds a round takes at least."""
+    rows_at_once_asked: ClassVar[int] = 1
+    """Of rows with much in them so many should be asked for at once at least: where each question costs what the table holds."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri

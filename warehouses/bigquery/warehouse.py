@@ -71,6 +71,7 @@ class BigQueryWarehouse(Warehouse):
     write_methods = ("file_loads", "streaming_inserts", "storage_write")
     # Each round makes some streams, of which a project may make 10,000 an hour and region; or load jobs, 1,500 a day and table.
     round_secs: ClassVar[Mapping[str, float]] = {"storage_write": 30.0, "file_loads": 90.0}
+    rows_at_once_asked = 10_000
 
     def __init__(self, uri: str, project: str, dataset: str, maximum_bytes_billed: int) -> None:
         super().__init__(uri)

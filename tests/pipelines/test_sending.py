@@ -1,0 +1,118 @@
+"""An outbox that is emptied: in order, few messages in memory, and nobody asks again and again for what is not there."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import warehouses
+from pipelines import open_messages
+from pipelines.sending import send_open
+from schemas.outbox import OUTBOX
+from schemas.run_ids import new_run_id
+from schemas.table import Table
+from streams.addresses import parse_address
+from warehouses.folder.warehouse import FolderWarehouse
+
+AT = datetime(2026, 11, 29, 5, tzinfo=UTC)
+
+
+def run_id() -> str:
+    return new_run_id(datetime.now(UTC))
+
+
+def hit(topic: str, number: int, *, key: str = "dia:7", observed_secs: float = 0, written_secs: float = 0, size: int = 9) -> dict:
+    name = f"{number:032x}"
+    headers = {"id": name, "observed_at": (AT + timedelta(seconds=observed_secs)).isoformat(timespec="microseconds")}
+    row: dict[str, Any] = {"id": name, "topic": topic, "key": key, "headers": json.dumps(headers), "payload": b"x" * size}
+    return {**row, "written_at": AT + timedelta(seconds=written_secs)}
+
+
+def add(uri: str, *rows: dict) -> None:
+    own = run_id()
+    with warehouses.at(uri) as place, place.claim(own, {"rows"}):
+        place.add(OUTBOX, pa.RecordBatch.from_pylist([{**row, "run_id": own} for row in rows], schema=OUTBOX.arrow_schema), own)
+
+
+def send(uri: str, *topics: str) -> dict[str, int]:
+    return dict(send_open(uri, {topic: parse_address(topic, "test") for topic in topics}, run_id()).sent)
+
+
+def ids(place: Path) -> list[str]:
+    """In the order in which they were sent."""
+    found = [dict(json.loads(file.read_text())["headers"])["id"] for file in sorted(place.glob("*.json"))]
+    return [base64.b64decode(name).decode() for name in found]
+
+
+def test_hits_of_one_object_that_are_written_at_once_are_sent_as_they_were_observed(tmp_path: Path) -> None:
+    topic = f"folder:{tmp_path}/hits"
+    rows = [hit(topic, number, observed_secs=100 - number) for number in range(40)]
+    add(f"{tmp_path}/w", *rows, *(hit(topic, 100 + number, written_secs=-5) for number in range(3)))
+    assert send(f"{tmp_path}/w", topic) == {topic: 43}
+    assert [int(name, 16) for name in ids(tmp_path / "hits")] == [100, 101, 102, *range(39, -1, -1)]
+
+
+def test_each_is_sent_once_however_often_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_messages, "_FIRST_ROWS", 4)
+    monkeypatch.setattr(open_messages, "_MOST_ROWS", 4)
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    # Copies in one batch, and in others; one object's of one time beyond the end of what is asked for at once.
+    add(uri, *(hit(topic, number % 10) for number in range(20)))
+    add(uri, *(hit(topic, number, key=f"dia:{number}", written_secs=number) for number in range(5, 30)))
+    assert send(uri, topic) == {topic: 30}
+    assert sorted(int(name, 16) for name in ids(tmp_path / "hits")) == [*range(30)]
+    # What was sent is not sent again for having come again.
+    add(uri, *(hit(topic, number, written_secs=1000) for number in range(25, 35)))
+    assert send(uri, topic) == {topic: 5}
+    assert sorted(int(name, 16) for name in ids(tmp_path / "hits")) == [*range(35)]
+
+
+def test_few_bytes_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_messages, "_BYTES", 50_000)
+    monkeypatch.setattr(open_messages, "_FIRST_ROWS", 5)
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    add(uri, *(hit(topic, number, key=f"dia:{number}", written_secs=number // 10, size=10_000) for number in range(90)))
+    with warehouses.at(uri) as place:
+        parts = [[len(row["payload"]) for row in rows] for rows in open_messages.open_messages(place, topic)]
+    assert sum(map(len, parts)) == 90
+    assert max(map(sum, parts)) <= 60_000
+
+
+def test_hundreds_of_addresses_with_nothing_open_cost_one_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri, topics = f"{tmp_path}/w", [f"folder:{tmp_path}/{number}" for number in range(200)]
+    add(uri, hit(topics[7], 1))
+    asked = []
+    ask = FolderWarehouse.ask
+
+    def counted(self: FolderWarehouse, sql: str, *words: Any) -> Any:
+        asked.append(sql)
+        return ask(self, sql, *words)
+
+    monkeypatch.setattr(FolderWarehouse, "ask", counted)
+    assert send(uri, *topics) == {topics[7]: 1}
+    first, asked[:] = len(asked), []
+    assert send(uri, *topics) == {}
+    assert (first < 10, len(asked)) == (True, 1)
+
+
+def test_nothing_is_closed_before_a_manifest_tells_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BigQuery takes rows in several requests, and whoever writes them may die between two."""
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    add(uri, *(hit(topic, number) for number in range(5)))
+    added = list[dict[str, Any]]()
+    whole = FolderWarehouse.add
+
+    def noted(self: FolderWarehouse, table: Table, rows: pa.RecordBatch, own: str) -> None:
+        added.extend(rows.to_pylist())
+        whole(self, table, rows, own)
+
+    monkeypatch.setattr(FolderWarehouse, "add", noted)
+    assert send(uri, topic) == {topic: 5}
+    (first,) = [number for number, row in enumerate(added) if row["topic"] == f"{topic}/_manifest" and row["payload"]]
+    assert first < min(number for number, row in enumerate(added) if row["topic"] == topic)
