@@ -184,7 +184,7 @@ def _job(
     features = _features(broker)
     filters = read_filters() if read_filters else filters_of(broker, want, features, behind=here and not stream)
     at_once = filters.parted()[0] if filters else None
-    outlets = outlets_of(broker, filters)
+    outlets = outlets_of(broker, filters, begins=read_filters is None)
     together = EverySecs(broker.load_every_secs) if stream else AtTheEnd()
     sink = sink_settings(
         options,

@@ -10,19 +10,25 @@ from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from streams.addresses import Address
 from streams.errors import StreamAway, StreamProblem
-from streams.manifests import manifest_address
+from streams.manifests import manifest_address, topic_of_manifests
 from streams.outlets import EVERY_ALERT, Outlet, parse_outlets
 from streams.topics import make_topic
 
 _LOG = logging.getLogger(__name__)
 
 
-def outlets_of(broker: BrokerOptions, filters: FilterSet | None) -> tuple[Outlet, ...]:
-    """The outlets of ``--publish``, of filters that there are. Raises ``OptionsError``."""
+def outlets_of(broker: BrokerOptions, filters: FilterSet | None, *, begins: bool = True) -> tuple[Outlet, ...]:
+    """The outlets of ``--publish``. Raises ``OptionsError``.
+
+    ``begins``: what is wrong with them is told before anything starts. A stream's next round may have other filters, and no
+    table waits because one of them is gone.
+    """
     try:
         outlets = parse_outlets(broker.publish or ())
     except StreamProblem as error:
         raise OptionsError(str(error)) from error
+    if not begins:
+        return outlets
     names = {text.name for text in filters.texts} if filters else set()
     for outlet in outlets:
         wanted = outlet.address.filter
@@ -31,15 +37,39 @@ def outlets_of(broker: BrokerOptions, filters: FilterSet | None) -> tuple[Outlet
             raise OptionsError(f"--publish {outlet.address} {told}")
         if wanted not in (None, EVERY_ALERT, *names):
             raise OptionsError(f"--publish {outlet.address}: there is no filter {wanted}; known are {', '.join(sorted(names))}")
+    _check_places(outlets, filters)
     return outlets
+
+
+def _check_places(outlets: Iterable[Outlet], filters: FilterSet | None) -> None:
+    """Refuse what names would do together: a hit twice in one place, a place that is public for some only."""
+    takers, places = dict[tuple[str, str, str], Outlet](), dict[str, Address]()
+    for outlet in outlets:
+        for survey, name in _named(filters, outlet):
+            address = outlet.at(survey, name)
+            if topic_of_manifests(address) is not None:
+                raise OptionsError(f"--publish {outlet.address}: {address} is where manifests go; take another name")
+            other = takers.setdefault((str(address), survey, name), outlet)
+            if other is not outlet:
+                both = f"--publish {outlet.address} and {other.address}"
+                raise OptionsError(f"{both} would both send {survey} hits of {name} to {address}; leave one out")
+            first = places.setdefault(str(address), address)
+            if (first.private, first.ordered, first.config) != (address.private, address.ordered, address.config):
+                told = "private, ordered and config are of a place and not of some of its hits; say the same each time"
+                raise OptionsError(f"--publish {address} is given with different options: {told}")
+
+
+def _named(filters: FilterSet | None, outlet: Outlet) -> list[tuple[str, str]]:
+    """The surveys and filters whose hits an outlet takes."""
+    if filters is None:
+        return []
+    named = [*filters.versions, *((survey, EVERY_ALERT) for survey in filters.surveys)]
+    return [(survey, name) for survey, name in named if outlet.takes(name)]
 
 
 def addresses_of(outlets: Iterable[Outlet], filters: FilterSet | None) -> Mapping[str, Address]:
     """All addresses that outlets stand for, by their texts."""
-    if filters is None:
-        return {}
-    named = [(survey, name) for survey, name in filters.versions] + [(survey, EVERY_ALERT) for survey in filters.surveys]
-    return {text: address for outlet in outlets for text, address in outlet.addresses(named).items()}
+    return {text: address for outlet in outlets for text, address in outlet.addresses(_named(filters, outlet)).items()}
 
 
 def make_topics(addresses: Mapping[str, Address]) -> None:

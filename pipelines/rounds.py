@@ -130,7 +130,7 @@ def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]
 
 def _sender(job: Job) -> Sender | nullcontext[None]:
     """What sends the hits."""
-    return Sender(job.warehouse.uri) if job.outlets else nullcontext()
+    return Sender(job.warehouse.uri, addresses_of(job.outlets, job.all_filters)) if job.outlets else nullcontext()
 
 
 class _AccountFailed(Exception):

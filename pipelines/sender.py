@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 from pipelines.sending import Sent, send_open
+from schemas.run_ids import new_run_id
 from streams.addresses import Address
 from streams.said import Said
 from warehouses.reachable import told
@@ -28,12 +29,13 @@ class Sender:
     What it has in hand when the stream is killed is sent again by whoever comes next, with the same ids.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, addresses: Mapping[str, Address]) -> None:
+        """``addresses``: for which earlier runs may have left something open, which waits for no round."""
         self._uri = uri
         self._written, self._ending = threading.Event(), threading.Event()
         self._lock = threading.Lock()
-        self._addresses: dict[str, Address] = {}
-        self._run_id = ""
+        self._addresses = dict(addresses)
+        self._run_id = new_run_id(datetime.now(UTC))
         self._said = Said(_LOG)
         self._told_at = -math.inf
         self._thread = threading.Thread(target=self._work, name="sender", daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -63,9 +64,12 @@ def parse_outlet(text: str, flag: str = "--publish") -> Outlet:
         raise StreamProblem(f"{flag} {text}: names that end with {MANIFEST_ENDING} are of manifests; take another")
     if address.ordered and address.kind != "pubsub":
         raise StreamProblem(f"{flag} {text}: ordered is for Pub/Sub alone, elsewhere the order per object is kept; leave it out")
-    # With what stands for them again.
+    # With what stands for them again. Each place by one name, wherever this is read: what was sent there is known by it.
     given = place.partition(":")[2]
-    return Outlet(replace(address, name=given.partition("/")[2] if address.servers else given))
+    if address.kind == "folder":
+        return Outlet(replace(address, name=os.path.abspath(given)))
+    servers = ",".join(sorted(set(address.servers.split(","))))
+    return Outlet(replace(address, name=given.partition("/")[2] if servers else given, servers=servers))
 
 
 def parse_outlets(texts: Iterable[str], flag: str = "--publish") -> tuple[Outlet, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from streams.addresses import Address
-from streams.errors import StreamProblem
+from streams.errors import StreamAway, StreamProblem
 from streams.writers import open_writer
 
 _ANSWER_SECS = 15.0
@@ -23,7 +25,7 @@ def _make_in_kafka(address: Address) -> None:
     from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - brings a client that others do not need
     from confluent_kafka.cimpl import NewTopic  # noqa: PLC0415
 
-    from streams.kafka_client import MAX_MESSAGE_BYTES, KafkaSettings, metadata, new_admin  # noqa: PLC0415
+    from streams.kafka_client import MAX_MESSAGE_BYTES, KafkaSettings, may_pass, metadata, new_admin  # noqa: PLC0415
 
     admin = new_admin(KafkaSettings(address.servers, "", address.config))
     if address.name in metadata(admin, address.servers).topics:
@@ -34,18 +36,35 @@ def _make_in_kafka(address: Address) -> None:
     except KafkaException as error:
         why = error.args[0]
         if why.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise StreamProblem(f"{address} is not there and cannot be made: {why.str()}") from error
+            kind = StreamAway if may_pass(why) else StreamProblem
+            raise kind(f"{address} is not there and cannot be made: {why.str()}") from error
+    except TimeoutError as error:
+        raise StreamAway(f"{address} is not there, and Kafka does not make it within {_ANSWER_SECS:g} s") from error
+    # Who has made it knows it before all others do.
+    deadline = time.monotonic() + _ANSWER_SECS
+    while address.name not in metadata(admin, address.servers).topics and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _make_in_pubsub(address: Address) -> None:
-    from google.api_core.exceptions import AlreadyExists, GoogleAPICallError, RetryError  # noqa: PLC0415 - as above
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+    from google.api_core.exceptions import (  # noqa: PLC0415 - as above
+        AlreadyExists,
+        GoogleAPICallError,
+        PermissionDenied,
+        RetryError,
+        ServerError,
+        TooManyRequests,
+    )
+    from google.auth.exceptions import GoogleAuthError, TransportError  # noqa: PLC0415
     from google.cloud import pubsub_v1  # type: ignore[attr-defined]  # noqa: PLC0415
 
     try:
         with pubsub_v1.PublisherClient() as client:
             client.create_topic(name=address.name, timeout=_ANSWER_SECS, retry=None)
-    except AlreadyExists:
+    except (AlreadyExists, PermissionDenied):
+        # Who may only publish may not make any: whether it is there is asked next.
         return
-    except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
+    except (ServerError, TooManyRequests, RetryError, TransportError) as error:
+        raise StreamAway(f"Pub/Sub does not answer for {address}: {error}") from error
+    except (GoogleAPICallError, GoogleAuthError) as error:
         raise StreamProblem(f"{address} cannot be made: {error}") from error

@@ -65,12 +65,15 @@ class FolderWriter:
         aside.rename(self._folder / name)
 
     def flush(self, secs: float) -> Flushed:
-        """Wait until the disk knows the names, too."""
-        descriptor = os.open(self._folder, os.O_RDONLY)
+        """Wait until the disk knows the names, too. Raises ``StreamAway`` where the folder is gone."""
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StreamAway(f"{self._folder} is not to be had: {error.strerror}") from error
         return self.deliveries.flushed()
 
     def close(self) -> None:

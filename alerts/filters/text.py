@@ -14,6 +14,8 @@ from alerts.surveys import survey
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a filter may be called: names of topics and columns are made of it."""
+EVERY_ALERT = "all"
+"""What streams call the filter that every alert passes: no other may be called so."""
 _HEADER = re.compile(r"^[ \t]*(?:--|#)[ \t]*(?P<key>[a-z_]+)[ \t]*:[ \t]*(?P<value>.*?)[ \t]*$", re.MULTILINE)
 KEYS = ("about", "surveys", "reference", "max_rate")
 _VERSION_DIGITS = 12
@@ -49,6 +51,8 @@ def parse_text(name: str, text: str, *, is_python: bool = False) -> FilterText:
     """What stands in the comments of a filter. Raises ``FilterError``."""
     if not NAME.fullmatch(name):
         raise FilterError(f"{name!r} is no name of a filter: small letters, digits and _, a letter first, 63 at most")
+    if name == EVERY_ALERT:
+        raise FilterError(f"{name!r} is the filter that every alert passes; call this one something else")
     if not is_python:
         check_size(text)
     told: dict[str, re.Match[str]] = {}

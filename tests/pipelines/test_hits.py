@@ -107,26 +107,6 @@ def test_what_was_sent_is_closed_and_run_again_nothing_is_sent_again(sent: Path,
     assert "nothing waits in the outbox" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("flags", "told"),
-    [
-        (("--publish", "folder:{place}/x", "--filters", "{filters}", "--publish", "folder:{place}/x"), "is given twice"),
-        (("--publish", "folder:{place}/x"), "is given without --filters"),
-        (
-            ("--publish", "folder:{place}/x?filter=brihgt", "--filters", "{filters}"),
-            "there is no filter brihgt; known are bright",
-        ),
-    ],
-)
-def test_what_cannot_be_sent_to_is_told_before_anything_starts(
-    night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], flags: tuple[str, ...], told: str
-):
-    filters = folder(tmp_path / "filters", bright=BRIGHT)
-    words = tuple(word.replace("{place}", str(tmp_path)).replace("{filters}", str(filters)) for word in flags)
-    assert run(tmp_path / "w", night, flags=words) == 2
-    assert told in capfd.readouterr().err
-
-
 def test_hits_of_a_stream_are_sent_beside_its_rounds(night: Path, tmp_path: Path):
     filters = folder(tmp_path / "filters", bright=BRIGHT)
     words = ["ingest", "--watch", str(night), "--once", "--every_secs", "1", "--warehouse", str(tmp_path / "w")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from streams.addresses import Address
@@ -14,10 +16,10 @@ FILTERS = [("ztf", "fast"), ("lsst", "fast"), ("ztf", "slow"), ("ztf", "all"), (
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("folder:hits/{survey}-{filter}", ["folder:hits/lsst-fast", "folder:hits/ztf-fast", "folder:hits/ztf-slow"]),
-        ("folder:hits", ["folder:hits"]),
-        ("folder:{filter}?filter=slow", ["folder:slow"]),
-        ("folder:{survey}?filter=all", ["folder:lsst", "folder:ztf"]),
+        ("folder:/hits/{survey}-{filter}", ["folder:/hits/lsst-fast", "folder:/hits/ztf-fast", "folder:/hits/ztf-slow"]),
+        ("folder:/hits", ["folder:/hits"]),
+        ("folder:/{filter}?filter=slow", ["folder:/slow"]),
+        ("folder:/{survey}?filter=all", ["folder:/lsst", "folder:/ztf"]),
         ("kafka:a:1,b:2/{survey}.{filter}?filter=fast", ["kafka:a:1,b:2/lsst.fast", "kafka:a:1,b:2/ztf.fast"]),
         (
             "pubsub:projects/my-project/topics/{survey}-{filter}?filter=slow&ordered&private",
@@ -60,5 +62,9 @@ def test_what_is_none_is_told(text: str, told: str) -> None:
 
 def test_one_place_is_one_outlet() -> None:
     assert len(parse_outlets(["folder:x?filter=a", "folder:x?filter=b", "folder:y"])) == 3
-    with pytest.raises(StreamProblem, match="--publish folder:x is given twice; give it once"):
-        parse_outlets(["folder:x", "folder:x?format=json"])
+    here = os.getcwd()
+    for other in ("folder:x?format=json", "folder:./x/", "folder:y/../x", f"folder:{here}/x"):
+        with pytest.raises(StreamProblem, match=f"--publish folder:{here}/x is given twice; give it once"):
+            parse_outlets(["folder:x", other])
+    with pytest.raises(StreamProblem, match="--publish kafka:a:1,b:2/x is given twice; give it once"):
+        parse_outlets(["kafka:a:1,b:2/x", "kafka:b:2,a:1/x?format=json"])
