@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--outbox", action="store_true", help="in place of --input: hits that wait in a warehouse's outbox")
     parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=f"of --outbox: {FORMS}")
     parser.add_argument("--config", metavar="FILE", help="of --outbox: settings of Kafka's client (TLS, SASL)")
+    parser.add_argument("--ordered", action="store_true", help="of --outbox: in Pub/Sub messages of one object in order")
     to = parser.add_mutually_exclusive_group()
     to.add_argument(
         "--to",
@@ -91,7 +92,7 @@ def _outbox(arguments: argparse.Namespace) -> int:
 
     try:
         with warehouses.at(arguments.warehouse) as place:
-            addresses = open_addresses(place, arguments.config)
+            addresses = open_addresses(place, arguments.config, ordered=arguments.ordered)
         found = send_open(arguments.warehouse, addresses, new_run_id(datetime.now(UTC)))
     except (StreamProblem, QueryError) as error:
         print(f"broker publish: {redact(str(error))}", file=sys.stderr)

@@ -13,7 +13,7 @@ import pytest
 
 import warehouses
 from pipelines import open_messages
-from pipelines.sending import send_open
+from pipelines.sending import open_addresses, send_open
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.table import Table
@@ -116,3 +116,16 @@ def test_nothing_is_closed_before_a_manifest_tells_of_it(tmp_path: Path, monkeyp
     assert send(uri, topic) == {topic: 5}
     (first,) = [number for number, row in enumerate(added) if row["topic"] == f"{topic}/_manifest" and row["payload"]]
     assert first < min(number for number, row in enumerate(added) if row["topic"] == topic)
+
+
+def test_who_sends_by_hand_says_what_is_not_in_the_table(tmp_path: Path) -> None:
+    uri = f"{tmp_path}/w"
+    topics = [f"folder:{tmp_path}/x", "kafka:host:1/x", "pubsub:projects/my-project/topics/hits"]
+    add(uri, *(hit(topic, 1) for topic in topics), hit("pubsub:projects/my-project/topics/hits-manifest", 2))
+    with warehouses.at(uri) as place:
+        found = open_addresses(place, "kafka.conf", ordered=True)
+    assert {text: (address.config, address.ordered) for text, address in found.items()} == {
+        topics[0]: (None, False),
+        topics[1]: ("kafka.conf", False),
+        topics[2]: (None, True),
+    }

@@ -73,9 +73,19 @@ def test_a_message_whose_bytes_are_not_there_yet_is_waited_for(tmp_path: Path) -
         patched.setattr(Path, "glob", counted)
         assert reader.read(0.5) == []
     # It does not turn round and round.
-    assert 2 <= looked <= 6
+    assert 2 <= looked <= 12
     (tmp_path / "half.avro").write_bytes(b"there")
     assert [message.value for message in reader.read(0.5)] == [b"there"]
+
+
+def test_packets_without_key_and_headers_are_listened_to(tmp_path: Path) -> None:
+    sent(tmp_path / "in", Message(b"packet"), Message(b"hit", b"k"))
+    reader = open_reader(parse_address(f"folder:{tmp_path}/in", "ADDRESS"))
+    assert [(message.value, message.key) for message in reader.read(0.1)] == [(b"packet", None), (b"hit", b"k")]
+    assert reader.read(0.1) == []
+    later = open_reader(parse_address(f"folder:{tmp_path}/in", "ADDRESS"), "latest")
+    sent(tmp_path / "in", Message(b"more"))
+    assert [message.value for message in later.read(0.1)] == [b"more"]
 
 
 def test_who_verifies_remembers_every_id() -> None:

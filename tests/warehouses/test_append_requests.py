@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from google.cloud.bigquery_storage_v1 import types
 
-from warehouses.bigquery.append_requests import first_request, joined, pieces, size_bytes, with_rows
+from alerts.json_text import plain
+from warehouses.bigquery.append_requests import first_request, insert_requests, joined, pieces, size_bytes, with_rows
 
 STREAM = "projects/p/datasets/d/tables/t/streams/_default"
 
@@ -72,3 +76,12 @@ def test_small_batches_are_joined_and_large_ones_are_not_copied() -> None:
     ]
     assert found[2] is batches[6]
     assert list(joined([])) == []
+
+
+def test_rows_with_much_in_them_fit_into_what_insert_all_takes():
+    payloads = [os.urandom(200_000) for _ in range(120)]
+    rows = pa.RecordBatch.from_pydict({"number": [*range(1200)], "payload": [*payloads, *([b"x"] * 1080)]})
+    requests = [*insert_requests(rows)]
+    assert pa.Table.from_batches(requests).to_pydict() == rows.to_pydict()
+    assert max(request.num_rows for request in requests) <= 500
+    assert max(len(json.dumps(plain(request.to_pylist()))) for request in requests) < 10_000_000

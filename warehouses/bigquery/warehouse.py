@@ -25,6 +25,7 @@ from schemas.tables import ROUND_PLANS
 from schemas.views import unique_alerts_sql
 from warehouses.answers import Answer
 from warehouses.bigquery import nights
+from warehouses.bigquery.append_requests import insert_requests
 from warehouses.bigquery.arrow_rows import in_schema, read_rows
 from warehouses.bigquery.billing import too_much
 from warehouses.bigquery.notes import standing_for
@@ -49,8 +50,6 @@ _WHO_MAY = (
     "; who administers the project %s gives the right bigquery.readsessions.create with the role BigQuery Read Session User "
     "(roles/bigquery.readSessionUser)"
 )
-_REQUEST_ROWS = 500
-"""Rows of one insertAll request, as BigQuery advises."""
 _TYPES = {
     bool: "BOOL",
     int: "INT64",
@@ -265,9 +264,8 @@ class BigQueryWarehouse(Warehouse):
     def add(self, table: Table, rows: pa.RecordBatch, run_id: str) -> None:
         """See ``Warehouse``. Raises ``RuntimeError`` where BigQuery refuses them."""
         with bigquery.Client(project=self.project) as client:
-            for begin in range(0, rows.num_rows, _REQUEST_ROWS):
-                some = json_rows(rows.slice(begin, _REQUEST_ROWS))
-                if errors := client.insert_rows_json(f"{self.project}.{self.dataset}.{table.name}", some):
+            for some in insert_requests(rows):
+                if errors := client.insert_rows_json(f"{self.project}.{self.dataset}.{table.name}", json_rows(some)):
                     raise RuntimeError(f"BigQuery refuses rows for {table.name}: {errors}")
 
     def claim(self, run_id: str, inputs: Collection[str]) -> contextlib.AbstractContextManager[None]:
