@@ -86,8 +86,8 @@ def send_open(uri: str, addresses: Mapping[str, Address], run_id: str, *, since:
 def open_addresses(place: Warehouse, config: str | None = None, *, ordered: bool = False) -> dict[str, Address]:
     """The addresses for which messages are open, by their texts.
 
-    ``config``: a file of settings for those of Kafka; ``ordered``: one object's in order, of those of Pub/Sub. Raises ``QueryError`` and
-    ``StreamProblem``.
+    ``config``: a file of settings for those of Kafka; ``ordered``: one object's in order, of those of Pub/Sub. Raises
+    ``QueryError`` and ``StreamProblem``.
     """
     found = [parse_address(topic, "outbox") for topic in open_topics(place)]
     # Of manifests the topic that they tell of: both are sent by who has its claim.
