@@ -179,6 +179,8 @@ def send(job: Job) -> None:
         print(f"  sent to {topic}: {found.sent[topic]:,}{refused}")
         if topic in found.waiting:
             print(f"    the others wait in the outbox: {found.waiting[topic]}; broker publish --outbox sends them")
+    for topic in found.others:
+        print(f"  hits wait in the outbox for {topic}, which no --publish names; broker publish --outbox sends them")
 
 
 def nights_of(spans: Mapping[str, tuple[date, date]]) -> list[tuple[str, date]]:

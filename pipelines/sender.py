@@ -83,5 +83,8 @@ class Sender:
     def _tell(self, found: Sent) -> None:
         for topic, why in found.waiting.items():
             self._said.say(f"hits wait in the outbox for {topic}: {why}")
+        if found.others:
+            told_of = ", ".join(found.others)
+            self._said.say(f"hits wait in the outbox for {told_of}, which no --publish names; broker publish --outbox sends them")
         if found.sent:
             _LOG.info("%d hits were sent", found.sent.total(), extra={"stage": "publish", "refused": found.refused.total()})

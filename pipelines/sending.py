@@ -50,6 +50,8 @@ class Sent:
     refused: Counter[str] = field(default_factory=Counter)
     waiting: dict[str, str] = field(default_factory=dict)
     """Addresses that do not take any now, and why: their messages are open."""
+    others: list[str] = field(default_factory=list)
+    """Addresses for which messages are open, too, and to which nobody sends here: of filters that are gone, for example."""
 
 
 def send_open(uri: str, addresses: Mapping[str, Address], run_id: str, *, since: datetime | None = None) -> Sent:
@@ -61,6 +63,7 @@ def send_open(uri: str, addresses: Mapping[str, Address], run_id: str, *, since:
     told = Sent()
     with warehouses.at(uri) as place:
         waiting = set(open_topics(place))
+    told.others = sorted(waiting - {*addresses, *(str(manifest_address(address)) for address in addresses.values())})
     for topic, address in sorted(addresses.items()):
         # Of hundreds of filters most have nothing to send: nobody asks for each of these again.
         if since is None and waiting.isdisjoint((topic, str(manifest_address(address)))):

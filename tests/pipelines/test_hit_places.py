@@ -112,3 +112,21 @@ def test_a_pubsub_that_is_away_holds_up_no_table(
     assert "hits for pubsub:projects/my-project/topics/hits will wait in the outbox until it answers" in capfd.readouterr().err
     hits = {alert_id for alert_id, _ in verdicts(tmp_path / "w", "bright")}
     assert ask(tmp_path / "w", "SELECT COUNT(*) FROM outbox_open") == [(len(hits),)]
+
+
+def test_hits_that_nobody_sends_any_more_are_told(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    filters = folder(tmp_path / "filters", bright=BRIGHT, fast=BRIGHT)
+    flags = ("--filters", str(filters), "--no_cutouts", "--publish", f"folder:{tmp_path}/{{filter}}")
+    with monkeypatch.context() as killed:
+        killed.setattr("pipelines.ingest.send", lambda job: None)
+        assert run(tmp_path / "w", night, flags=flags) == 0
+    (filters / "fast.sql").unlink()
+    assert run(tmp_path / "w", night, flags=flags) == 0
+    told = f"hits wait in the outbox for folder:{tmp_path}/fast, which no --publish names; broker publish --outbox sends them"
+    said = capfd.readouterr().out
+    assert told in said
+    assert said.count("wait in the outbox") == 1
+    assert cli.main(["publish", "--outbox", "--warehouse", str(tmp_path / "w")]) == 0
+    assert len(received(tmp_path / "fast")) == len(received(tmp_path / "bright"))
