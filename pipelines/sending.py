@@ -186,7 +186,19 @@ def send_refused(uri: str, letters: Sequence[SavedLetter], config: str | None, r
             found = [row for row, is_good in zip(rows, good, strict=True) if is_good]
             _close(place, topic, found, [], run_id, [_manifest_row(topic, address, found, run_id)] if found else [])
         arrived += [letter for letter, is_good in zip(some, good, strict=True) if is_good]
+        if found:
+            _tell_of(uri, address, run_id)
     return arrived
+
+
+def _tell_of(uri: str, address: Address, run_id: str) -> None:
+    """Send the manifests that are open: perhaps nobody comes who sends to the topic."""
+    beside = manifest_address(address)
+    try:
+        with warehouses.at(uri) as place:
+            _send_to(place, str(beside), beside, run_id, Sent(), manifests=False)
+    except StreamProblem as error:
+        _LOG.warning("the manifests of %s wait in the outbox: %s", address, error)
 
 
 def _row_of_letter(letter: SavedLetter) -> dict[str, Any]:

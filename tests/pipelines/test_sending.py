@@ -13,11 +13,12 @@ import pytest
 
 import warehouses
 from pipelines import open_messages
-from pipelines.sending import open_addresses, send_open
+from pipelines.sending import PUBLISH, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.table import Table
 from streams.addresses import parse_address
+from transforms.read_letters import SavedLetter
 from warehouses.folder.warehouse import FolderWarehouse
 
 AT = datetime(2026, 11, 29, 5, tzinfo=UTC)
@@ -129,3 +130,18 @@ def test_who_sends_by_hand_says_what_is_not_in_the_table(tmp_path: Path) -> None
         topics[1]: ("kafka.conf", False),
         topics[2]: (None, True),
     }
+
+
+def test_what_was_refused_and_is_sent_is_told_in_a_manifest(tmp_path: Path) -> None:
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    row = hit(topic, 1)
+    add(uri, {**{name: row[name] for name in ("id", "topic", "key", "written_at")}, "error": "too large"})
+    about = {"outbox_id": row["id"], "topic": topic, "key": row["key"], "headers": row["headers"]}
+    (tmp_path / "hits").mkdir()
+    letter = SavedLetter("a", PUBLISH, f"outbox:{row['id']}", row["payload"], about, AT)
+    assert send_refused(uri, [letter], None, run_id()) == [letter]
+    assert ids(tmp_path / "hits") == [row["id"]]
+    (manifest,) = (tmp_path / "hits" / "_manifest").glob("*.avro")
+    assert json.loads(manifest.read_text())["ids"] == [row["id"]]
+    with warehouses.at(uri) as place:
+        assert open_messages.open_topics(place) == []
