@@ -70,7 +70,7 @@ class Listening:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.reader.close()
+        self.reader.close(done=kind is None)
 
     def run(self) -> None:
         """Read until it is quiet, or time is up, or somebody interrupts. Raises ``StreamProblem``."""
@@ -101,13 +101,14 @@ class Listening:
         """Hold what came against the manifests; gives the exit status. Raises ``StreamProblem`` and ``NoManifest``."""
         assert self.manifest is not None
         sent, number = set[str](), 0
-        reader = open_reader(replace(self.manifest), EARLIEST)
+        reader, done = open_reader(replace(self.manifest), EARLIEST), False
         try:
             for manifest in manifests_in(reader, self.verify_secs):
                 sent.update(manifest.ids)
                 number += 1
+            done = True
         finally:
-            reader.close()
+            reader.close(done=done)
         if not number:
             raise StreamProblem(f"{self.manifest} has no {MANIFEST}: nothing says what was sent to {self.address}")
         missing, more = sorted(sent - self.heard.ids.keys()), len(self.heard.ids.keys() - sent)

@@ -62,6 +62,8 @@ def send_open(uri: str, addresses: Mapping[str, Address], run_id: str, *, since:
     """
     told = Sent()
     with warehouses.at(uri) as place:
+        if not place.holds_tables():
+            return told  # a stream whose first message has not come
         waiting = set(open_topics(place))
     told.others = sorted(waiting - {*addresses, *(str(manifest_address(address)) for address in addresses.values())})
     for topic, address in sorted(addresses.items()):

@@ -54,8 +54,8 @@ class Reader(Protocol):
     def read(self, secs: float) -> list[Message]:
         """Messages that have come, after so long at most. Raises ``StreamProblem``."""
 
-    def close(self) -> None:
-        """Let go of the place."""
+    def close(self, *, done: bool = True) -> None:
+        """Let go of the place. ``done``: whether all that it gave was dealt with; what was not comes again where that can be."""
 
 
 def open_reader(address: Address, begin: str | datetime = EARLIEST) -> Reader:
@@ -152,7 +152,7 @@ class _FolderReader:
         self._seen.add(file.stem)
         return None if file.stat().st_mtime < self._since else Message(value, key, headers)
 
-    def close(self) -> None:
+    def close(self, *, done: bool = True) -> None:
         return
 
 
@@ -220,7 +220,7 @@ class _KafkaReader:
             found.append(Message(message.value(), message.key(), tuple(headers or ())))  # type: ignore[arg-type]
         return found
 
-    def close(self) -> None:
+    def close(self, *, done: bool = True) -> None:
         self._close(self._consumer)
 
 
@@ -261,9 +261,14 @@ class _PubsubReader:
             self._client.acknowledge(subscription=self._address.name, ack_ids=self._given, timeout=_ANSWER_SECS)
             self._given = []
 
-    def close(self) -> None:
+    def close(self, *, done: bool = True) -> None:
         with contextlib.suppress(Exception):
-            self._acknowledge()
+            if done:
+                self._acknowledge()
+            elif self._given:
+                self._client.modify_ack_deadline(
+                    subscription=self._address.name, ack_ids=self._given, ack_deadline_seconds=0, timeout=_ANSWER_SECS
+                )
         self._client.close()
 
 

@@ -76,3 +76,20 @@ def test_a_topic_that_is_not_there_is_made(pubsub: Cloud, night: Path, tmp_path:
     with pubsub_v1.PublisherClient() as client:
         made = name.replace("{survey}", "ztf").replace("{filter}", "bright")
         assert client.get_topic(topic=made).name == made
+
+
+def test_what_could_not_be_saved_comes_again(pubsub: Cloud, tmp_path: Path) -> None:
+    topic = Topic(pubsub.project, 1)
+    names = [f"{number:032x}" for number in range(5)]
+    with pubsub_v1.PublisherClient() as client:
+        for name in names:
+            client.publish(topic.name, b"{}", id=name).result(30)
+    saved = tmp_path / "saved"
+    listen = ["listen", f"pubsub:{topic.subscriptions[0]}", "--once", "--quiet_secs", "2", "--save", str(saved)]
+    for name in names:
+        (saved / f"{name}.json").mkdir(parents=True)
+    assert cli.main(listen) == 1
+    for name in names:
+        (saved / f"{name}.json").rmdir()
+    assert cli.main(listen) == 0
+    assert {file.stem for file in saved.glob("*.json")} == set(names)

@@ -130,3 +130,12 @@ def test_hits_that_nobody_sends_any_more_are_told(
     assert said.count("wait in the outbox") == 1
     assert cli.main(["publish", "--outbox", "--warehouse", str(tmp_path / "w")]) == 0
     assert len(received(tmp_path / "fast")) == len(received(tmp_path / "bright"))
+
+
+def test_a_stream_into_a_new_warehouse_waits_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    filters = folder(tmp_path / "filters", bright=BRIGHT)
+    (tmp_path / "nothing").mkdir()
+    words = ["ingest", "--watch", str(tmp_path / "nothing"), "--stop_after_secs", "1", "--every_secs", "1", "--no_cutouts"]
+    publish = ("--filters", str(filters), "--publish", f"folder:{tmp_path}/hits")
+    assert cli.main([*words, "--warehouse", str(tmp_path / "w"), *publish]) == 0
+    assert "outbox" not in caplog.text
