@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -17,7 +18,6 @@ from alerts.avro.inputs import in_batches, read_input
 from alerts.avro.layout import Projection
 from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WireSchemas
-from alerts.catalogs.files.read_table import open_local_file
 from alerts.errors import DeadLetter
 from alerts.features.table import rows_of
 from alerts.filters.findings import Finding
@@ -37,6 +37,11 @@ _MOST_TOLD = 20
 _UNKNOWN_HERE = tuple(name for name in BESIDE if name not in ("features", *LISTS))
 
 
+def _on_disk(path: str) -> BinaryIO:
+    """The bytes of a file. Of our own, since what reads catalogs brings astropy, which most runs have no use for."""
+    return Path(path).open("rb")
+
+
 @dataclass(frozen=True)
 class OwnPackets:
     """What became of a filter's own packets."""
@@ -53,7 +58,7 @@ def judge_own_packets(
     folder: Path,
     queries: Mapping[str, Query],
     lists: OwnLists = NO_OWN_LISTS,
-    opener: Opener = open_local_file,
+    opener: Opener = _on_disk,
     wire_schemas: WireSchemas | None = None,
 ) -> OwnPackets:
     """Judge the packets in ``passes/`` and ``rejects/`` of a folder by a filter, which is parsed for each of its surveys.
