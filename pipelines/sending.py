@@ -27,7 +27,7 @@ from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
 from streams.errors import MessageRefused, StreamAway, StreamProblem
 from streams.hits import as_message
-from streams.manifests import MANIFEST, TopicManifest, manifest_address, topic_of_manifests
+from streams.manifests import MANIFEST, MOST_IDS, TopicManifest, manifest_address, topic_of_manifests
 from streams.topics import make_topic
 from streams.writers import Undelivered, Writer, open_writer
 from transforms.read_letters import SavedLetter
@@ -186,7 +186,8 @@ def send_refused(uri: str, letters: Sequence[SavedLetter], config: str | None, r
             continue
         with warehouses.at(uri) as place:
             found = [row for row, is_good in zip(rows, good, strict=True) if is_good]
-            _close(place, topic, found, [], run_id, [_manifest_row(topic, address, found, run_id)] if found else [])
+            told = [found[begin : begin + MOST_IDS] for begin in range(0, len(found), MOST_IDS)]
+            _close(place, topic, found, [], run_id, [_manifest_row(topic, address, part, run_id) for part in told])
         arrived += [letter for letter, is_good in zip(some, good, strict=True) if is_good]
         if found:
             _tell_of(uri, address, run_id)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.matching import within
-from alerts.catalogs.open import check, opened_file
+from alerts.catalogs.open import check
 from alerts.catalogs.rows import epochs_jyear
 from alerts.catalogs.spec import PARAMETERS, WATCHLIST, CatalogSpec, check_radius, finite
 from alerts.lists.named import BadList, check_different, parse_named
@@ -109,11 +109,6 @@ class Watchlist:
         listed = np.zeros(len(asked), np.bool_)
         listed[rows[answer.position]] = True
         return pa.array(listed, mask=~asked)
-
-
-def on_list(spec: WatchlistSpec, alerts: pa.RecordBatch, opener: Opener) -> pa.BooleanArray:
-    """``Watchlist.contains`` of the list as it is now. Raises ``BadCatalog`` where it cannot be read, and never was before."""
-    return Watchlist(spec, opened_file(spec.catalog, opener)).contains(alerts)
 
 
 def read_watchlist(spec: WatchlistSpec, data: bytes) -> Watchlist:

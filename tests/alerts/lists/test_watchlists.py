@@ -17,16 +17,35 @@ from astropy.table import Table
 from alerts.catalogs.catalog import BadCatalog
 from alerts.catalogs.defaults import CATALOG_EPOCH, OBSERVED_EPOCH
 from alerts.catalogs.files.read_table import open_local_file
-from alerts.catalogs.open import CatalogSettings, open_askers
+from alerts.catalogs.open import CatalogSettings, open_askers, opened_file
 from alerts.catalogs.rows import epochs_jyear
 from alerts.lists.named import BadList
-from alerts.lists.watchlists import WatchlistSpec, check_watchlists, of_catalog, on_list, parse_watchlist, read_watchlist
+from alerts.lists.watchlists import (
+    Opener,
+    Watchlist,
+    WatchlistSpec,
+    check_watchlists,
+    of_catalog,
+    parse_watchlist,
+    read_watchlist,
+)
 from alerts.positions import healpix29, on_the_sky
 from alerts.surveys import survey
 from tests.alerts.catalogs.files.test_own_radii import at_the_rim, places, radii
 from tests.alerts.catalogs.stars import BARNARD
 
 WHEN = datetime(2026, 9, 17, tzinfo=timezone.utc)
+
+
+def on_list(spec: WatchlistSpec, batch: pa.RecordBatch, opener: Opener) -> pa.BooleanArray:
+    """Which alerts are on a list, as runs ask it: of the bytes of its file."""
+    with opener(spec.path) as file:
+        return read_watchlist(spec, file.read()).contains(batch)
+
+
+def as_catalog(spec: WatchlistSpec, batch: pa.RecordBatch, opener: Opener) -> pa.BooleanArray:
+    """The same of the places that the catalog ``watchlist:NAME`` asks, which a process reads once."""
+    return Watchlist(spec, opened_file(spec.catalog, opener)).contains(batch)
 
 
 def alerts(ra, dec, when=None) -> pa.RecordBatch:
@@ -235,7 +254,7 @@ def test_a_list_is_read_again_when_it_changes_and_stays_what_it_was_when_it_is_w
 
     def told() -> list[bool | None]:
         check_watchlists([spec], open_local_file)
-        return on_list(spec, batch, open_local_file).to_pylist()
+        return as_catalog(spec, batch, open_local_file).to_pylist()
 
     write("ra,dec\n10,20\n")
     assert told() == [True, False]
@@ -253,7 +272,7 @@ def test_a_list_is_read_again_when_it_changes_and_stays_what_it_was_when_it_is_w
     # Nobody who has not read it before takes a wrong one for right.
     write("ra,dec\n")
     with pytest.raises(BadCatalog, match="has no rows"):
-        on_list(parse_watchlist(f"a={path}?radius_arcsec=9&ra=ra&dec=dec", 5.0), batch, open_local_file)
+        as_catalog(parse_watchlist(f"a={path}?radius_arcsec=9&ra=ra&dec=dec", 5.0), batch, open_local_file)
 
 
 def test_a_list_in_a_bucket_is_read_again_when_it_is_checked_and_no_more_often(caplog) -> None:
@@ -269,7 +288,7 @@ def test_a_list_in_a_bucket_is_read_again_when_it_is_checked_and_no_more_often(c
     def told() -> list[bool | None]:
         check_watchlists([spec], opener)
         before = len(read)
-        found = [on_list(spec, batch, opener).to_pylist() for _ in range(3)]
+        found = [as_catalog(spec, batch, opener).to_pylist() for _ in range(3)]
         assert len(read) == before
         assert found == found[:1] * 3
         return found[0]
