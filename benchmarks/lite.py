@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alerts.avro.decode import decode
 from alerts.avro.inputs import read_input
-from alerts.avro.lite import lite_packet
+from alerts.avro.lite_batches import lite_packets
 from alerts.avro.packets import Packet
 from alerts.avro.patience import PATIENCE
 from alerts.avro.wire_schemas import WireSchemas
@@ -51,9 +51,9 @@ def main() -> None:
     PATIENCE.begin()
     for name, archive in ARCHIVES:
         facts, some = survey(name), packets_of(root / archive)
-        cut = micros(lambda some=some, facts=facts: [lite_packet(packet, facts) for packet in some])
+        cut = micros(lambda some=some, facts=facts: lite_packets(some, facts))
         whole = micros(lambda some=some, facts=facts: decode(some, survey=facts))
-        small = sum(len(lite_packet(packet, facts)) for packet in some) / 256e3
+        small = lite_packets(some, facts).nbytes / 256e3
         large = sum(len(packet.data) for packet in some) / 256e3
         print(f"{archive}: {cut:.0f} µs, decoding {whole:.0f} µs, {cut / whole:.2f} times; {small:.0f} kB of {large:.0f} kB")
 

@@ -74,6 +74,17 @@ def decode_columns(packets: Sequence[Packet], layout: PacketLayout, want: Projec
     )
 
 
+def places_of(packets: Sequence[Packet], layout: PacketLayout, fields: frozenset[str]) -> tuple[Array, Array]:
+    """Which packets of one schema are good, and of these where fields of the packet are: n x fields x 2 addresses.
+
+    Fields stand in the order of the packet; where each begins, and ends, while the packets are kept. Raises ``NotSupported``.
+    """
+    program = compile_schema(packets[0].schema, layout.survey, Projection(history=False, stamps=False), fields)
+    out = _Output(program, packets)
+    found = [[out.addresses(target) for target in mark] for mark in program.marks]
+    return out.fine, np.array(found, np.int64).reshape(len(program.marks), 2, out.rows[0]).transpose(2, 0, 1)
+
+
 def _null_arrays(out: _Output, layout: PacketLayout) -> pa.Array:
     """Per packet the paths of its null and absent arrays."""
     missing = np.ones((len(layout.arrays), out.rows[0]), np.bool_)
@@ -142,6 +153,10 @@ class _Output:
     def valid(self, target: Target) -> Array:
         """Whether each value of a target is there."""
         return np.asarray(self._levels[target.level].valid[target.rank], np.bool_)
+
+    def addresses(self, target: Target) -> Array:
+        """What the machine has marked."""
+        return np.asarray(self._levels[target.level].values[target.rank])
 
     def at(self, path: Path | None) -> pa.Array:
         """The bytes at a path of level 0, NULL where the packet has none."""

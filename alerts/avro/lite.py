@@ -1,7 +1,7 @@
 """A packet without its stamps, cut from its bytes: the survey's own record in an Avro container, its stamps null.
 
 Nothing is decoded or encoded again but where an array's blocks begin. Of the schema that stands before the record what it says to
-people (``doc``) is left out: in ZTF's that is more than half of it.
+people (``doc``) is left out: in ZTF's that is more than half of it. Many packets at once are cut by ``alerts.avro.lite_batches``.
 """
 
 from __future__ import annotations
@@ -48,20 +48,18 @@ def lite_packet(packet: Packet, survey: Survey, kept: Mapping[str, Sequence[bool
     ``kept``: by the packet's field names, which items of arrays stay, where not all do. Raises ``NoLiteForm``, and
     ``UndecodablePacket`` for a packet that is damaged.
     """
-    return wrap_in_container(_without_docs(packet.schema), lite_datum(packet, survey, kept or {}))
+    return wrap_in_container(undocumented(packet.schema), lite_datum(packet, survey, kept or {}))
 
 
 def lite_datum(packet: Packet, survey: Survey, kept: Mapping[str, Sequence[bool]]) -> bytes:
     """The packet's datum without its stamps; see ``lite_packet``."""
-    stamps = {path.partition(".")[0] for paths in survey.stamps.values() for path in paths}
+    stamps = stamp_fields(survey)
     datum = packet.datum
     parts, begin, at = list[bytes | memoryview](), 0, 0
-    for field in _runs(packet.schema, frozenset(stamps | set(kept))):
+    for field in _runs(packet.schema, stamps | set(kept)):
         end = _end(datum, at, field.nodes)
         if field.name in stamps:
-            if field.null is None:
-                raise NoLiteForm(f"the field {field.name} of {survey.name} packets of this schema cannot be null")
-            parts += [datum[begin:at], field.null]
+            parts += [datum[begin:at], _null_of(field, survey)]
             begin = end
         elif field.name in kept and field.items is not None:
             parts += [datum[begin:at], _some_items(datum[at:end], field, kept[field.name])]
@@ -69,6 +67,23 @@ def lite_datum(packet: Packet, survey: Survey, kept: Mapping[str, Sequence[bool]
         at = end
     parts.append(datum[begin:])
     return b"".join(parts)
+
+
+def stamp_fields(survey: Survey) -> frozenset[str]:
+    """The fields of a survey's packets that stamps are in."""
+    return frozenset(path.partition(".")[0] for paths in survey.stamps.values() for path in paths)
+
+
+@functools.lru_cache(maxsize=64)
+def stamp_nulls(schema: WriterSchema, survey: Survey) -> tuple[bytes, ...]:
+    """What stands for a null stamp in packets of a schema, field by field. Raises ``NoLiteForm``."""
+    return tuple(_null_of(field, survey) for field in _runs(schema, stamp_fields(survey)) if field.name)
+
+
+def _null_of(field: _Field, survey: Survey) -> bytes:
+    if field.null is None:
+        raise NoLiteForm(f"the field {field.name} of {survey.name} packets of this schema cannot be null")
+    return field.null
 
 
 @functools.lru_cache(maxsize=64)
@@ -140,7 +155,8 @@ def _long(value: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=32)
-def _without_docs(schema: WriterSchema) -> WriterSchema:
+def undocumented(schema: WriterSchema) -> WriterSchema:
+    """A schema without what it says to people."""
     return writer_schema(json.dumps(_undocumented(schema.declared), separators=(",", ":")).encode())
 
 

@@ -34,7 +34,7 @@ longs_at: Function = Elsewhere("alerts.avro.memory", "longs_at")
 MEMORY = "51080b706d559ef7"
 """The digest of ``alerts/avro/memory.py``, which a test compares: this file changes with that one, and is compiled anew."""
 
-END, LONG, FLOAT, DOUBLE, BOOLEAN, BYTES, PRESENT, OPTION, ARRAY, NEXT, SKIP_BYTES, SKIP_ARRAY, TEXT, TIME = range(14)
+END, LONG, FLOAT, DOUBLE, BOOLEAN, BYTES, PRESENT, OPTION, ARRAY, NEXT, SKIP_BYTES, SKIP_ARRAY, TEXT, TIME, MARK = range(15)
 """Operations of ``alerts.avro.program``."""
 
 INSTRUCTION = np.dtype([(name, np.int64) for name in ("operation", "slot", "level", "argument")], align=True)
@@ -178,6 +178,8 @@ def _datum(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one branch for each opera
         elif operation == NEXT:
             left[level] -= 1
             at, address = _items(address, stop, instructions, argument, bases, room, values, used, row, left)
+        elif operation == MARK:
+            values[place] = address
         else:
             break
     return address

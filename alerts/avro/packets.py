@@ -34,6 +34,8 @@ WIRE_MAGIC = b"\x00"
 WIRE_HEADER_BYTES = 5
 _CHUNK_BYTES = 4 * 2**20
 _SYNC_BYTES = 16
+CONTAINER_END = bytes(_SYNC_BYTES)
+"""Behind each block of a container of ours."""
 _ONE_RECORD = b"\x02"
 _SIZE_BYTES = 4
 """Of the size of a usual block, a varint."""
@@ -90,11 +92,12 @@ def wrap_in_container(schema: WriterSchema, block: bytes | memoryview, count: in
     out = io.BytesIO()
     fastavro.schemaless_writer(out, {"type": "long"}, count)
     fastavro.schemaless_writer(out, {"type": "long"}, len(block))
-    return b"".join([_header_of(schema, codec), out.getvalue(), block, bytes(_SYNC_BYTES)])
+    return b"".join([container_begin(schema, codec), out.getvalue(), block, CONTAINER_END])
 
 
 @functools.lru_cache(maxsize=32)
-def _header_of(schema: WriterSchema, codec: str) -> bytes:
+def container_begin(schema: WriterSchema, codec: str = "null") -> bytes:
+    """What stands before the blocks of a container of ours."""
     out = io.BytesIO()
     meta = {"avro.schema": schema.text, "avro.codec": codec.encode()}
     fastavro.schemaless_writer(out, _HEADER_SCHEMA, {"magic": CONTAINER_MAGIC, "meta": meta, "sync": bytes(_SYNC_BYTES)})

@@ -7,7 +7,7 @@ one row per item. What is not wanted is gone over without slots. Avro 1.11 speci
 PRESENT marks a record as not null. OPTION reads the index of a nullable union (its argument: twice the place to go on when it
 is null, plus the index of null). NEXT ends an array's item. SKIP_ARRAY goes over an array (its argument: a number of its own);
 the fields of an item follow, TEXT and TIME among them, with 1 plus the index of null, or 0, as argument. The instruction
-after ARRAY and SKIP_ARRAY only holds where the array's instructions end.
+after ARRAY and SKIP_ARRAY only holds where the array's instructions end. MARK keeps the address that has been come to.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from alerts.avro.machine import (
     FLOAT,
     INSTRUCTION,
     LONG,
+    MARK,
     NEXT,
     OPTION,
     PRESENT,
@@ -96,16 +97,20 @@ class Program:
     level_slots: np.ndarray[tuple[int], np.dtype[np.int64]]
     skipped_arrays: int
     root: Target
+    marks: tuple[tuple[Target, Target], ...]
+    """Of the marked fields, in the order of the packet: where each begins and ends."""
 
 
 @functools.lru_cache(maxsize=32)
-def compile_schema(schema: WriterSchema, survey: Survey, want: Projection = EVERYTHING) -> Program:
+def compile_schema(
+    schema: WriterSchema, survey: Survey, want: Projection = EVERYTHING, marked: frozenset[str] = frozenset()
+) -> Program:
     """The program for packets of ``schema``, whose every field must be a stamp or have a column in the survey's table.
 
-    Raises ``NotSupported``.
+    ``marked``: fields of the packet of which it is asked where they are. Raises ``NotSupported``.
     """
     stamps = [tuple(path.split(".")) for paths in survey.stamps.values() for path in paths]
-    compiler = _Compiler(stamps, named_types(schema.declared), want)
+    compiler = _Compiler(stamps, named_types(schema.declared), want, marked)
     root = compiler.record(schema.declared, survey.packet_columns, 0, ())
     compiler.emit(END)
     return Program(
@@ -115,6 +120,7 @@ def compile_schema(schema: WriterSchema, survey: Survey, want: Projection = EVER
         np.array(compiler.level_slots, np.int64),
         compiler.skipped_arrays,
         root,
+        tuple(compiler.marks),
     )
 
 
@@ -129,12 +135,16 @@ class _Instruction:
 
 
 class _Compiler:
-    def __init__(self, stamps: Collection[Path], names: Mapping[str, AvroSchema], want: Projection) -> None:
+    def __init__(
+        self, stamps: Collection[Path], names: Mapping[str, AvroSchema], want: Projection, marked: frozenset[str]
+    ) -> None:
         self.instructions: list[_Instruction] = []
         self.slot_levels: list[int] = []
         self.slot_ranks: list[int] = []
         self.level_slots = [0]
         self.skipped_arrays = 0
+        self.marks: list[tuple[Target, Target]] = []
+        self._marked = marked
         self._stamps = stamps
         self._names = names
         self._want = want
@@ -163,7 +173,17 @@ class _Compiler:
         by_name = {column.field_name: column for column in columns}
         for member in schema["fields"]:
             where = (*path, member["name"])
+            is_marked = not path and member["name"] in self._marked
+            begin = self.mark() if is_marked else None
             target.parts[member["name"]] = self.field(member["type"], by_name.get(member["name"]), level, where)
+            if begin:
+                self.marks.append((begin, self.mark()))
+        return target
+
+    def mark(self) -> Target:
+        """What keeps where in the packet the program is here."""
+        target = self.target("", "address", 0)
+        self.emit(MARK, target.slot)
         return target
 
     def field(self, schema: AvroSchema, column: Column | None, level: int, path: Path) -> Target:
