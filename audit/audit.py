@@ -34,6 +34,7 @@ from audit.compare import (
     find_unexpected,
     match_letters,
 )
+from audit.outbox import compare_outbox, write_outbox
 from audit.packets import RECORDS, records_of
 from audit.report import Report
 from audit.truth import AuditError, Truth
@@ -103,6 +104,8 @@ def audit(
         compare_cutouts(books, rules)
         compare_matches(books, rules)
         compare_filters(books, rules)
+        write_outbox(books, warehouse, nights)
+        compare_outbox(books)
         yield Report(books, rules, truth=truth.name, warehouse=warehouse.uri, nights=settings.between, skipped=skipped)
 
 

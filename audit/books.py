@@ -43,10 +43,16 @@ _TABLES = """
     CREATE TABLE verdicts (
         run_id VARCHAR, night DATE, survey VARCHAR, filter VARCHAR, filter_version VARCHAR, number BIGINT
     );
+    CREATE TABLE passed (run_id VARCHAR, survey VARCHAR, filter VARCHAR, filter_version VARCHAR, alert_id BIGINT);
+    CREATE TABLE outbox (id VARCHAR, topic VARCHAR, run_id VARCHAR, sent BOOLEAN, refused BOOLEAN);
+    CREATE TABLE manifested (id VARCHAR, topic VARCHAR);
+    CREATE TABLE promised (run_id VARCHAR, survey VARCHAR, filter VARCHAR, topic VARCHAR);
+    CREATE TABLE withheld (run_id VARCHAR, topic VARCHAR, number BIGINT);
     CREATE TABLE wrongly_shown (survey VARCHAR, alert_id BIGINT, number BIGINT);
     CREATE TABLE faults (
         kind VARCHAR, survey VARCHAR, alert_id BIGINT, source VARCHAR, night DATE, expected_digest BLOB, found_digest BLOB,
-        sent BIGINT, number BIGINT, catalog VARCHAR, filter VARCHAR, stage VARCHAR, error_type VARCHAR, message VARCHAR
+        sent BIGINT, number BIGINT, catalog VARCHAR, filter VARCHAR, topic VARCHAR, stage VARCHAR, error_type VARCHAR,
+        message VARCHAR
     );
 """
 

@@ -24,6 +24,10 @@ FAULTS = (
     "failed_crossmatch",
     "not_judged",
     "wrong_verdicts",
+    "not_in_outbox",
+    "not_sent",
+    "without_letter",
+    "not_in_manifest",
 )
 """Kinds of faults, in the order in which they are told."""
 

@@ -14,6 +14,7 @@ from alerts.catalogs.spec import watchlist_name
 from alerts.json_text import to_json
 from audit.books import Books
 from audit.compare import FAULTS, Rules
+from audit.outbox import hits_told
 from schemas.tables import FAILED, MATCHED, NO_MATCH
 
 _WHAT = {
@@ -28,8 +29,12 @@ _WHAT = {
     "failed_crossmatch": "the catalog has not answered",
     "not_judged": "a filter was not asked about all alerts of its run",
     "wrong_verdicts": "rows of verdicts and the counts of a filter do not agree",
+    "not_in_outbox": "hits that were to be sent, and are not in the outbox",
+    "not_sent": "messages that wait in the outbox",
+    "without_letter": "messages that were refused for good, without their dead letters",
+    "not_in_manifest": "messages that were sent, and that no topic manifest tells of",
 }
-_ORDER = "kind, survey, night, alert_id, catalog, source, filter"
+_ORDER = "kind, survey, night, alert_id, catalog, source, filter, topic"
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ class Report:
             "letters_replayed": number("SELECT COUNT(DISTINCT source) FROM replayed"),
             "letters_beside_rows": number(f"SELECT COUNT(*) FROM unused WHERE {own}"),
             "cutouts_not_written": number(f"SELECT COUNT(*) FROM present {written}"),
+            **hits_told(self.books),
         }
         return {name: count for name, count in found.items() if count}
 
@@ -168,6 +174,10 @@ class Report:
             return f"broker rematch {place} {night}"
         if kind in ("not_judged", "wrong_verdicts"):
             return f"broker refilter {place} {night} --filters FOLDER"
+        if kind == "not_sent":
+            return f"broker publish --outbox {place}"
+        if kind in ("not_in_outbox", "without_letter", "not_in_manifest"):
+            return "report it: no command does this"
         if kind == "unexpected":
             return f"see whether the truth is whole; if it is: {self._delete(fault)}"
         return again if self.rules.replaces else f"{self._delete(fault)}, then {again}"
@@ -252,7 +262,9 @@ def _fault_line(fault: Mapping[str, Any]) -> str:
         named.append(f"{fault['survey']} {fault['night']}, filter {fault['filter']}")
     if "catalog" in fault:
         named.append(f"{fault['catalog']}")
-    if "number" in fault:
+    if "topic" in fault:
+        named.append(f"{fault['topic']}, messages: {fault['number']:,}")
+    elif "number" in fault:
         named.append(f"rows: {fault['number']}" + (f", sent: {fault['sent']}" if "sent" in fault else ""))
     if "found_digest" in fault and "expected_digest" in fault:
         named.append(f"digest {fault['found_digest']}, the packet's is {fault['expected_digest']}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
 from alerts.surveys import SURVEYS
+from schemas.filter_tables import PASSED
 from schemas.tables import CUTOUTS
 from schemas.views import json_text_sql, newest_matches_sql, nights_sql, open_letters_sql
 from warehouses.letters import open_since
@@ -33,6 +34,12 @@ class Nights:
         if self.first is not None and self.last is not None:
             return f"night BETWEEN DATE '{self.first}' AND DATE '{self.last}'"
         return "night IS NOT NULL" if self.each is None else nights_sql(self.each)
+
+    @property
+    def since(self) -> datetime:
+        """Before which no run has written alerts of these nights."""
+        first = self.first or (min(self.each) if self.each else date(2000, 1, 1))
+        return datetime(first.year, first.month, first.day, tzinfo=UTC)
 
 
 def surveys_with_rows(warehouse: Warehouse, nights: Nights) -> list[str]:
@@ -98,6 +105,21 @@ def verdicts_sql(nights: Nights) -> str:
         f"SELECT {_OF_FILTER}, COUNT(*) AS number FROM verdicts WHERE {nights.sql} AND status <> 'rejected' GROUP BY {_OF_FILTER}"
     )
 
+
+def passed_sql(nights: Nights) -> str:
+    """What each filter has passed in each run."""
+    of = "run_id, survey, filter, filter_version, alert_id"
+    return f"SELECT DISTINCT {of} FROM verdicts WHERE {nights.sql} AND status = '{PASSED}'"
+
+
+OUTBOX_SQL = (
+    "SELECT id, topic, run_id, sent_at IS NOT NULL AS sent, error IS NOT NULL AS refused FROM outbox WHERE written_at >= {since}"
+)
+"""Rows of ``outbox`` since a time, without what they carry."""
+MANIFESTS_SQL = "SELECT payload FROM outbox WHERE topic = {topic} AND payload IS NOT NULL AND written_at >= {since}"
+"""The manifests that were, or are to be, sent to a topic of manifests since a time."""
+RUNS_SQL = "SELECT run_id, options, counts FROM runs WHERE started_at >= {since}"
+"""Options and counts of the runs since a time."""
 
 _OF_FILTER = "run_id, night, survey, filter, filter_version"
 
