@@ -16,8 +16,9 @@ from typing import Self
 
 from streams.addresses import Address, parse_address
 from streams.errors import StreamProblem
-from streams.listening import EARLIEST, Heard, Reader, Received, manifests_in, open_reader
+from streams.listening import Heard, Received, manifests_in
 from streams.manifests import MANIFEST, manifest_address
+from streams.readers import EARLIEST, Reader, open_reader
 
 _SHOWN = ("observed_at", "filter", "survey", "alert_id", "object_id", "columns")
 _POLL_SECS = 1.0

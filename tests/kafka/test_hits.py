@@ -15,8 +15,9 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from broker import cli
-from streams import listening
+from streams import read_kafka
 from streams.addresses import parse_address
+from streams.readers import open_reader
 from tests.kafka.topics import TestTopics
 from tests.nights import ask, run, simulated
 from tests.pipelines.test_filters import BRIGHT, folder, verdicts
@@ -138,9 +139,9 @@ def test_who_listens_can_prove_that_all_came_and_finds_what_is_lost(
 
 
 def test_partitions_that_a_topic_gets_are_listened_to(kafka: TestTopics, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(listening, "_PARTITIONS_SECS", 0.2)
+    monkeypatch.setattr(read_kafka, "_PARTITIONS_SECS", 0.2)
     topic = kafka.make(kafka.name("widened"), 1)
-    reader = listening.open_reader(parse_address(f"kafka:{kafka.servers}/{topic}", "ADDRESS"), "latest")
+    reader = open_reader(parse_address(f"kafka:{kafka.servers}/{topic}", "ADDRESS"), "latest")
     kafka.widen(topic, 3)
     # The first of them, before anybody has seen that there are others, among them.
     sent = {f"{number}".encode() for number in range(9)}

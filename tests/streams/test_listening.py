@@ -8,9 +8,10 @@ import pytest
 
 from broker import cli
 from streams.addresses import parse_address
-from streams.listening import Heard, open_reader
+from streams.listening import Heard
 from streams.manifests import NoManifest, from_json
 from streams.messages import Message
+from streams.readers import open_reader
 from streams.write_folder import FolderWriter
 
 

@@ -1,0 +1,87 @@
+"""Messages of one topic of Kafka, read by somebody who joins no group and keeps nothing there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from streams.addresses import Address
+from streams.errors import StreamAway, StreamProblem
+from streams.messages import Message
+from streams.readers import LATEST
+
+if TYPE_CHECKING:
+    from confluent_kafka import TopicPartition
+
+_ANSWER_SECS = 10.0
+_AT_ONCE = 500
+_PARTITIONS_SECS = 30.0
+"""How often a topic is asked for partitions that it has got."""
+
+
+class KafkaReader:
+    """Reads all partitions of a topic; see ``Reader``."""
+
+    def __init__(self, address: Address, begin: str | datetime) -> None:
+        from confluent_kafka import TopicPartition  # noqa: PLC0415 - a client that others do not need
+
+        from streams.kafka_client import KafkaSettings, close, metadata  # noqa: PLC0415
+
+        self._address, self._close, self._metadata = address, close, metadata
+        # It joins no group, and keeps nothing there: who reads again reads all again.
+        self._consumer = KafkaSettings(address.servers, "broker-listen", address.config).consumer()
+        topics = metadata(self._consumer, address.servers).topics
+        if address.name not in topics:
+            close(self._consumer)
+            raise StreamProblem(f"Kafka at {address.servers} has no topic {address.name}; look for a misspelling")
+        places = [TopicPartition(address.name, number) for number in sorted(topics[address.name].partitions)]
+        self._partitions = {place.partition for place in places}
+        self._looked_at = time.monotonic()
+        # Before times are asked about: of a message that comes in between the end is not behind it.
+        ends = {place.partition: self._ends(place) for place in places}
+        if isinstance(begin, datetime):
+            asked = [TopicPartition(place.topic, place.partition, int(begin.timestamp() * 1000)) for place in places]
+            found = {place.partition: place.offset for place in self._consumer.offsets_for_times(asked, timeout=_ANSWER_SECS)}
+        for place in places:
+            low, high = ends[place.partition]
+            if isinstance(begin, datetime):
+                place.offset = found[place.partition] if found[place.partition] >= 0 else high
+            else:
+                place.offset = high if begin == LATEST else low
+        self._consumer.assign(places)
+
+    def _ends(self, place: TopicPartition) -> tuple[int, int]:
+        found: tuple[int, int] = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECS)
+        return found
+
+    def _take_new_partitions(self) -> None:
+        """Read the partitions, too, that the topic has got meanwhile, from their first message."""
+        from confluent_kafka import TopicPartition  # noqa: PLC0415
+
+        if time.monotonic() - self._looked_at < _PARTITIONS_SECS:
+            return
+        self._looked_at = time.monotonic()
+        with contextlib.suppress(StreamAway):  # the next time
+            topic = self._metadata(self._consumer, self._address.servers).topics.get(self._address.name)
+            new = sorted(set(topic.partitions) - self._partitions) if topic is not None else []
+            places = [TopicPartition(self._address.name, number) for number in new]
+            for place in places:
+                place.offset = self._ends(place)[0]
+            if places:
+                self._consumer.incremental_assign(places)
+                self._partitions.update(new)
+
+    def read(self, secs: float) -> list[Message]:  # noqa: D102 - see Reader
+        self._take_new_partitions()
+        found = []
+        for message in self._consumer.consume(_AT_ONCE, secs):
+            error, headers = message.error(), message.headers()
+            if error is not None:
+                raise StreamAway(f"{self._address}: {error.str()}")
+            found.append(Message(message.value(), message.key(), tuple(headers or ())))  # type: ignore[arg-type]
+        return found
+
+    def close(self, *, done: bool = True) -> None:  # noqa: D102 - see Reader
+        self._close(self._consumer)
