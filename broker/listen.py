@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
 
 from alerts.secrets import redact
 
@@ -56,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     from streams.manifests import NoManifest  # noqa: PLC0415
 
     try:
-        listening = Listening.of(arguments, _begin(arguments.begin))
+        listening = Listening.of(arguments)
     except (StreamProblem, ValueError) as error:
         return _failed(error, 2)
     try:
@@ -72,14 +71,3 @@ def main(arguments: argparse.Namespace) -> int:
 def _failed(error: Exception, status: int) -> int:
     print(f"broker listen: {redact(str(error))}", file=sys.stderr)
     return status
-
-
-def _begin(text: str) -> str | datetime:
-    """Where to begin. Raises ``ValueError``."""
-    if text in ("earliest", "latest"):
-        return text
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"--from {text} is neither earliest, latest, nor a time such as 2026-11-29T05:00:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

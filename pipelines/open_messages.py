@@ -36,7 +36,7 @@ def open_topics(place: Warehouse) -> list[str]:
 def open_messages(place: Warehouse, topic: str) -> Iterator[Sequence[OpenMessage]]:
     """The messages that are open for an address, one object's in the order of their times. Raises ``QueryError``."""
     sql = "SELECT id, key, written_at FROM outbox_open WHERE topic = {topic} ORDER BY written_at, key, id"
-    told = pa.Table.from_batches(place.ask(sql, {"topic": topic}).read().to_batches())
+    told = place.ask(sql, {"topic": topic}).read()
     begin, wanted = 0, _FIRST_ROWS
     while begin < told.num_rows:
         end = _end(told, min(begin + max(wanted, place.rows_at_once_asked), told.num_rows))

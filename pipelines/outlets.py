@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from alerts.filters.filter_set import FilterSet
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
+from streams import topics
 from streams.addresses import Address
 from streams.errors import StreamAway, StreamProblem
 from streams.manifests import manifest_address, topic_of_manifests
 from streams.outlets import EVERY_ALERT, Outlet, parse_outlets
-from streams.topics import make_topic
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,11 +77,8 @@ def make_topics(addresses: Mapping[str, Address]) -> None:
 
     Raises ``OptionsError`` for a place that there cannot be.
     """
-    for text, address in addresses.items():
-        try:
-            make_topic(address)
-            make_topic(manifest_address(address))
-        except StreamAway as error:
-            _LOG.warning("hits for %s will wait in the outbox until it answers: %s", text, error)
-        except StreamProblem as error:
+    wanted = [each for address in addresses.values() for each in (address, manifest_address(address))]
+    for topic, error in topics.make_topics(wanted).items():
+        if not isinstance(error, StreamAway):
             raise OptionsError(f"--publish: {error}") from error
+        _LOG.warning("hits for %s will wait in the outbox until it answers: %s", topic, error)

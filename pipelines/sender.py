@@ -13,6 +13,8 @@ from types import TracebackType
 from pipelines.sending import Sent, send_open
 from schemas.run_ids import new_run_id
 from streams.addresses import Address
+from streams.heartbeats import EVERY_SECS, Heartbeat, send_heartbeats
+from streams.open_writers import OpenWriters
 from streams.said import Said
 from warehouses.reachable import told
 
@@ -37,7 +39,8 @@ class Sender:
         self._addresses = dict(addresses)
         self._run_id = new_run_id(datetime.now(UTC))
         self._said = Said(_LOG)
-        self._told_at = -math.inf
+        self._told_at = self._beat_at = -math.inf
+        self._writers = OpenWriters()
         self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
 
     def __enter__(self) -> Sender:
@@ -63,6 +66,7 @@ class Sender:
             self._written.clear()
             self._send()
             if is_last:
+                self._writers.close()
                 return
 
     def _send(self) -> None:
@@ -74,11 +78,22 @@ class Sender:
             # Once an hour a topic into which nothing was sent has a manifest that says so.
             is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
             since = datetime.now(UTC) - timedelta(seconds=_MANIFEST_SECS) if is_due else None
-            self._tell(send_open(self._uri, addresses, run_id, since=since))
+            asked_at = datetime.now(UTC)
+            found = send_open(self._uri, addresses, run_id, since=since, writers=self._writers)
+            self._tell(found)
             if is_due:
                 self._told_at = time.monotonic()
+            self._beat(asked_at, addresses, found)
         except Exception as error:  # nothing is lost: it is open, and sent the next time
             self._said.say(f"the outbox is not sent now: {told(error)}")
+
+    def _beat(self, at: datetime, addresses: Mapping[str, Address], found: Sent) -> None:
+        """Say to who listens that this lives, and has sent what was open at a time; not where something waits."""
+        if time.monotonic() - self._beat_at < EVERY_SECS:
+            return
+        self._beat_at = time.monotonic()
+        beating = [(address, Heartbeat(topic, at)) for topic, address in addresses.items() if topic not in found.waiting]
+        send_heartbeats(beating, self._writers)
 
     def _tell(self, found: Sent) -> None:
         for topic, why in found.waiting.items():

@@ -28,6 +28,7 @@ from streams.addresses import Address, parse_address
 from streams.errors import MessageRefused, StreamAway, StreamProblem
 from streams.hits import as_message
 from streams.manifests import MANIFEST, MOST_IDS, TopicManifest, manifest_address, topic_of_manifests
+from streams.open_writers import OpenWriters
 from streams.topics import make_topic
 from streams.writers import Undelivered, Writer, open_writer
 from transforms.read_letters import SavedLetter
@@ -54,37 +55,52 @@ class Sent:
     """Addresses for which messages are open, too, and to which nobody sends here: of filters that are gone, for example."""
 
 
-def send_open(uri: str, addresses: Mapping[str, Address], run_id: str, *, since: datetime | None = None) -> Sent:
+def send_open(
+    uri: str, addresses: Mapping[str, Address], run_id: str, *, since: datetime | None = None, writers: OpenWriters | None = None
+) -> Sent:
     """Send what is open for these addresses (by their texts), each by itself: one that is away holds up no other.
 
-    ``uri``: the warehouse's. ``since``: where nothing is open, a manifest says that nothing was sent since then. Raises what the
-    warehouse does.
+    ``uri``: the warehouse's. ``since``: where nothing is open, a manifest says that nothing was sent since then. ``writers``: of
+    who sends again and again. Raises what the warehouse does.
     """
+    if writers is None:
+        with OpenWriters() as own:
+            return send_open(uri, addresses, run_id, since=since, writers=own)
     told = Sent()
     with warehouses.at(uri) as place:
         if not place.holds_tables():
             return told  # a stream whose first message has not come
         waiting = set(open_topics(place))
     told.others = sorted(waiting - {*addresses, *(str(manifest_address(address)) for address in addresses.values())})
-    for topic, address in sorted(addresses.items()):
-        # Of hundreds of filters most have nothing to send: nobody asks for each of these again.
-        if since is None and waiting.isdisjoint((topic, str(manifest_address(address)))):
-            continue
+    # Of hundreds of filters most have nothing to send: nobody asks for each of these again.
+    wanted = {
+        topic: address
+        for topic, address in sorted(addresses.items())
+        if since is not None or not waiting.isdisjoint((topic, str(manifest_address(address))))
+    }
+    wrong = writers.make(each for address in wanted.values() for each in (address, manifest_address(address)))
+    for topic, address in wanted.items():
         try:
+            if topic in wrong:
+                raise wrong[topic]
             # Two senders of one address would send all twice.
             with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
-                _send_to(place, topic, address, run_id, told)
+                _send_to(place, topic, writers.at(address), run_id, told, address)
                 if since is not None and not told.sent[topic]:
                     place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, since)]), run_id)
                 # What was sent is told in a topic beside it, by rows that were written with what closes it. A warehouse shows
                 # what there was when it was opened.
                 beside = manifest_address(address)
+                if str(beside) in wrong:
+                    raise wrong[str(beside)]
                 with warehouses.at(uri) as again:
-                    _send_to(again, str(beside), beside, run_id, told, manifests=False)
+                    _send_to(again, str(beside), writers.at(beside), run_id, told)
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
         except StreamProblem as error:
             told.waiting[topic] = str(error)
+            for each in (address, manifest_address(address)):
+                writers.give_up(each)
     return told
 
 
@@ -104,17 +120,10 @@ def open_addresses(place: Warehouse, config: str | None = None, *, ordered: bool
     return {str(address): address for address in named}
 
 
-def _send_to(place: Warehouse, topic: str, address: Address, run_id: str, told: Sent, *, manifests: bool = True) -> None:
-    # Only where there is something to send: who has nothing asks nobody.
-    sql = "SELECT COUNT(*) AS n FROM outbox_open WHERE topic = {topic}"
-    if not int(place.ask(sql, {"topic": topic}).read().column("n")[0].as_py()):
-        return
-    make_topic(address)
-    with open_writer(address) as writer:
-        _send(place, topic, writer, run_id, told, manifests=address if manifests else None)
-
-
-def _send(place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent, *, manifests: Address | None) -> None:
+def _send_to(  # noqa: PLR0917 - what, where, and what is told of it
+    place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent, manifests: Address | None = None
+) -> None:
+    """Send what is open for a topic; ``manifests``: its address, where manifests are to tell of it."""
     for rows in open_messages(place, topic):
         by_message = {}
         for row in rows:
@@ -198,8 +207,9 @@ def _tell_of(uri: str, address: Address, run_id: str) -> None:
     """Send the manifests that are open: perhaps nobody comes who sends to the topic."""
     beside = manifest_address(address)
     try:
-        with warehouses.at(uri) as place:
-            _send_to(place, str(beside), beside, run_id, Sent(), manifests=False)
+        make_topic(beside)
+        with warehouses.at(uri) as place, open_writer(beside) as writer:
+            _send_to(place, str(beside), writer, run_id, Sent())
     except StreamProblem as error:
         _LOG.warning("the manifests of %s wait in the outbox: %s", address, error)
 

@@ -1,14 +1,20 @@
-"""What has come by an address, each message once, and the manifests beside it."""
+"""What has come by an address, each message once, and what it says."""
 
 from __future__ import annotations
 
+import functools
+import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
-from streams.manifests import TopicManifest, from_json
+from alerts.avro.packets import CONTAINER_MAGIC, Packet, open_packets
+from alerts.avro.records import read_datum
+from alerts.avro.wire_schemas import WireSchemas
+from alerts.errors import UndecodablePacket
 from streams.messages import Message
-from streams.readers import Reader
 
 _REMEMBERED = 1_000_000
 """Ids of messages that have come: one that comes again is dropped."""
@@ -16,7 +22,7 @@ _REMEMBERED = 1_000_000
 
 @dataclass(frozen=True)
 class Received:
-    """A message that has come."""
+    """A message that has come. What it does not say of itself is None."""
 
     message: Message
     headers: dict[str, str]
@@ -25,6 +31,54 @@ class Received:
     def id(self) -> str | None:
         """By which copies are known; None for what nobody of ours has sent."""
         return self.headers.get("id")
+
+    @property
+    def alert_id(self) -> int | None:
+        """The survey's id of the alert."""
+        text = self.headers.get("alert_id", "")
+        return int(text) if text.isascii() and text.removeprefix("-").isdigit() else None
+
+    def __getattr__(self, name: str) -> Any:
+        """``survey``, ``object_id``, ``filter`` and all other headers, as texts; times (``..._at``) in UTC."""
+        if name not in HEADERS:
+            raise AttributeError(name)
+        text = self.headers.get(name)
+        if text is None or not name.endswith("_at"):
+            return text
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            return None
+
+    @functools.cached_property
+    def columns(self) -> dict[str, Any]:
+        """What the filter's SELECT gives of the alert."""
+        text = self.headers.get("columns")
+        told: Any = json.loads(text) if text else self._json.get("columns")
+        return dict(told) if isinstance(told, dict) else {}
+
+    @functools.cached_property
+    def _json(self) -> Mapping[str, Any]:
+        try:
+            told: Any = json.loads(self.message.value or b"")
+        except ValueError:
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def alert(self) -> dict[str, Any]:
+        """The survey's own record (``lite``, ``packet``), or what ``json`` holds. Raises ``UndecodablePacket`` for all else."""
+        value = self.message.value or b""
+        if value.startswith(CONTAINER_MAGIC):
+            for item in open_packets(value, str(self.id), WireSchemas()):
+                if isinstance(item, Packet):
+                    return dict(read_datum(item))
+        elif self._json:
+            return dict(self._json)
+        raise UndecodablePacket(f"message {self.id} of {len(value):,} bytes is neither an Avro container nor JSON")
+
+
+HEADERS = ("survey", "object_id", "object_kind", "filter", "filter_version", "observed_at", "published_at", "passed_at", "replay")
+"""What ``Received`` has as its own; ``id``, ``alert_id`` and ``columns`` besides."""
 
 
 @dataclass
@@ -51,12 +105,3 @@ class Heard:
                     self.ids.popitem(last=False)
             self.messages += 1
             yield received
-
-
-def manifests_in(reader: Reader, secs: float) -> Iterator[TopicManifest]:
-    """The manifests that are there: read until nothing has come for so long. Raises ``StreamProblem`` and ``NoManifest``."""
-    while messages := reader.read(secs):
-        for message in messages:
-            found = from_json(message.value or b"")
-            if found is not None:
-                yield found

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+HEARTBEAT = "heartbeat"
+"""What the header ``kind`` of a heartbeat says (``streams.heartbeats``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -12,7 +12,7 @@ from typing import Any
 
 from streams.addresses import Address
 from streams.errors import StreamProblem
-from streams.messages import Message
+from streams.messages import HEARTBEAT, Message
 from streams.readers import LATEST
 
 _AT_ONCE = 500
@@ -26,13 +26,13 @@ class FolderReader:
         self._folder = Path(address.name)
         if not self._folder.is_dir():
             raise StreamProblem(f"{address} is no folder; look for a misspelling")
-        self._seen = {file.stem for file in self._files()} if begin == LATEST else set[str]()
+        self._seen = {_seen_as(file) for file in self._files()} if begin == LATEST else set[str]()
         self._since = begin.timestamp() if isinstance(begin, datetime) else 0.0
 
     def read(self, secs: float) -> list[Message]:  # noqa: D102 - see Reader
         deadline = time.monotonic() + secs
         while True:
-            found = [file for file in self._files() if file.stem not in self._seen][:_AT_ONCE]
+            found = [file for file in self._files() if _seen_as(file) not in self._seen][:_AT_ONCE]
             messages = [message for file in found if (message := self._message(file)) is not None]
             # Of some the bytes may not be there yet.
             if messages or time.monotonic() >= deadline:
@@ -48,7 +48,7 @@ class FolderReader:
 
     def _message(self, file: Path) -> Message | None:
         if file.suffix == ".avro":
-            self._seen.add(file.stem)
+            self._seen.add(_seen_as(file))
             return None if file.stat().st_mtime < self._since else Message(file.read_bytes())
         try:
             told: dict[str, Any] = json.loads(file.read_text())
@@ -56,7 +56,7 @@ class FolderReader:
             headers = tuple((str(name), _decoded(coded)) for name, coded in told["headers"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             _LOG.warning("%s is left out: it is no message's key and headers: %s: %s", file, type(error).__name__, error)
-            self._seen.add(file.stem)
+            self._seen.add(_seen_as(file))
             return None
         value = None
         if has_value:
@@ -64,11 +64,19 @@ class FolderReader:
                 value = file.with_suffix(".avro").read_bytes()
             except FileNotFoundError:
                 return None  # it is there in a moment
-        self._seen.add(file.stem)
+        self._seen.add(_seen_as(file))
         return None if file.stat().st_mtime < self._since else Message(value, key, headers)
+
+    def behind(self) -> int:  # noqa: D102 - see Reader
+        return sum(_seen_as(file) not in self._seen for file in self._files())
 
     def close(self, *, done: bool = True) -> None:  # noqa: D102 - see Reader
         return
+
+
+def _seen_as(file: Path) -> str:
+    """By what a message is known that has been read: a heartbeat takes the place of the one before."""
+    return f"{file.stem} {file.stat().st_mtime_ns}" if file.stem == HEARTBEAT else file.stem
 
 
 def _decoded(text: str | None) -> bytes | None:

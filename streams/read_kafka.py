@@ -51,6 +51,7 @@ class KafkaReader:
             else:
                 place.offset = high if begin == LATEST else low
         self._consumer.assign(places)
+        self._next = {place.partition: place.offset for place in places}
 
     def _ends(self, place: TopicPartition) -> tuple[int, int]:
         found: tuple[int, int] = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECS)
@@ -71,6 +72,7 @@ class KafkaReader:
                 place.offset = self._ends(place)[0]
             if places:
                 self._consumer.incremental_assign(places)
+                self._next |= {place.partition: place.offset for place in places}
                 self._partitions.update(new)
 
     def read(self, secs: float) -> list[Message]:  # noqa: D102 - see Reader
@@ -80,8 +82,19 @@ class KafkaReader:
             error, headers = message.error(), message.headers()
             if error is not None:
                 raise StreamAway(f"{self._address}: {error.str()}")
+            self._next[message.partition()] = message.offset() + 1  # type: ignore[operator, index]
             found.append(Message(message.value(), message.key(), tuple(headers or ())))  # type: ignore[arg-type]
         return found
+
+    def behind(self) -> int:  # noqa: D102 - see Reader
+        from confluent_kafka import KafkaException, TopicPartition  # noqa: PLC0415
+
+        try:
+            ends = {number: self._ends(TopicPartition(self._address.name, number))[1] for number in self._next}
+        except KafkaException as error:
+            raise StreamAway(f"{self._address}: {error.args[0].str()}") from error
+        # Behind the last message there may be marks of transactions, which nobody is given.
+        return sum(max(0, ends[number] - offset) for number, offset in self._next.items())
 
     def close(self, *, done: bool = True) -> None:  # noqa: D102 - see Reader
         self._close(self._consumer)

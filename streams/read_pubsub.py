@@ -53,6 +53,9 @@ class PubsubReader:
             self._client.acknowledge(subscription=self._address.name, ack_ids=self._given, timeout=_ANSWER_SECS)
             self._given = []
 
+    def behind(self) -> None:  # noqa: D102 - see Reader; only Google's monitoring knows
+        return None
+
     def close(self, *, done: bool = True) -> None:  # noqa: D102 - see Reader
         with contextlib.suppress(Exception):
             if done:

@@ -18,6 +18,9 @@ class Reader(Protocol):
     def read(self, secs: float) -> list[Message]:
         """Messages that have come, after so long at most. Raises ``StreamProblem``."""
 
+    def behind(self) -> int | None:
+        """Messages that are there and were not given yet; None where nobody tells. Raises ``StreamProblem``."""
+
     def close(self, *, done: bool = True) -> None:
         """Let go of the place. ``done``: whether all that it gave was dealt with; what was not comes again where that can be."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable
 
 from streams.addresses import Address
 from streams.errors import StreamAway, StreamProblem
@@ -13,37 +14,64 @@ _ANSWER_SECS = 15.0
 
 def make_topic(address: Address) -> None:
     """Make a topic where there is none, and see that messages can go there. Raises ``StreamProblem``."""
-    if address.kind == "kafka":
-        _make_in_kafka(address)
-    elif address.kind == "pubsub":
-        _make_in_pubsub(address)
-    with open_writer(address) as writer:
-        writer.check()
+    for problem in make_topics([address]).values():
+        raise problem
 
 
-def _make_in_kafka(address: Address) -> None:
+def make_topics(addresses: Iterable[Address]) -> dict[str, StreamProblem]:
+    """Make the topics that are not there, all of a cluster at once; gives what is wrong, by the texts of addresses."""
+    wrong: dict[str, StreamProblem] = {}
+    of_kafka: dict[tuple[str, str | None], list[Address]] = {}
+    for address in addresses:
+        if address.kind == "kafka":
+            of_kafka.setdefault((address.servers, address.config), []).append(address)
+            continue
+        try:
+            if address.kind == "pubsub":
+                _make_in_pubsub(address)
+            with open_writer(address) as writer:
+                writer.check()
+        except StreamProblem as error:
+            wrong[str(address)] = error
+    for (servers, config), some in of_kafka.items():
+        try:
+            wrong |= _make_in_kafka(servers, config, some)
+        except StreamProblem as error:
+            wrong |= {str(address): error for address in some}
+    return wrong
+
+
+def _make_in_kafka(servers: str, config: str | None, addresses: Collection[Address]) -> dict[str, StreamProblem]:
     from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - brings a client that others do not need
     from confluent_kafka.cimpl import NewTopic  # noqa: PLC0415
 
     from streams.kafka_client import MAX_MESSAGE_BYTES, KafkaSettings, may_pass, metadata, new_admin  # noqa: PLC0415
 
-    admin = new_admin(KafkaSettings(address.servers, "", address.config))
-    if address.name in metadata(admin, address.servers).topics:
-        return
-    topic = NewTopic(address.name, num_partitions=-1, replication_factor=-1, config={"max.message.bytes": str(MAX_MESSAGE_BYTES)})
-    try:
-        admin.create_topics([topic], request_timeout=_ANSWER_SECS)[address.name].result(_ANSWER_SECS)
-    except KafkaException as error:
-        why = error.args[0]
-        if why.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            kind = StreamAway if may_pass(why) else StreamProblem
-            raise kind(f"{address} is not there and cannot be made: {why.str()}") from error
-    except TimeoutError as error:
-        raise StreamAway(f"{address} is not there, and Kafka does not make it within {_ANSWER_SECS:g} s") from error
+    admin = new_admin(KafkaSettings(servers, "", config))
+    there, wrong = metadata(admin, servers).topics, dict[str, StreamProblem]()
+    missing = {address.name: address for address in addresses if address.name not in there}
+    if not missing:
+        return wrong
+    settings = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    topics = [NewTopic(name, num_partitions=-1, replication_factor=-1, config=settings) for name in missing]
+    for name, made in admin.create_topics(topics, request_timeout=_ANSWER_SECS).items():
+        address = missing[name]
+        try:
+            made.result(_ANSWER_SECS)
+        except KafkaException as error:
+            why = error.args[0]
+            if why.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                kind = StreamAway if may_pass(why) else StreamProblem
+                wrong[str(address)] = kind(f"{address} is not there and cannot be made: {why.str()}")
+        except TimeoutError:
+            told = f"{address} is not there, and Kafka does not make it within {_ANSWER_SECS:g} s"
+            wrong[str(address)] = StreamAway(told)
     # Who has made it knows it before all others do.
     deadline = time.monotonic() + _ANSWER_SECS
-    while address.name not in metadata(admin, address.servers).topics and time.monotonic() < deadline:
+    sought = {name for name, address in missing.items() if str(address) not in wrong}
+    while sought - metadata(admin, servers).topics.keys() and time.monotonic() < deadline:
         time.sleep(0.1)
+    return wrong
 
 
 def _make_in_pubsub(address: Address) -> None:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from streams.errors import StreamAway, StreamProblem
-from streams.messages import Message
+from streams.messages import HEARTBEAT, Message
 from streams.relayed import file_name
 from streams.writers import Deliveries, Flushed
 
@@ -41,7 +41,7 @@ class FolderWriter:
 
     def send(self, message: Message) -> None:
         """Write a message, and wait until the disk has it."""
-        name = file_name(message)
+        name = lasting_name(message) or file_name(message)
         if name is None:
             name = f"{self._begin}-{self._number:08d}"
             self._number += 1
@@ -84,6 +84,11 @@ class FolderWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def lasting_name(message: Message) -> str | None:
+    """The name of what takes the place of the one before, a heartbeat, of which a folder would fill; None for all others."""
+    return HEARTBEAT if dict(message.headers).get("kind") == HEARTBEAT.encode() else None
 
 
 def _beside(message: Message) -> bytes:

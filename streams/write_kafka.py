@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams.errors import MessageRefused, StreamProblem
 from streams.kafka_client import MAX_MESSAGE_BYTES, KafkaAway, KafkaProblem, close, last_said, may_pass, metadata, new_producer
@@ -23,25 +24,42 @@ _PASSES = ("_MSG_TIMED_OUT", "_PURGE_QUEUE", "_PURGE_INFLIGHT", "_FATAL")
 """A client that gives up for good can be made anew."""
 
 
-class KafkaWriter:
-    """Sends to one topic. ``config_file`` may hold secrets: nothing of it is told."""
+def producer_of(servers: str, config_file: str | None) -> Producer:
+    """Kafka's client for what writers send. Raises ``KafkaProblem``."""
+    return new_producer(
+        servers,
+        config_file,
+        {
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "message.timeout.ms": 1_000 * _TRIED_SECS,
+            # A topic that is not there is known within seconds, not within half a minute.
+            "topic.metadata.propagation.max.ms": 3_000,
+            "linger.ms": 20,
+            "batch.size": 2**20,
+        },
+    )
 
-    def __init__(self, servers: str, topic: str, config_file: str | None = None) -> None:
+
+def close_producer(producer: Producer) -> None:
+    """Let go of the connection; what is still on its way is given up."""
+    producer.purge()
+    with contextlib.suppress(KafkaException):
+        producer.poll(0)
+    close(producer)
+
+
+class KafkaWriter:
+    """Sends to one topic. ``config_file`` may hold secrets: nothing of it is told.
+
+    ``producer``: of ``producer_of``, by which others send to topics of the same cluster; who has made it closes it.
+    """
+
+    def __init__(self, servers: str, topic: str, config_file: str | None = None, producer: Producer | None = None) -> None:
         self.deliveries = Deliveries()
         self._servers, self._topic = servers, topic
         self._fatal: KafkaError | None = None
-        self._producer = new_producer(
-            servers,
-            config_file,
-            {
-                "message.max.bytes": MAX_MESSAGE_BYTES,
-                "message.timeout.ms": 1_000 * _TRIED_SECS,
-                # A topic that is not there is known within seconds, not within half a minute.
-                "topic.metadata.propagation.max.ms": 3_000,
-                "linger.ms": 20,
-                "batch.size": 2**20,
-            },
-        )
+        self._is_shared = producer is not None
+        self._producer = producer or producer_of(servers, config_file)
 
     def check(self) -> None:
         """Refuse a topic that there is not, and a Kafka that does not answer. Raises ``KafkaProblem``."""
@@ -112,9 +130,8 @@ class KafkaWriter:
 
     def close(self) -> None:
         """Let go of the connection; what is still on its way is given up."""
-        self._producer.purge()
-        self._poll(0)
-        close(self._producer)
+        if not self._is_shared:
+            close_producer(self._producer)
 
     def __enter__(self) -> Self:
         return self

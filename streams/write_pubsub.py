@@ -29,21 +29,28 @@ _TRIED_SECS = 30.0
 _BATCH_MESSAGES, _BATCH_BYTES, _BATCH_SECS = 200, 4 * 2**20, 0.05
 
 
+def publisher_of(*, ordered: bool) -> pubsub_v1.PublisherClient:
+    """Google's client for what writers send. Raises ``DefaultCredentialsError``."""
+    settings = pubsub_v1.types.BatchSettings(_BATCH_BYTES, _BATCH_SECS, _BATCH_MESSAGES)
+    tried = Retry(predicate=if_transient_error, initial=0.2, maximum=5.0, multiplier=2.0, timeout=_TRIED_SECS)
+    options = pubsub_v1.types.PublisherOptions(enable_message_ordering=ordered, retry=tried, timeout=_TRIED_SECS)
+    return pubsub_v1.PublisherClient(settings, options)
+
+
 class PubsubWriter:
     """Sends to one topic, ``projects/P/topics/T``. Raises ``StreamProblem`` where there are no credentials.
 
-    ``ordered``: messages of one key stay in order, for subscriptions that ask for it.
+    ``ordered``: messages of one key stay in order, for subscriptions that ask for it. ``client``: of ``publisher_of``, by which
+    others send to other topics; who has made it stops it.
     """
 
-    def __init__(self, topic: str, *, ordered: bool = False) -> None:
+    def __init__(self, topic: str, *, ordered: bool = False, client: pubsub_v1.PublisherClient | None = None) -> None:
         self.deliveries = Deliveries()
         self._topic, self._ordered = topic, ordered
         self._suspects: list[Message] = []
-        settings = pubsub_v1.types.BatchSettings(_BATCH_BYTES, _BATCH_SECS, _BATCH_MESSAGES)
-        tried = Retry(predicate=if_transient_error, initial=0.2, maximum=5.0, multiplier=2.0, timeout=_TRIED_SECS)
-        options = pubsub_v1.types.PublisherOptions(enable_message_ordering=ordered, retry=tried, timeout=_TRIED_SECS)
+        self._is_shared = client is not None
         try:
-            self._client = pubsub_v1.PublisherClient(settings, options)
+            self._client = client or publisher_of(ordered=ordered)
         except DefaultCredentialsError as error:
             raise StreamProblem(f"{topic}: {error}") from error
 
@@ -116,7 +123,8 @@ class PubsubWriter:
 
     def close(self) -> None:
         """Let go of the connection; what is still on its way is given up."""
-        self._client.stop()
+        if not self._is_shared:
+            self._client.stop()
 
     def __enter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ FLOORS = [("broker",), ("audit",), ("pipelines",), ("transforms",), ("warehouses
 GUESTS = {"simulation": ("alerts", "schemas")}
 """Rooms beside the floors, and what they import; of the floors only the face, the command line, calls them."""
 HOUSE = [*(room for floor in FLOORS for room in floor), *GUESTS]
-FACADES = ["broker/orm.py", "broker/warehouse.py", "broker/ztf_archive.py"]
+FACADES = ["broker/orm.py", "broker/streams.py", "broker/warehouse.py", "broker/ztf_archive.py"]
 """Modules of the face that are nothing but names of what stands elsewhere."""
 SIGNATURES = ["broker/alert_ingestion.py", "broker/xmatch.py"]
 """Modules of the face whose functions are a signature, what it means, and one call."""

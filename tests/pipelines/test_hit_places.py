@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from broker import cli
+from streams.heartbeats import heartbeat_of
 from tests.nights import ask, run, simulated
 from tests.pipelines.test_filters import BRIGHT, folder, verdicts
 from tests.pipelines.test_hits import received
@@ -100,6 +102,22 @@ def test_no_table_waits_because_a_filter_whose_hits_are_sent_is_gone(
     assert cli.main([*words, "--filters", str(filters), *publish]) == 0
     hits = {alert_id for alert_id, _ in verdicts(tmp_path / "w", "bright")}
     assert {int(headers["alert_id"]) for headers, _, _ in received(tmp_path / "hits")} == hits
+
+
+def test_a_stream_says_that_it_lives(night: Path, tmp_path: Path):
+    filters, began = (
+        folder(tmp_path / "filters", bright=BRIGHT, none="SELECT ra_deg FROM alerts WHERE ra_deg > 400\n"),
+        datetime.now(UTC),
+    )
+    words = ["ingest", "--watch", str(night), "--once", "--every_secs", "1", "--warehouse", str(tmp_path / "w"), "--no_cutouts"]
+    assert cli.main([*words, "--filters", str(filters), "--publish", f"folder:{tmp_path}/{{filter}}"]) == 0
+    for name in ("bright", "none"):
+        beat = heartbeat_of((tmp_path / name / "_manifest" / "heartbeat.avro").read_bytes())
+        assert beat is not None
+        assert beat.topic == f"folder:{tmp_path}/{name}"
+        assert began <= beat.at + timedelta(seconds=1) <= datetime.now(UTC) + timedelta(seconds=1)
+    # What says so is no message of the stream, and no manifest.
+    assert cli.main(["listen", f"folder:{tmp_path}/bright", "--once", "--quiet_secs", "0.3", "--verify"]) == 0
 
 
 def test_a_pubsub_that_is_away_holds_up_no_table(
