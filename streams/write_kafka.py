@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import functools
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -58,6 +57,7 @@ class KafkaWriter:
         self.deliveries = Deliveries()
         self._servers, self._topic = servers, topic
         self._fatal: KafkaError | None = None
+        self._suspects: list[Message] = []
         self._is_shared = producer is not None
         self._producer = producer or producer_of(servers, config_file)
 
@@ -73,7 +73,11 @@ class KafkaWriter:
 
     def room(self, secs: float) -> bool:
         """Wait until there is room for a message, so long at most; whether there is."""
-        return self._wait(lambda: self.deliveries.has_room, secs)
+        if not self._wait(lambda: self.deliveries.has_room or self._all_are_suspects, secs):
+            return False
+        if not self.deliveries.has_room:
+            self._ask_one_by_one(secs)
+        return self.deliveries.has_room
 
     def _wait(self, sign: Callable[[], bool], secs: float) -> bool:
         end = time.monotonic() + secs
@@ -95,22 +99,53 @@ class KafkaWriter:
     def send(self, message: Message) -> None:
         """Begin to send a message. What becomes of it, ``flush`` tells."""
         self.deliveries.begun(message)
+        self._begin(message, self._told)
+        self._poll(0)
+
+    def _begin(self, message: Message, told: Callable[[Message, KafkaError | None], None]) -> None:
         headers: list[tuple[str, str | bytes | None]] = list(message.headers)
         while True:
             try:
                 self._producer.produce(
-                    self._topic, message.value, message.key, headers=headers, on_delivery=functools.partial(self._told, message)
+                    self._topic, message.value, message.key, headers=headers, on_delivery=lambda error, _: told(message, error)
                 )
-                break
+                return
             except BufferError:
                 self._poll(_POLL_SECS)
             except KafkaException as error:
-                self._told(message, error.args[0])
-                break
-        self._poll(0)
+                # It has met no other message yet: this is about itself.
+                self._told_alone(message, error.args[0])
+                return
 
-    def _told(self, message: Message, error: KafkaError | None, _kafkas_own: object = None) -> None:
+    def _told(self, message: Message, error: KafkaError | None) -> None:
+        if error is not None and error.name() in _TOO_LARGE:
+            # The client sends several together, and Kafka refuses them together: each is asked about by itself.
+            self._suspects.append(message)
+        else:
+            self._told_alone(message, error)
+
+    def _told_alone(self, message: Message, error: KafkaError | None) -> None:
         self.deliveries.ended(message, None if error is None else self._problem(error, message))
+
+    @property
+    def _all_are_suspects(self) -> bool:
+        return self.deliveries.on_their_way == len(self._suspects)
+
+    def _ask_one_by_one(self, secs: float) -> None:
+        """Send messages again that were refused with others, each when nothing else is on its way, for so long at most."""
+        end = time.monotonic() + secs
+        while self._suspects and time.monotonic() < end:
+            self._begin(self._suspects.pop(0), self._told_alone)
+            # Which waits for no others to send it with.
+            self._flush(max(0.0, end - time.monotonic()))
+            if not self._all_are_suspects:
+                return
+
+    def _flush(self, secs: float) -> None:
+        try:
+            self._producer.flush(secs)
+        except KafkaException as error:
+            self._fatal = error.args[0]
 
     def _problem(self, error: KafkaError, message: Message) -> StreamProblem:
         if self._fatal is not None and "AUTHORIZATION" in self._fatal.name():
@@ -125,7 +160,9 @@ class KafkaWriter:
 
     def flush(self, secs: float) -> Flushed:
         """Wait until all that was sent has arrived, or has not, so long at most."""
-        self._wait(lambda: not self.deliveries.on_their_way, secs)
+        end = time.monotonic() + secs
+        if self._wait(lambda: self._all_are_suspects, secs):
+            self._ask_one_by_one(end - time.monotonic())
         return self.deliveries.flushed()
 
     def close(self) -> None:

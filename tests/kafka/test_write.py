@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from pathlib import Path
@@ -111,3 +112,21 @@ def test_publish_puts_every_packet_on_the_topic(kafka: TestTopics, tmp_path: Pat
     assert "has no topic" in capsys.readouterr().err
     assert cli.main(["publish", "--input", night, "--to", f"{address}?ordered"]) == 2
     assert "ordered is not for this command" in capsys.readouterr().err
+
+
+def test_small_messages_are_not_refused_for_what_they_are_sent_with(kafka: TestTopics) -> None:
+    # What the client puts together is more than this topic takes, though only one of the messages is.
+    topic = kafka.make(kafka.name(), 1, **{"max.message.bytes": "20000"})
+    chance = random.Random(1)
+    small, large = [Message(chance.randbytes(1_000)) for _ in range(100)], Message(chance.randbytes(30_000))
+    with KafkaWriter(kafka.servers, topic) as writer:
+        for message in (*small[:50], large, *small[50:]):
+            assert writer.room(10)
+            writer.send(message)
+        flushed = writer.flush(30)
+    assert [each.message for each in flushed.undelivered] == [large]
+    assert isinstance(flushed.undelivered[0].why, MessageRefused)
+    assert flushed.on_their_way == 0
+    assert sorted(message.value or b"" for message in read(kafka, topic, len(small))) == sorted(
+        each.value or b"" for each in small
+    )
