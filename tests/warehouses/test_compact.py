@@ -15,6 +15,7 @@ import pytest
 
 import warehouses
 from broker import cli
+from schemas.outbox import OUTBOX
 from schemas.tables import CROSSMATCHES, OFFSETS, RUNS
 from tests.warehouses.commits import alerts, at_every_step, from_input, put, write
 from warehouses import StaleRun
@@ -254,3 +255,21 @@ def test_of_a_file_that_is_put_together_it_is_known_which_runs_may_still_ask(tmp
     with claims.claim(place, held, ()):
         assert compact._still_asked_for(place, [held, new_one, old_one, "by hand"]) == [held, new_one, "by hand"]
     assert compact._still_asked_for(place, None) is None
+
+
+def test_what_was_written_without_an_input_is_few_files_too(tmp_path: Path) -> None:
+    """Rows of the outbox, which do not tell of which input they are."""
+    moment = datetime(2026, 9, 17, 3, tzinfo=UTC)
+    for number in range(3):
+        own = f"run{number}"
+        rows = [{"id": f"{number:032x}", "topic": "folder:/hits", "key": "dia:7", "written_at": moment, "run_id": own}]
+        with warehouses.at(str(tmp_path)) as place, place.claim(own, {"rows"}):
+            place.add(OUTBOX, pa.RecordBatch.from_pylist(rows, schema=OUTBOX.arrow_schema), own)
+    for before in (3, 1):
+        assert compact.compact(str(tmp_path)) == (before, 1)
+        with warehouses.open(str(tmp_path)) as opened:
+            assert [row["run_id"] for row in opened.query("SELECT run_id FROM outbox ORDER BY 1").to_pylist()] == [
+                "run0",
+                "run1",
+                "run2",
+            ]

@@ -20,9 +20,8 @@ import pyarrow.parquet as pq
 
 from alerts.surveys import SURVEYS
 from alerts.tables import own_tables
-from schemas.filter_tables import FILTER_TABLES
 from schemas.run_ids import began_at
-from schemas.tables import CROSSMATCHES, READ_TABLES, RUNS, SHARED_TABLES
+from schemas.tables import CROSSMATCHES, RUNS, SHARED_TABLES
 from warehouses.files import delete, is_remote, open_file
 from warehouses.folder import claims, index, readers, unit_inputs
 from warehouses.folder.beside import Beside, goes_beside
@@ -46,7 +45,7 @@ _OURS = {
     *(table.name for table in SHARED_TABLES),
     *(table.name for survey in SURVEYS.values() for table in own_tables(survey)),
 }
-_WITHOUT_SOURCE = {CROSSMATCHES.name, RUNS.name, *(table.name for table in (*READ_TABLES, *FILTER_TABLES))}
+_WITHOUT_SOURCE = {table.name for table in SHARED_TABLES if "source" not in table.arrow_schema.names}
 _ORDERED_BY = (
     *("survey", "alert_id", "failed_at", "source", "started_at", "committed_at", "topic", "kafka_partition", "uri"),
     *("filter", "valid_from"),
