@@ -79,7 +79,7 @@ def _run(argv: Sequence[str]) -> int:
         job = Job.from_options(options)
         check_effects(options)
         remote.check(job, options)
-        make_topics(addresses_of(job.outlets, job.all_filters))
+        make_topics(job.warehouse.uri, addresses_of(job.outlets, job.all_filters))
     except OptionsError as error:
         logs.failed("broker ingest", str(error))
         return WRONG_OPTIONS

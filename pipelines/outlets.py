@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping
 
 from alerts.filters.filter_set import FilterSet
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
+from pipelines.sending import was_sent_to
 from streams import topics
 from streams.addresses import Address
 from streams.errors import StreamAway, StreamProblem
@@ -72,13 +74,13 @@ def addresses_of(outlets: Iterable[Outlet], filters: FilterSet | None) -> Mappin
     return {text: address for outlet in outlets for text, address in outlet.addresses(_named(filters, outlet)).items()}
 
 
-def make_topics(addresses: Mapping[str, Address]) -> None:
+def make_topics(uri: str, addresses: Mapping[str, Address]) -> None:
     """Make the topics that are not there. A place that does not answer holds up no run: hits wait in the outbox, which is said.
 
-    Raises ``OptionsError`` for a place that there cannot be.
+    ``uri``: the warehouse's, which knows what was sent before. Raises ``OptionsError`` for a place that there cannot be.
     """
     wanted = [each for address in addresses.values() for each in (address, manifest_address(address))]
-    for topic, error in topics.make_topics(wanted).items():
+    for topic, error in topics.make_topics(wanted, functools.partial(was_sent_to, uri)).items():
         if not isinstance(error, StreamAway):
             raise OptionsError(f"--publish: {error}") from error
-        _LOG.warning("hits for %s will wait in the outbox until it answers: %s", topic, error)
+        _LOG.warning("hits for %s will wait in the outbox until it takes them: %s", topic, error)

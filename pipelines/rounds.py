@@ -62,7 +62,7 @@ def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.S
     job = Job.of_round(options, of_kind.comes_again)
     job.clean_up()
     remote.check(job, options)
-    make_topics(addresses_of(job.outlets, job.all_filters))
+    make_topics(job.warehouse.uri, addresses_of(job.outlets, job.all_filters))
     every_secs = _every_secs(rounds, job, of_kind.comes_again)
     try:
         stream = of_kind.from_options(options)

@@ -21,3 +21,11 @@ class TopicMadeAnew(StreamStops):
 
 class MessageRefused(StreamProblem):
     """Of one message: it will never be taken there; others may."""
+
+
+class NoTopic(StreamProblem):
+    """There is no such topic, or not any more."""
+
+
+class TopicGone(StreamAway):
+    """A topic that was there is not any more: what is for it waits."""

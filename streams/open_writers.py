@@ -23,10 +23,10 @@ class OpenWriters:
         """Clients that writers share, and what closes each."""
         self._made = set[Address]()
 
-    def make(self, addresses: Iterable[Address]) -> dict[str, StreamProblem]:
-        """Make the topics that are not there, unless that was done; gives what is wrong, by the texts of addresses."""
+    def make(self, addresses: Iterable[Address], was_sent_to: Callable[[Address], bool]) -> dict[str, StreamProblem]:
+        """Make the topics that are not there (see ``make_topics``), unless that was done; gives what is wrong."""
         new = [address for address in addresses if address not in self._made]
-        wrong = make_topics(new)
+        wrong = make_topics(new, was_sent_to)
         self._made.update(address for address in new if str(address) not in wrong)
         return wrong
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from streams.addresses import Address
-from streams.errors import StreamAway, StreamProblem
+from streams.errors import NoTopic, StreamAway, StreamProblem, TopicGone
 from streams.writers import open_writer
 
 _ANSWER_SECS = 15.0
@@ -14,12 +14,16 @@ _ANSWER_SECS = 15.0
 
 def make_topic(address: Address) -> None:
     """Make a topic where there is none, and see that messages can go there. Raises ``StreamProblem``."""
-    for problem in make_topics([address]).values():
+    for problem in make_topics([address], lambda _: False).values():
         raise problem
 
 
-def make_topics(addresses: Iterable[Address]) -> dict[str, StreamProblem]:
-    """Make the topics that are not there, all of a cluster at once; gives what is wrong, by the texts of addresses."""
+def make_topics(addresses: Iterable[Address], was_sent_to: Callable[[Address], bool]) -> dict[str, StreamProblem]:
+    """Make the topics that are not there, all of a cluster at once; gives what is wrong, by the texts of addresses.
+
+    ``was_sent_to`` is asked about topics of Pub/Sub that are not there: one that was is gone, and is waited for. Made again it
+    would have no subscriptions, and what goes there would reach nobody.
+    """
     wrong: dict[str, StreamProblem] = {}
     of_kafka: dict[tuple[str, str | None], list[Address]] = {}
     for address in addresses:
@@ -27,10 +31,14 @@ def make_topics(addresses: Iterable[Address]) -> dict[str, StreamProblem]:
             of_kafka.setdefault((address.servers, address.config), []).append(address)
             continue
         try:
-            if address.kind == "pubsub":
-                _make_in_pubsub(address)
             with open_writer(address) as writer:
-                writer.check()
+                try:
+                    writer.check()
+                except NoTopic as error:
+                    if was_sent_to(address):
+                        raise TopicGone(f"{address} is gone; make it again, and its subscriptions") from error
+                    _make_in_pubsub(address)
+                    writer.check()
         except StreamProblem as error:
             wrong[str(address)] = error
     for (servers, config), some in of_kafka.items():

@@ -20,7 +20,7 @@ from google.cloud import pubsub_v1  # type: ignore[attr-defined]
 from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError  # type: ignore[import-untyped]
 
 from streams.attributes import to_attributes
-from streams.errors import MessageRefused, StreamAway, StreamProblem
+from streams.errors import MessageRefused, NoTopic, StreamAway, StreamProblem
 from streams.messages import Message
 from streams.writers import Deliveries, Flushed
 
@@ -59,7 +59,7 @@ class PubsubWriter:
         try:
             self._client.get_topic(topic=self._topic, timeout=_ANSWER_SECS, retry=None)
         except NotFound as error:
-            raise StreamProblem(f"there is no topic {self._topic}; make it, or look for a misspelling") from error
+            raise _problem(self._topic, error) from error
         except PermissionDenied:
             # Who may only publish may not ask. Publishing will say it, if that is not allowed either.
             pass
@@ -136,7 +136,7 @@ class PubsubWriter:
 def _problem(topic: str, error: BaseException) -> StreamProblem:
     """What a failure means: something passes, or somebody must do something."""
     if isinstance(error, NotFound):
-        return StreamProblem(f"there is no topic {topic}; make it, or look for a misspelling")
+        return NoTopic(f"there is no topic {topic}; make it, or look for a misspelling")
     if isinstance(error, PermissionDenied | Unauthenticated | GoogleAuthError):
         return StreamProblem(f"Pub/Sub does not let us publish to {topic}: {error}")
     return StreamAway(f"Pub/Sub does not take messages for {topic}: {error}")

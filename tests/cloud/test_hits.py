@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from google.api_core.exceptions import NotFound
 from google.cloud import pubsub_v1
 
 import warehouses
 from broker import cli
 from pipelines.ingest import run
+from pipelines.sending import send_open
+from streams.addresses import parse_address
 from tests.cloud.pulled import pulled
 from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated
 from tests.pipelines.test_filters import BRIGHT, folder
+from tests.pipelines.test_sending import add, hit, run_id, send
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,24 @@ def test_a_topic_that_is_not_there_is_made(pubsub: Cloud, night: Path, tmp_path:
     with pubsub_v1.PublisherClient() as client:
         made = name.replace("{survey}", "ztf").replace("{filter}", "bright")
         assert client.get_topic(topic=made).name == made
+
+
+def test_a_topic_that_is_gone_is_waited_for(pubsub: Cloud, tmp_path: Path) -> None:
+    # Made again by who sends, it would have no subscriptions, and what goes there would reach nobody.
+    uri, name = f"{tmp_path}/w", f"projects/{pubsub.project}/topics/gone"
+    topic = f"pubsub:{name}"
+    add(uri, hit(topic, 1))
+    assert send(uri, topic) == {topic: 1}
+    add(uri, hit(topic, 2))
+    with pubsub_v1.PublisherClient() as client:
+        client.delete_topic(topic=name)
+        told = send_open(uri, {topic: parse_address(topic, "test")}, run_id())
+        assert not told.sent
+        assert told.waiting == {topic: f"{topic} is gone; make it again, and its subscriptions"}
+        with pytest.raises(NotFound):
+            client.get_topic(topic=name)
+        client.create_topic(name=name)
+    assert send(uri, topic) == {topic: 1}
 
 
 def test_what_could_not_be_saved_comes_again(pubsub: Cloud, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_no_table_waits_because_a_filter_whose_hits_are_sent_is_gone(
     night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     filters = folder(tmp_path / "filters", bright=BRIGHT, fast=BRIGHT)
-    monkeypatch.setattr("pipelines.rounds.make_topics", lambda addresses: (filters / "fast.sql").unlink())
+    monkeypatch.setattr("pipelines.rounds.make_topics", lambda uri, addresses: (filters / "fast.sql").unlink())
     words = ["ingest", "--watch", str(night), "--once", "--every_secs", "1", "--warehouse", str(tmp_path / "w"), "--no_cutouts"]
     publish = ("--publish", f"folder:{tmp_path}/fast?filter=fast", "--publish", f"folder:{tmp_path}/hits")
     assert cli.main([*words, "--filters", str(filters), *publish]) == 0
@@ -127,7 +127,7 @@ def test_a_pubsub_that_is_away_holds_up_no_table(
     filters = folder(tmp_path / "filters", bright=BRIGHT)
     flags = ("--filters", str(filters), "--no_cutouts", "--publish", "pubsub:projects/my-project/topics/hits")
     assert run(tmp_path / "w", night, flags=flags) == 0
-    assert "hits for pubsub:projects/my-project/topics/hits will wait in the outbox until it answers" in capfd.readouterr().err
+    assert "hits for pubsub:projects/my-project/topics/hits will wait in the outbox until it takes them" in capfd.readouterr().err
     hits = {alert_id for alert_id, _ in verdicts(tmp_path / "w", "bright")}
     assert ask(tmp_path / "w", "SELECT COUNT(*) FROM outbox_open") == [(len(hits),)]
 

@@ -130,7 +130,7 @@ def test_a_receiver_that_is_away_holds_up_no_table(night: Path, tmp_path: Path, 
     )
     assert run(tmp_path / "w", night, flags=flags) == 0
     said = capfd.readouterr()
-    assert "hits for kafka:127.0.0.1:1/x will wait in the outbox until it answers" in said.err
+    assert "hits for kafka:127.0.0.1:1/x will wait in the outbox until it takes them" in said.err
     assert "the others wait in the outbox: Kafka at 127.0.0.1:1 does not answer within 7 s" in said.out
     hits = {alert_id for alert_id, _ in verdicts(tmp_path / "w", "bright")}
     assert {int(headers["alert_id"]) for headers, _, _ in received(tmp_path / "hits")} == hits
