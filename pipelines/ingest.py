@@ -26,7 +26,7 @@ from pipelines.outlets import addresses_of, make_topics
 from pipelines.prism import tied
 from pipelines.progress import elsewhere, progress_line
 from pipelines.runner import is_local, on_dataflow
-from pipelines.sending import send_open
+from pipelines.sending import Look, send_open
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from pipelines.waiting import wait
 from transforms.crossmatch import Positions
@@ -173,7 +173,9 @@ def send(job: Job) -> None:
     """Send what is open for the job's outlets, and say what became of it."""
     if not job.outlets:
         return
-    found = send_open(job.warehouse.uri, addresses_of(job.outlets, job.all_filters), job.run_id, since=job.started_at)
+    found = send_open(
+        job.warehouse.uri, addresses_of(job.outlets, job.all_filters), job.run_id, Look(nothing_since=job.started_at)
+    )
     for topic in sorted({*found.sent, *found.refused, *found.waiting}):
         refused = f", {found.refused[topic]:,} refused for good (dead letters)" if found.refused[topic] else ""
         print(f"  sent to {topic}: {found.sent[topic]:,}{refused}")

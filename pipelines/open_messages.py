@@ -8,35 +8,53 @@ from __future__ import annotations
 
 import itertools
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
 from schemas.outbox import OUTBOX
+from schemas.views import open_outbox_sql
 from warehouses.warehouse import Warehouse
 
-_FIRST_ROWS, _MOST_ROWS = 250, 2_000
+_FIRST_ROWS, _MOST_ROWS = 250, 10_000
 """Messages between two notes of what was acknowledged: of the first nobody knows yet how large they are."""
 _BYTES = 32 * 2**20
 """Of their payloads, about."""
+
+_KEY = "COALESCE(key, '')"
 
 OpenMessage = Mapping[str, Any]
 """``id``, ``key``, ``headers`` (JSON), ``payload`` and ``written_at``."""
 
 
-def open_topics(place: Warehouse) -> list[str]:
-    """The addresses for which messages are open, as texts. Raises ``QueryError``."""
+def open_topics(place: Warehouse, since: datetime | None = None) -> list[str]:
+    """The addresses for which messages are open that were written since, as texts. Raises ``QueryError``."""
     if not place.holds_tables() or OUTBOX.name not in place.tables:
         return []
-    found = place.ask("SELECT DISTINCT topic FROM outbox_open ORDER BY topic").read().column("topic").to_pylist()
-    return [str(topic) for topic in found]
+    found = place.ask(f"SELECT DISTINCT topic FROM ({_open_sql(since)}) ORDER BY topic", _values(since)).read()
+    return [str(topic) for topic in found.column("topic").to_pylist()]
 
 
-def open_messages(place: Warehouse, topic: str) -> Iterator[Sequence[OpenMessage]]:
-    """The messages that are open for an address, one object's in the order of their times. Raises ``QueryError``."""
-    sql = "SELECT id, key, written_at FROM outbox_open WHERE topic = {topic} ORDER BY written_at, key, id"
-    told = place.ask(sql, {"topic": topic}).read()
+def _open_sql(since: datetime | None) -> str:
+    """What ``outbox_open`` shows, of what was written since: a row and what closes it have the same time."""
+    narrow = "(SELECT id, topic, key, written_at, sent_at, error, run_id FROM outbox WHERE written_at >= {since})"
+    return "SELECT * FROM outbox_open" if since is None else open_outbox_sql(narrow)
+
+
+def _values(since: datetime | None) -> dict[str, Any]:
+    return {} if since is None else {"since": since}
+
+
+def open_messages(place: Warehouse, topic: str, since: datetime | None = None) -> Iterator[Sequence[OpenMessage]]:
+    """The messages that are open for an address, one object's in the order of their times. Raises ``QueryError``.
+
+    ``since``: only those that were written since, for who looks often: what was ever sent is looked through else.
+    """
+    sql = f"SELECT id, {_KEY} AS key, written_at FROM ({_open_sql(since)}) WHERE topic = {{topic}} ORDER BY written_at, key, id"
+    told = place.ask(sql, {"topic": topic, **_values(since)}).read()
     begin, wanted = 0, _FIRST_ROWS
     while begin < told.num_rows:
         end = _end(told, min(begin + max(wanted, place.rows_at_once_asked), told.num_rows))
@@ -58,19 +76,21 @@ def _end(told: pa.Table, end: int) -> int:
 
 def _window(place: Warehouse, topic: str, told: pa.Table) -> Iterator[OpenMessage]:
     """Messages with all that is to be sent, each once, in their order."""
-    times = told["written_at"]
-    # Of the table itself, and by time: only so nothing else is read.
+    times, keys = told["written_at"], told["key"]
+    # Of the table itself, and by time: only so nothing else is read. By key besides, since a run writes many at one time.
     sql = (
-        "SELECT id, key, headers, payload, written_at FROM outbox WHERE topic = {topic} AND sent_at IS NULL AND error IS NULL "
-        "AND written_at >= {begin} AND written_at <= {end} ORDER BY written_at, key, id"
+        f"SELECT id, {_KEY} AS key, headers, payload, written_at FROM outbox WHERE topic = {{topic}} AND sent_at IS NULL "
+        "AND error IS NULL AND written_at >= {begin} AND written_at <= {end} "
+        f"AND (written_at > {{begin}} OR {_KEY} >= {{first}}) AND (written_at < {{end}} OR {_KEY} <= {{last}}) "
+        "ORDER BY written_at, key, id"
     )
-    values = {"topic": topic, "begin": times[0].as_py(), "end": times[-1].as_py()}
+    values = {"begin": times[0].as_py(), "end": times[-1].as_py(), "first": keys[0].as_py(), "last": keys[-1].as_py()}
     wanted = set(zip(told["id"].to_pylist(), times.to_pylist(), strict=True))
-    rows = (row for batch in place.ask(sql, values, _FIRST_ROWS) for row in batch.to_pylist())
-    for _, some in itertools.groupby(rows, lambda row: (row["written_at"], row["key"])):
+    rows = (row for batch in place.ask(sql, {"topic": topic, **values}, _FIRST_ROWS) for row in batch.to_pylist())
+    for _, some in itertools.groupby(rows, operator.itemgetter("written_at", "key")):
         # What came twice at the same time is there twice.
         once = {row["id"]: row for row in some if (row["id"], row["written_at"]) in wanted}
-        yield from sorted(once.values(), key=_observed_at)
+        yield from sorted(once.values(), key=_observed_at) if len(once) > 1 else once.values()
 
 
 def _observed_at(row: OpenMessage) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
-from pipelines.sending import Sent, send_open
+from pipelines.sending import Look, Sent, send_open
 from schemas.run_ids import new_run_id
 from streams.addresses import Address
 from streams.heartbeats import EVERY_SECS, Heartbeat, send_heartbeats
@@ -23,6 +23,8 @@ _AGAIN_SECS = 15.0
 """What waits in the outbox is tried again after so long, whether or not there was a round."""
 _LEAVES_SECS = 20.0
 _MANIFEST_SECS = 3600.0
+_NEW = timedelta(days=2)
+"""What was written before and is still open is sent once an hour: only then all is looked through that was ever sent."""
 
 
 class Sender:
@@ -77,9 +79,9 @@ class Sender:
         try:
             # Once an hour a topic into which nothing was sent has a manifest that says so.
             is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
-            since = datetime.now(UTC) - timedelta(seconds=_MANIFEST_SECS) if is_due else None
             asked_at = datetime.now(UTC)
-            found = send_open(self._uri, addresses, run_id, since=since, writers=self._writers)
+            look = Look(nothing_since=asked_at - timedelta(seconds=_MANIFEST_SECS)) if is_due else Look(since=asked_at - _NEW)
+            found = send_open(self._uri, addresses, run_id, look, self._writers)
             self._tell(found)
             if is_due:
                 self._told_at = time.monotonic()

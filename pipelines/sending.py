@@ -56,28 +56,40 @@ class Sent:
     """Addresses for which messages are open, too, and to which nobody sends here: of filters that are gone, for example."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """How far a sender looks."""
+
+    since: datetime | None = None
+    """At what was written since; None: at everything, which costs more the more was ever sent."""
+    nothing_since: datetime | None = None
+    """Where nothing is open a manifest says that nothing was sent since then; None: none does."""
+
+
+EVERYTHING = Look()
+
+
 def send_open(
-    uri: str, addresses: Mapping[str, Address], run_id: str, *, since: datetime | None = None, writers: OpenWriters | None = None
+    uri: str, addresses: Mapping[str, Address], run_id: str, look: Look = EVERYTHING, writers: OpenWriters | None = None
 ) -> Sent:
     """Send what is open for these addresses (by their texts), each by itself: one that is away holds up no other.
 
-    ``uri``: the warehouse's. ``since``: where nothing is open, a manifest says that nothing was sent since then. ``writers``: of
-    who sends again and again. Raises what the warehouse does.
+    ``uri``: the warehouse's. ``writers``: of who sends again and again. Raises what the warehouse does.
     """
     if writers is None:
         with OpenWriters() as own:
-            return send_open(uri, addresses, run_id, since=since, writers=own)
+            return send_open(uri, addresses, run_id, look, own)
     told = Sent()
     with warehouses.at(uri) as place:
         if not place.holds_tables():
             return told  # a stream whose first message has not come
-        waiting = set(open_topics(place))
+        waiting = set(open_topics(place, look.since))
     told.others = sorted(waiting - {*addresses, *(str(manifest_address(address)) for address in addresses.values())})
     # Of hundreds of filters most have nothing to send: nobody asks for each of these again.
     wanted = {
         topic: address
         for topic, address in sorted(addresses.items())
-        if since is not None or not waiting.isdisjoint((topic, str(manifest_address(address))))
+        if look.nothing_since is not None or not waiting.isdisjoint((topic, str(manifest_address(address))))
     }
     both = [each for address in wanted.values() for each in (address, manifest_address(address))]
     wrong = writers.make(both, functools.partial(was_sent_to, uri))
@@ -87,16 +99,16 @@ def send_open(
                 raise wrong[topic]
             # Two senders of one address would send all twice.
             with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
-                _send_to(place, topic, writers.at(address), run_id, told, address)
-                if since is not None and not told.sent[topic]:
-                    place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, since)]), run_id)
+                _send_to(place, topic, writers.at(address), run_id, told, look.since, address)
+                if look.nothing_since is not None and not told.sent[topic]:
+                    place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, look.nothing_since)]), run_id)
                 # What was sent is told in a topic beside it, by rows that were written with what closes it. A warehouse shows
                 # what there was when it was opened.
                 beside = manifest_address(address)
                 if str(beside) in wrong:
                     raise wrong[str(beside)]
                 with warehouses.at(uri) as again:
-                    _send_to(again, str(beside), writers.at(beside), run_id, told)
+                    _send_to(again, str(beside), writers.at(beside), run_id, told, look.since)
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
         except StreamProblem as error:
@@ -132,10 +144,16 @@ def open_addresses(place: Warehouse, config: str | None = None, *, ordered: bool
 
 
 def _send_to(  # noqa: PLR0917 - what, where, and what is told of it
-    place: Warehouse, topic: str, writer: Writer, run_id: str, told: Sent, manifests: Address | None = None
+    place: Warehouse,
+    topic: str,
+    writer: Writer,
+    run_id: str,
+    told: Sent,
+    since: datetime | None = None,
+    manifests: Address | None = None,
 ) -> None:
     """Send what is open for a topic; ``manifests``: its address, where manifests are to tell of it."""
-    for rows in open_messages(place, topic):
+    for rows in open_messages(place, topic, since):
         by_message = {}
         for row in rows:
             if not writer.room(_AWAY_SECS):

@@ -20,5 +20,7 @@ class Message:
     @property
     def size_bytes(self) -> int:
         """Of all its parts."""
-        beside = sum(len(name) + len(value or b"") for name, value in self.headers)
-        return len(self.value or b"") + len(self.key or b"") + beside
+        size = len(self.value or b"") + len(self.key or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value or b"")
+        return size

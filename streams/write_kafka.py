@@ -18,6 +18,8 @@ from streams.writers import Deliveries, Flushed
 
 _POLL_SECS = 0.1
 _TRIED_SECS = 30
+_TOLD_AT_ONCE = 100
+"""Sent messages between two looks at what has become of those before: each look costs as much as sending does."""
 _TOO_LARGE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE", "INVALID_RECORD")
 _PASSES = ("_MSG_TIMED_OUT", "_PURGE_QUEUE", "_PURGE_INFLIGHT", "_FATAL")
 """A client that gives up for good can be made anew."""
@@ -58,6 +60,7 @@ class KafkaWriter:
         self._servers, self._topic = servers, topic
         self._fatal: KafkaError | None = None
         self._suspects: list[Message] = []
+        self._number = 0
         self._is_shared = producer is not None
         self._producer = producer or producer_of(servers, config_file)
 
@@ -100,7 +103,9 @@ class KafkaWriter:
         """Begin to send a message. What becomes of it, ``flush`` tells."""
         self.deliveries.begun(message)
         self._begin(message, self._told)
-        self._poll(0)
+        self._number += 1
+        if self._number % _TOLD_AT_ONCE == 0:
+            self._poll(0)
 
     def _begin(self, message: Message, told: Callable[[Message, KafkaError | None], None]) -> None:
         headers: list[tuple[str, str | bytes | None]] = list(message.headers)

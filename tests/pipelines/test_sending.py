@@ -13,7 +13,7 @@ import pytest
 
 import warehouses
 from pipelines import open_messages
-from pipelines.sending import PUBLISH, open_addresses, send_open, send_refused
+from pipelines.sending import PUBLISH, Look, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.table import Table
@@ -145,3 +145,37 @@ def test_what_was_refused_and_is_sent_is_told_in_a_manifest(tmp_path: Path) -> N
     assert json.loads(manifest.read_text())["ids"] == [row["id"]]
     with warehouses.at(uri) as place:
         assert open_messages.open_topics(place) == []
+
+
+def test_who_looks_often_looks_at_what_is_new(tmp_path: Path) -> None:
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    add(uri, hit(topic, 1), hit(topic, 2, written_secs=100))
+    addresses = {topic: parse_address(topic, "test")}
+    assert send_open(uri, addresses, run_id(), Look(since=AT + timedelta(seconds=200))).sent == {}
+    assert send_open(uri, addresses, run_id(), Look(since=AT + timedelta(seconds=50))).sent == {topic: 1}
+    assert send_open(uri, addresses, run_id(), Look(since=AT + timedelta(seconds=50))).sent == {}
+    assert send(uri, topic) == {topic: 1}
+    assert [int(name, 16) for name in ids(tmp_path / "hits")] == [2, 1]
+
+
+def test_of_many_that_were_written_at_once_each_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_messages, "_FIRST_ROWS", 5)
+    monkeypatch.setattr(open_messages, "_MOST_ROWS", 5)
+    monkeypatch.setattr(FolderWarehouse, "rows_at_once_asked", 0)
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    add(uri, *(hit(topic, number, key=f"dia:{number // 2}") for number in range(60)))
+    read, ask = list[int](), FolderWarehouse.ask
+
+    def counted(self: FolderWarehouse, sql: str, values: Any = None, *words: Any) -> Any:
+        found = ask(self, sql, values, *words)
+        if "payload" in sql and values["topic"] == topic:
+            rows = found.read()
+            read.append(rows.num_rows)
+            return iter(rows.to_batches())
+        return found
+
+    monkeypatch.setattr(FolderWarehouse, "ask", counted)
+    assert send(uri, topic) == {topic: 60}
+    assert len(read) > 8
+    assert sum(read) == 60
+    assert sorted(int(name, 16) for name in ids(tmp_path / "hits")) == [*range(60)]
