@@ -108,7 +108,7 @@ def warnings(summary: Summary) -> list[Warned]:
     ]
     found += [
         Warned(
-            f"{number:,} hits were not sent to {topic}, which is public: not all of these alerts is (?private sends them)",
+            f"{number:,} hits were not sent to {topic}, which is public: not all of what they tell is (?private sends them)",
             {"stage": "publish"},
         )
         for topic, number in summary.withheld.items()

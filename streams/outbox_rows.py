@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alerts.avro.lite import NoLiteForm, lite_packet
 from alerts.avro.packets import Packet
-from alerts.errors import UndecodablePacket
 from alerts.json_text import to_json
 from alerts.surveys import Survey, survey
-from alerts.surveys.public import public_rows
-from schemas.filter_tables import PASSED
+from alerts.surveys.public import Mask
+from schemas.filter_tables import FAILED_ON, PASSED
 from schemas.outbox import OUTBOX
 from streams.hits import Hit, PassedAlert
 from streams.outlets import EVERY_ALERT, Outlet
+from streams.payloads import NoPacket, NotPublic, public_payload, whole_payload
 
 EVERY_VERSION = "1"
 """Of the filter that every alert passes: what that means does not change."""
@@ -32,6 +31,8 @@ class Withheld:
 
     topic: str
     """The address, as text."""
+    why: str = ""
+    """What has gone wrong; empty where nothing has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,55 @@ class ToSend:
     """The address, as text."""
     hit: Hit
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unsendable:
+    """A hit whose packet cannot be had."""
+
+    topic: str
+    hit: Hit
+    why: str
+
+
+@dataclass(frozen=True)
+class JudgedAlerts:
+    """Alerts that filters were asked about, and what they said."""
+
+    alerts: pa.RecordBatch
+    """Rows of ``{survey}_alerts``, with ``matches`` where catalogs were asked."""
+    said: pa.RecordBatch
+    """Rows of ``verdicts`` about them."""
+    packet_of: Callable[[int], Packet]
+    """The packet of a row. Raises ``NoPacket``."""
+
+
+@dataclass(frozen=True)
+class InPublic:
+    """What of some alerts everybody may know."""
+
+    whole: Mask
+    """Of which rows all is public."""
+    part: JudgedAlerts | None = None
+    """Those of which only some items of their histories are not, without these: what filters say of that."""
+    kept: Sequence[Mapping[str, Sequence[bool]]] = ()
+    """For each row of ``part``, by the packet's fields which items of arrays it has."""
+
+
+NOTHING_PUBLIC = InPublic(np.zeros(0, np.bool_))
+
+
+def packets_at_hand(alerts: pa.RecordBatch, packets: Mapping[bytes, Packet]) -> Callable[[int], Packet]:
+    """The packets of rows, as ``JudgedAlerts`` has them, by ``packet_digest``."""
+    digests = alerts.column("packet_digest")
+
+    def packet_of(number: int) -> Packet:
+        found = packets.get(bytes(digests[number].as_py()))
+        if found is None:
+            raise NoPacket(f"the packet of alert {alerts.column('alert_id')[number].as_py()} is not at hand")
+        return found
+
+    return packet_of
 
 
 def outbox_rows(messages: Iterable[ToSend], written_at: datetime, run_id: str) -> pa.RecordBatch:
@@ -62,84 +112,115 @@ def outbox_rows(messages: Iterable[ToSend], written_at: datetime, run_id: str) -
 
 
 def messages_of(
-    alerts: pa.RecordBatch,
-    packets: Mapping[bytes, Packet],
-    said: pa.RecordBatch,
+    asked: JudgedAlerts,
     survey_name: str,
     outlets: Sequence[Outlet],
+    in_public: InPublic = NOTHING_PUBLIC,
     *,
     replay: bool = False,
-) -> Iterator[ToSend | Withheld]:
-    """What is to be sent of the alerts of a batch, for each outlet, and what must not be.
+) -> Iterator[ToSend | Withheld | Unsendable]:
+    """What is to be sent of the alerts of a batch, for each outlet, and what must not be, or cannot.
 
-    ``alerts``: rows of ``{survey}_alerts``; ``packets``: theirs by ``packet_digest``; ``said``: rows of ``verdicts`` about them.
-    An outlet of the full stream gets them all.
+    ``in_public``: what public outlets may have of them. An outlet of the full stream gets all alerts.
     """
-    facts = survey(survey_name)
-    digests = [bytes(digest) for digest in alerts.column("packet_digest").to_pylist()]
-    rows = {digest: number for number, digest in enumerate(digests)}
-    hits = [*_hits(alerts, said, survey_name, rows, replay), *_every(alerts, survey_name, outlets, replay)]
-    is_public = public_rows(alerts, facts) if any(outlet.is_public for outlet in outlets) else None
-    for number, hit in hits:
-        payloads = _Payloads(alerts, number, packets.get(digests[number]), hit, facts)
-        for outlet in outlets:
-            if not outlet.takes(hit.filter):
-                continue
-            # What is not public, or has private items in its history, goes to no public place.
-            topic = str(outlet.at(survey_name, hit.filter))
-            if outlet.is_public and is_public is not None and not is_public[number]:
+    told = _Told(survey(survey_name), outlets, replay)
+    public = [_of_part(told, in_public.part, in_public.kept)] if in_public.part is not None else []
+    # By row what the part says stands instead of what the whole row says, also where it says no.
+    again = {key for some in public for key in some}
+    digests = _digests(asked.alerts)
+    for number, hit in told.hits(asked, outlets):
+        is_public = number < len(in_public.whole) and bool(in_public.whole[number])
+        for outlet, topic in told.places(hit.filter):
+            if is_public or not outlet.is_public:
+                yield told.message(asked, number, hit, outlet, topic)
+            elif (digests[number], hit.filter, topic) not in again:
                 yield Withheld(topic)
-            else:
-                yield ToSend(topic, hit, payloads.of(outlet.format))
+    for some in public:
+        yield from some.values()
 
 
-def _hits(
-    alerts: pa.RecordBatch, said: pa.RecordBatch, name: str, rows: Mapping[bytes, int], replay: bool
-) -> Iterator[tuple[int, Hit]]:
-    """Row and hit of each alert that a filter has passed."""
-    passed = said.filter(pc.equal(said.column("status"), PASSED))
-    if not passed.num_rows:
-        return
-    columns = passed.select(["packet_digest", "filter", "filter_version", "columns", "decided_at"]).to_pylist()
-    numbers = [rows[bytes(row["packet_digest"])] for row in columns]
-    for number, alert, row in zip(numbers, _passed_alerts(alerts, name, numbers), columns, strict=True):
-        yield number, Hit(alert, row["filter"], row["filter_version"], row["columns"] or "{}", row["decided_at"], replay)
+def _of_part(
+    told: _Told, part: JudgedAlerts, kept: Sequence[Mapping[str, Sequence[bool]]]
+) -> dict[tuple[bytes, str, str], ToSend | Withheld | Unsendable]:
+    """What becomes of alerts without what is not public of them, by packet, filter and public topic."""
+    found = dict[tuple[bytes, str, str], ToSend | Withheld | Unsendable]()
+    digests = _digests(part.alerts)
+    public = [outlet for outlet in told.outlets if outlet.is_public]
+    for number, hit in told.hits(part, public):
+        for outlet, topic in told.places(hit.filter):
+            if outlet.is_public:
+                made = told.message(part, number, hit, outlet, topic, kept[number])
+                found[digests[number], hit.filter, topic] = made
+    failed = part.said.filter(pc.equal(part.said.column("status"), FAILED_ON)).select(["packet_digest", "filter", "error"])
+    for row in failed.to_pylist():
+        for outlet, topic in told.places(row["filter"]):
+            if outlet.is_public:
+                why = f"filter {row['filter']} fails on the alert without what is not public: {row['error']}"
+                found[bytes(row["packet_digest"]), row["filter"], topic] = Withheld(topic, why)
+    return found
 
 
-def _every(alerts: pa.RecordBatch, name: str, outlets: Sequence[Outlet], replay: bool) -> Iterator[tuple[int, Hit]]:
-    """Row and hit of every alert, where somebody wants the full stream."""
-    if any(outlet.takes(EVERY_ALERT) for outlet in outlets):
-        now = datetime.now(UTC)
-        for number, alert in enumerate(_passed_alerts(alerts, name, range(alerts.num_rows))):
-            yield number, Hit(alert, EVERY_ALERT, EVERY_VERSION, "{}", now, replay)
+def _digests(alerts: pa.RecordBatch) -> list[bytes]:
+    return [bytes(digest) for digest in alerts.column("packet_digest").to_pylist()]
 
 
-def _passed_alerts(alerts: pa.RecordBatch, name: str, rows: Sequence[int]) -> Iterator[PassedAlert]:
-    """What messages tell of some of the alerts of a batch."""
-    for row in alerts.select(list(_ALERT)).take(pa.array(rows, pa.int64())).to_pylist():
-        yield PassedAlert(survey=name, **row)
+@dataclass(frozen=True)
+class _Told:
+    """How hits are told: of which survey's alerts, and where."""
 
-
-@dataclass
-class _Payloads:
-    """What a hit carries, in each format."""
-
-    alerts: pa.RecordBatch
-    number: int
-    packet: Packet | None
-    hit: Hit
     survey: Survey
+    outlets: Sequence[Outlet]
+    replay: bool
 
-    def of(self, form: str) -> bytes:
-        """In one format. Raises ``ValueError`` where the packet is not at hand, or has no such form."""
-        if form == "json":
-            names = self.alerts.schema.names
-            matches = self.alerts.column("matches")[self.number].as_py() if "matches" in names else None
-            return self.hit.as_json(matches)
-        if self.packet is None:
-            raise ValueError(f"the packet of {self.survey.name} alert {self.hit.alert.alert_id} is not at hand")
-        if form == "lite":
-            # Where a schema's stamps cannot be null the packet itself is what any reader of the survey's packets reads.
-            with contextlib.suppress(NoLiteForm, UndecodablePacket):
-                return lite_packet(self.packet, self.survey)
-        return self.packet.as_sent()
+    def places(self, name: str) -> Iterator[tuple[Outlet, str]]:
+        """Where a filter's hits go: the outlets, and the addresses as texts."""
+        for outlet in self.outlets:
+            if outlet.takes(name):
+                yield outlet, str(outlet.at(self.survey.name, name))
+
+    def hits(self, asked: JudgedAlerts, outlets: Sequence[Outlet]) -> Iterator[tuple[int, Hit]]:
+        """Row and hit of each alert that a filter has passed, and of every alert where somebody wants the full stream."""
+        yield from self._passed(asked)
+        if any(outlet.takes(EVERY_ALERT) for outlet in outlets):
+            now = datetime.now(UTC)
+            for number, alert in enumerate(self._alerts(asked.alerts, range(asked.alerts.num_rows))):
+                yield number, Hit(alert, EVERY_ALERT, EVERY_VERSION, "{}", now, self.replay)
+
+    def _passed(self, asked: JudgedAlerts) -> Iterator[tuple[int, Hit]]:
+        passed = asked.said.filter(pc.equal(asked.said.column("status"), PASSED))
+        if not passed.num_rows:
+            return
+        columns = passed.select(["packet_digest", "filter", "filter_version", "columns", "decided_at"]).to_pylist()
+        rows = {digest: number for number, digest in enumerate(_digests(asked.alerts))}
+        numbers = [rows[bytes(row["packet_digest"])] for row in columns]
+        for number, alert, row in zip(numbers, self._alerts(asked.alerts, numbers), columns, strict=True):
+            yield number, Hit(alert, row["filter"], row["filter_version"], row["columns"] or "{}", row["decided_at"], self.replay)
+
+    def _alerts(self, alerts: pa.RecordBatch, rows: Sequence[int]) -> Iterator[PassedAlert]:
+        """What messages tell of some of the alerts of a batch."""
+        for row in alerts.select(list(_ALERT)).take(pa.array(rows, pa.int64())).to_pylist():
+            yield PassedAlert(survey=self.survey.name, **row)
+
+    def message(  # noqa: PLR0917 - a hit, and where it goes
+        self,
+        asked: JudgedAlerts,
+        number: int,
+        hit: Hit,
+        outlet: Outlet,
+        topic: str,
+        kept: Mapping[str, Sequence[bool]] | None = None,
+    ) -> ToSend | Withheld | Unsendable:
+        """A hit of a row as a message; ``kept``: which items of the packet's arrays are public, where not all are."""
+        try:
+            if outlet.format == "json":
+                names = asked.alerts.schema.names
+                matches = asked.alerts.column("matches")[number].as_py() if "matches" in names else None
+                return ToSend(topic, hit, hit.as_json(matches))
+            packet = asked.packet_of(number)
+            if kept is None:
+                return ToSend(topic, hit, whole_payload(packet, self.survey, outlet.format))
+            return ToSend(topic, hit, public_payload(packet, self.survey, outlet.format, kept))
+        except NotPublic as error:
+            return Withheld(topic, str(error))
+        except NoPacket as error:
+            return Unsendable(topic, hit, str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,16 +26,25 @@ from alerts.lists.columns import AskedLists, ListColumns
 from alerts.surveys import survey
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
 from schemas.outbox import OUTBOX
-from schemas.tables import CUTOUTS
-from streams.outbox_rows import ToSend, Withheld, messages_of, outbox_rows
-from streams.outlets import Outlet
+from streams.outbox_rows import (
+    NOTHING_PUBLIC,
+    JudgedAlerts,
+    ToSend,
+    Unsendable,
+    Withheld,
+    messages_of,
+    outbox_rows,
+    packets_at_hand,
+)
+from streams.outlets import EVERY_ALERT, Outlet
 from transforms import (
     coders,  # noqa: F401 - those of the batches
     metrics,
 )
 from transforms.elements import AlertBatch, TableBatch
 from transforms.files import open_file
-from transforms.notes import name_run, note_put_aside
+from transforms.in_public import PublicJudge, row_of
+from transforms.notes import name_run, note_put_aside, note_withheld
 from transforms.together import AtTheEnd, EverySecs
 from warehouses.units import STREAM
 
@@ -70,8 +79,8 @@ class JudgeAlerts(beam.PTransform):
         return {"verdicts": judged.verdicts, "filter_counts": counts, **({"outbox": judged[OUTBOX.name]} if self.outlets else {})}
 
 
-class _BySurvey(dict[str, Running]):
-    """What runs in this process, by survey."""
+class _BySurvey(dict[tuple[str, bool], Running]):
+    """What runs in this process, by survey, and whether it is asked only about what is public."""
 
 
 class _Judge(beam.DoFn):
@@ -94,12 +103,7 @@ class _Judge(beam.DoFn):
         self._timestamp = timestamp
         if batch.survey not in self._filters.surveys:
             return
-        compiled = self._filters.of_survey(batch.survey)
-        running = self._running.get(batch.survey)
-        if running is None:
-            asked = AskedLists.of(self._filters.lists, compiled.used)
-            lists = ListColumns(asked, survey(batch.survey), open_file)
-            running = self._running.setdefault(batch.survey, Running(compiled, lists, self._max_us))
+        compiled, running = self._filters.of_survey(batch.survey), self._runs(batch.survey)
         judged = running.judge(row_of(batch))
         # Not by what is put aside now: another thread may have done that meanwhile.
         for name in compiled.names:
@@ -110,7 +114,7 @@ class _Judge(beam.DoFn):
         passed = verdicts.verdict_rows(batch.rows, judged, compiled, self._run_id)
         self._rows.append(passed)
         if self._outlets:
-            yield from self._to_send(batch, passed)
+            yield from self._to_send(batch, passed, set(judged))
         if sum(rows.num_rows for rows in self._rows) >= _ROWS_AT_ONCE:
             yield from self._together()
 
@@ -121,11 +125,30 @@ class _Judge(beam.DoFn):
             told = WindowedValue((unit, (uuid.uuid4().hex, counts)), self._timestamp, [GlobalWindow()])
             yield TaggedOutput(COUNTS, told)
 
-    def _to_send(self, batch: AlertBatch, said: pa.RecordBatch) -> Iterator[TaggedOutput]:
+    def _runs(self, name: str, *, in_public: bool = False) -> Running:
+        """What asks the filters of a survey in this process."""
+        running = self._running.get((name, in_public))
+        if running is None:
+            compiled = self._filters.of_survey(name)
+            lists = ListColumns(AskedLists.of(self._filters.lists, compiled.used), survey(name), open_file)
+            running = self._running.setdefault((name, in_public), Running(compiled, lists, self._max_us))
+        return running
+
+    def _to_send(self, batch: AlertBatch, said: pa.RecordBatch, names: Collection[str]) -> Iterator[TaggedOutput]:
         """Rows of the outbox for what was passed. Of no unit, as the verdicts."""
-        made = [*messages_of(batch.rows, batch.packets or {}, said, batch.survey, self._outlets)]
-        for topic, number in Counter(each.topic for each in made if isinstance(each, Withheld)).items():
+        asked = JudgedAlerts(batch.rows, said, packets_at_hand(batch.rows, batch.packets or {}))
+        public = [outlet for outlet in self._outlets if outlet.is_public]
+        seen = NOTHING_PUBLIC
+        if public:
+            judge = PublicJudge(self._filters.of_survey(batch.survey), self._runs(batch.survey, in_public=True), self._run_id)
+            seen = judge.ask(batch, asked, names, every=any(outlet.takes(EVERY_ALERT) for outlet in public))
+        made = [*messages_of(asked, batch.survey, self._outlets, seen)]
+        if lost := [each for each in made if isinstance(each, Unsendable)]:
+            raise ValueError(lost[0].why)
+        withheld = [each for each in made if isinstance(each, Withheld)]
+        for topic, number in Counter(each.topic for each in withheld).items():
             metrics.WITHHELD.inc(number, topic)
+        note_withheld(batch.survey, [each.why for each in withheld if each.why])
         rows = outbox_rows((each for each in made if isinstance(each, ToSend)), datetime.now(UTC), self._run_id)
         if rows.num_rows:
             yield TaggedOutput(OUTBOX.name, TableBatch(OUTBOX.name, STREAM, rows))
@@ -135,14 +158,6 @@ class _Judge(beam.DoFn):
         if held:
             rows = pa.Table.from_batches(held).combine_chunks().to_batches()[0]
             yield TableBatch(VERDICTS.name, STREAM, rows)
-
-
-def row_of(batch: AlertBatch) -> pa.RecordBatch:
-    """The row that filters ask about: the alert's own columns, without its stamps, and its features."""
-    rows = batch.rows
-    if stamps := [role for role in CUTOUTS if role in rows.schema.names]:
-        rows = rows.drop_columns(stamps)
-    return rows if batch.features is None else rows.append_column("features", batch.features.column("features"))
 
 
 def _count_rows(counted: tuple[str, Iterable[tuple[str, verdicts.Counts]]], run_id: str) -> TableBatch:

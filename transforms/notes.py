@@ -43,6 +43,13 @@ def note_put_aside(survey: str, put_aside: Mapping[str, str]) -> None:
             _LOG.warning("filter %s is put aside in this run: %s", name, why, extra=about)
 
 
+def note_withheld(survey: str, whys: Sequence[str]) -> None:
+    """Log why public places do not have alerts that are public themselves, as seldom."""
+    if whys and _is_time_to_say(f"withheld of {survey}"):
+        about = {"stage": "publish", "survey": survey}
+        _LOG.warning("%d hits of %s go to no public place, the first since %s", len(whys), survey, whys[0], extra=about)
+
+
 def _is_time_to_say(what: str) -> bool:
     now = time.monotonic()
     if now - _said_at.get(what, -math.inf) < _LETTER_EVERY_SECS:

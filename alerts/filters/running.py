@@ -36,16 +36,20 @@ class Running:
         self.put_aside: dict[str, str] = {}
         """Filters that are not asked any more, and why."""
 
-    def judge(self, alerts: pa.RecordBatch) -> dict[str, Judged]:
+    def judge(
+        self, alerts: pa.RecordBatch, only: Collection[str] | None = None, *, among: int | None = None
+    ) -> dict[str, Judged]:
         """What those filters say that are still asked; ``alerts`` as ``alerts.filters.batches.Batch`` takes them.
 
-        What a filter takes is counted to it, but for parts that another has asked for before it in the same batch.
+        What a filter takes is counted to it, but for parts that another has asked for before it in the same batch. ``only``: of
+        these names; ``among``: for so many alerts it may take its time, of which these are some.
         """
         told = self._lists.add(alerts) if self._lists else WithLists(alerts, {})
         batch = Batch(told.alerts, self._compiled.program)
-        asked = [name for name in self._compiled.names if name not in self.put_aside]
+        names = self._compiled.names if only is None else [name for name in self._compiled.names if name in only]
+        asked = [name for name in names if name not in self.put_aside]
         with self._counting:
-            self._alerts += alerts.num_rows
+            self._alerts += alerts.num_rows if among is None else among
         return {name: self._ask(name, told, batch) for name in asked}
 
     def _ask(self, name: str, told: WithLists, batch: Batch) -> Judged:

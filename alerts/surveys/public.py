@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from alerts.surveys.survey import Survey
+    from schemas import Column
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -53,21 +54,73 @@ def is_public(row: Mapping[str, Any], survey: Survey) -> bool:
 
 def public_rows(rows: pa.RecordBatch, survey: Survey) -> Mask:
     """For each row of a batch of ``{survey}_alerts``, as packets are decoded to, what ``is_public`` says of it."""
+    found = public_but_for_histories(rows, survey)
+    for column in _histories(rows, survey):
+        history = rows.column(column.name)
+        found[_row_of_each(history)[~_public_items(history, survey)]] = False
+    return found
+
+
+def public_but_for_histories(rows: pa.RecordBatch, survey: Survey) -> Mask:
+    """Which rows would be public if every item of their histories were: by the alert's own measurement, and by ``extra``."""
     facts = survey.public
     if not isinstance(facts, PublicPrograms):
         return np.full(rows.num_rows, facts == "all")
     record = survey.by_field[facts.record].name
     found = _of_programs(rows.column(record), facts) if record in rows.schema.names else np.zeros(rows.num_rows, np.bool_)
-    for column in survey.histories:
-        if column.name in rows.schema.names:
-            history = rows.column(column.name)
-            others = ~_of_programs(history.flatten(), facts)
-            found[pc.list_parent_indices(history).to_numpy(zero_copy_only=False)[others]] = False
     if EXTRA in rows.schema.names:
         extra = rows.column(EXTRA)
         for number in np.flatnonzero(extra.is_valid().to_numpy(zero_copy_only=False)):
             found[number] &= _is_free(extra[int(number)].as_py(), facts)
     return found
+
+
+@dataclass(frozen=True)
+class PublicPart:
+    """Rows without the items of their histories that are not public."""
+
+    rows: pa.RecordBatch
+    kept: tuple[Mapping[str, list[bool]], ...]
+    """For each row, by the packet's names of its arrays of which not all is public: which of their items are."""
+
+
+def public_part(rows: pa.RecordBatch, survey: Survey) -> PublicPart:
+    """What is public of rows of ``{survey}_alerts``, as far as their histories go: see ``public_but_for_histories``."""
+    kept: list[dict[str, list[bool]]] = [{} for _ in range(rows.num_rows)]
+    for column in _histories(rows, survey):
+        history = rows.column(column.name)
+        public, of_row = _public_items(history, survey), _row_of_each(history)
+        if public.all():
+            continue
+        for number in np.unique(of_row[~public]).tolist():
+            kept[number][column.field_name] = public[of_row == number].tolist()
+        place = rows.schema.get_field_index(column.name)
+        rows = rows.set_column(place, rows.schema.field(place), _some_items(history, public, of_row))
+    return PublicPart(rows, tuple(kept))
+
+
+def _histories(rows: pa.RecordBatch, survey: Survey) -> list[Column]:
+    """The arrays of records that a batch has, where it matters what their items are."""
+    if not isinstance(survey.public, PublicPrograms):
+        return []
+    return [column for column in survey.histories if column.name in rows.schema.names]
+
+
+def _public_items(history: pa.ListArray, survey: Survey) -> Mask:
+    """Which of the items of all rows are public, one row's after another's."""
+    assert isinstance(survey.public, PublicPrograms)
+    return _of_programs(history.flatten(), survey.public)
+
+
+def _row_of_each(history: pa.ListArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.asarray(pc.list_parent_indices(history).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _some_items(history: pa.ListArray, keep: Mask, of_row: np.ndarray[Any, np.dtype[np.int64]]) -> pa.ListArray:
+    """Arrays with some of their items; what is NULL stays NULL."""
+    counts = np.bincount(of_row[keep], minlength=len(history))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, history.flatten().filter(pa.array(keep)), history.type, mask=history.is_null())
 
 
 def _of_programs(records: pa.Array, facts: PublicPrograms) -> Mask:

@@ -17,7 +17,7 @@ from alerts.avro.layout import Projection
 from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.surveys import SURVEYS
-from alerts.surveys.public import is_public, public_rows
+from alerts.surveys.public import is_public, public_but_for_histories, public_part, public_rows
 from schemas import known_schemas
 from simulation import simulate_packets
 from tests.alerts.making import Outcome, container, ingest, outcome_of
@@ -133,6 +133,34 @@ def test_without_its_history_an_alert_is_judged_by_itself() -> None:
     rows = decode(packets, want=Projection(history=False, stamps=False)).rows["ztf"]
     assert public_rows(rows, ZTF).tolist() == [True, True]
     assert [is_public(row, ZTF) for row in rows.to_pylist()] == [True, True]
+
+
+def test_what_is_public_of_an_alert_is_it_without_the_items_that_are_not() -> None:
+    records = simulated()
+    for number, record in enumerate(records):
+        for name in ("prv_candidates", "fp_hists"):
+            for place, item in enumerate(record[name] or ()):
+                item["programid"] = 1 + (number + place) % 3
+        if number % 5 == 0:
+            record["prv_candidates"] = None
+    expected = copy.deepcopy(records)
+    for record in expected:
+        for name in ("prv_candidates", "fp_hists"):
+            record[name] = record[name] and [item for item in record[name] if item["programid"] == 1]
+    rows = ingest(container(records, SCHEMA)).decoded.rows["ztf"]
+    wanted = ingest(container(expected, SCHEMA)).decoded.rows["ztf"]
+    assert public_but_for_histories(rows, ZTF).all()
+    for begin in (0, 3):
+        part = public_part(rows.slice(begin), ZTF)
+        for name in ("prv_candidates", "fp_hists"):
+            assert part.rows.column(name).type == rows.column(name).type
+            assert part.rows.column(name).to_pylist() == wanted.column(name).slice(begin).to_pylist()
+        assert public_rows(part.rows, ZTF).all()
+        for record, kept in zip(records[begin:], part.kept, strict=True):
+            for name in ("prv_candidates", "fp_hists"):
+                of_program = [item["programid"] == 1 for item in record[name] or ()]
+                assert kept.get(name, [True] * len(of_program)) == of_program
+                assert name in kept or all(of_program)
 
 
 def test_what_cannot_be_judged_is_not_public() -> None:

@@ -1,0 +1,47 @@
+"""What hits carry, in each format: of the packet as it came, or of that part of it that is public."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from alerts.avro.decode import decode
+from alerts.avro.lite import NoLiteForm, lite_packet
+from alerts.avro.packets import Packet, open_packets
+from alerts.avro.wire_schemas import WireSchemas
+from alerts.errors import UndecodablePacket
+from alerts.surveys import Survey
+from alerts.surveys.public import public_rows
+
+
+class NoPacket(ValueError):
+    """A packet that cannot be had: one sentence that says why."""
+
+
+class NotPublic(ValueError):
+    """What cannot be told to everybody in a format; says why, but where a packet is wanted as it came."""
+
+
+def whole_payload(packet: Packet, survey: Survey, form: str) -> bytes:
+    """All of a packet, as ``lite`` or ``packet``."""
+    if form == "lite":
+        # Where a schema's stamps cannot be null the packet itself is what any reader of the survey's packets reads.
+        with contextlib.suppress(NoLiteForm, UndecodablePacket):
+            return lite_packet(packet, survey)
+    return packet.as_sent()
+
+
+def public_payload(packet: Packet, survey: Survey, form: str, kept: Mapping[str, Sequence[bool]]) -> bytes:
+    """What is public of a packet, as ``lite``; ``kept``: by its fields, which items of arrays are. Raises ``NotPublic``."""
+    if form != "lite":
+        raise NotPublic
+    try:
+        cut = lite_packet(packet, survey, kept)
+    except (NoLiteForm, UndecodablePacket) as error:
+        raise NotPublic(f"the items that are not public cannot be cut out of the packet: {error}") from error
+    # Read again, however it was cut: what is in a public place stays there.
+    packets = [found for found in open_packets(cut, "", WireSchemas()) if isinstance(found, Packet)]
+    rows = decode(packets, survey=survey).rows.get(survey.name)
+    if rows is None or not public_rows(rows, survey).all():
+        raise NotPublic("the items that are not public cannot be cut out of packets of this schema")
+    return cut
