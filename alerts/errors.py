@@ -37,6 +37,10 @@ class UndecodablePacket(AlertError):
     """A datum that does not fit its schema, or lacks its id or its time."""
 
 
+class NoPacket(ValueError):
+    """A packet that somebody wants to have and cannot: one sentence that says why."""
+
+
 _MAX_MESSAGE = 400
 
 

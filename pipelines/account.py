@@ -115,6 +115,14 @@ def warnings(summary: Summary) -> list[Warned]:
     ]
     found += [
         Warned(
+            f"{number:,} hits cannot be sent to {topic}: the warehouse does not have their packets "
+            "(dead letters of stage publish say why)",
+            {"stage": "publish"},
+        )
+        for topic, number in summary.without_packet.items()
+    ]
+    found += [
+        Warned(
             f"filter {key.filter} has no verdict of {counts.failed:,} {key.survey} alerts, on which it failed "
             f"(verdicts.error says why)",
             {"stage": "filters", "survey": key.survey},

@@ -16,11 +16,14 @@ import warehouses
 from alerts.filters.filter_set import FilterSet
 from pipelines import ingest, logs, runs_table, summary
 from pipelines.job import Job
+from pipelines.outlets import columns_to_send
 from transforms.filters import JudgeAlerts
+from transforms.hits import Hits
 from transforms.metrics import READ_AGAIN, totals
 from transforms.read_rows import ReadRows
 from transforms.together import AtTheEnd
 from transforms.write_tables import WriteTables
+from warehouses.rebuilt_packets import RebuiltPackets
 from warehouses.unfiltered import NightToAsk, Unfiltered
 
 
@@ -41,13 +44,24 @@ def ask_behind(
     ``job`` is whose account it belongs to: what is written has its id with ``-behind``, and a row of ``runs`` of its own. Gives
     the account of the filters; None where there was nothing to ask. Raises what a run does.
     """
+    # Of surveys of which filters were asked at once the full stream is sent.
+    at_once = job.all_filters.parted()[0] if job.all_filters else None
     job = replace(job, run_id=f"{job.run_id}-behind", filters=None, beside=(), all_filters=None)
-    source = Unfiltered(job.sink.warehouse, filters)
-    wanted = source.of_runs(runs)
-    if not wanted:
-        return None
-    judge = JudgeAlerts(filters, job.run_id, AtTheEnd(), job.max_filter_us)
-    return ask(job, FilterQuestions(judge, source, wanted), options)
+    questions = questions_of(job, filters, streamed=at_once.surveys if at_once else frozenset())
+    questions = replace(questions, wanted=questions.source.of_runs(runs))
+    return ask(job, questions, options) if questions.wanted else None
+
+
+def questions_of(
+    job: Job, filters: FilterSet, *, replay: bool = False, streamed: frozenset[str] = frozenset()
+) -> FilterQuestions:
+    """Filters to ask about alerts of the job's warehouse, of none as yet.
+
+    ``replay``, ``streamed``: as ``Hits`` has them.
+    """
+    hits = Hits(job.outlets, RebuiltPackets(job.sink.warehouse), replay, streamed)
+    judge = JudgeAlerts(filters, job.run_id, AtTheEnd(), job.max_filter_us, hits)
+    return FilterQuestions(judge, Unfiltered(job.sink.warehouse, filters, columns_to_send(job.outlets, filters)), ())
 
 
 def runs_since(night: tuple[str, date], judged: str, uri: str) -> list[str]:

@@ -48,6 +48,7 @@ _COMMANDS = {
         "Features and cross-matches are those that are stored.",
         (
             "--warehouse ./warehouse --filters ./filters --night 2026-11-01..07",
+            "--warehouse ./warehouse --filters ./filters --night 2026-11-01..07 --publish 'folder:hits/{survey}-{filter}'",
             "--warehouse bigquery://PROJECT/DATASET --filters gs://BUCKET/filters --again",
         ),
     ),

@@ -31,6 +31,7 @@ from transforms.crossmatch import CrossMatch
 from transforms.elements import TableBatch
 from transforms.ends import Sink, Source
 from transforms.filters import JudgeAlerts
+from transforms.hits import Hits
 from transforms.together import AtTheEnd, EverySecs
 from transforms.write_tables import SinkSettings, sink_of
 from warehouses.unfiltered import LISTS_OF_RUN
@@ -211,7 +212,7 @@ def _job(
         survey=named,
         want=want,
         features=features,
-        filters=JudgeAlerts(at_once, run_id, together, broker.max_filter_us, outlets) if at_once else None,
+        filters=JudgeAlerts(at_once, run_id, together, broker.max_filter_us, Hits(outlets)) if at_once else None,
         outlets=outlets,
         all_filters=filters,
         max_filter_us=broker.max_filter_us,

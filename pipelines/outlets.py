@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from alerts.filters.filter_set import FilterSet
+from alerts.surveys import survey
+from alerts.surveys.public import PublicPrograms
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
 from pipelines.sending import was_sent_to
@@ -14,6 +16,7 @@ from streams import topics
 from streams.addresses import Address
 from streams.errors import StreamAway, StreamProblem
 from streams.manifests import manifest_address, topic_of_manifests
+from streams.outbox_rows import TOLD_OF_ALERTS
 from streams.outlets import EVERY_ALERT, Outlet, parse_outlets
 
 _LOG = logging.getLogger(__name__)
@@ -47,14 +50,14 @@ def _check_places(outlets: Iterable[Outlet], filters: FilterSet | None) -> None:
     """Refuse what names would do together: a hit twice in one place, a place that is public for some only."""
     takers, places = dict[tuple[str, str, str], Outlet](), dict[str, Address]()
     for outlet in outlets:
-        for survey, name in _named(filters, outlet):
-            address = outlet.at(survey, name)
+        for named, name in _named(filters, outlet):
+            address = outlet.at(named, name)
             if topic_of_manifests(address) is not None:
                 raise OptionsError(f"--publish {outlet.address}: {address} is where manifests go; take another name")
-            other = takers.setdefault((str(address), survey, name), outlet)
+            other = takers.setdefault((str(address), named, name), outlet)
             if other is not outlet:
                 both = f"--publish {outlet.address} and {other.address}"
-                raise OptionsError(f"{both} would both send {survey} hits of {name} to {address}; leave one out")
+                raise OptionsError(f"{both} would both send {named} hits of {name} to {address}; leave one out")
             first = places.setdefault(str(address), address)
             if (first.private, first.ordered, first.config) != (address.private, address.ordered, address.config):
                 told = "private, ordered and config are of a place and not of some of its hits; say the same each time"
@@ -65,13 +68,27 @@ def _named(filters: FilterSet | None, outlet: Outlet) -> list[tuple[str, str]]:
     """The surveys and filters whose hits an outlet takes."""
     if filters is None:
         return []
-    named = [*filters.versions, *((survey, EVERY_ALERT) for survey in filters.surveys)]
-    return [(survey, name) for survey, name in named if outlet.takes(name)]
+    named = [*filters.versions, *((name, EVERY_ALERT) for name in filters.surveys)]
+    return [(of, name) for of, name in named if outlet.takes(name)]
 
 
 def addresses_of(outlets: Iterable[Outlet], filters: FilterSet | None) -> Mapping[str, Address]:
     """All addresses that outlets stand for, by their texts."""
     return {text: address for outlet in outlets for text, address in outlet.addresses(_named(filters, outlet)).items()}
+
+
+def columns_to_send(outlets: Sequence[Outlet], filters: FilterSet) -> dict[str, tuple[str, ...]]:
+    """By survey the columns of its alerts that it takes to tell of those that are in a warehouse.
+
+    All of them where packets are to be written of them, or where everybody may know only a part of some.
+    """
+    found = dict[str, tuple[str, ...]]()
+    for name in filters.surveys if outlets else ():
+        facts = survey(name)
+        parts = isinstance(facts.public, PublicPrograms) and any(outlet.is_public for outlet in outlets)
+        is_whole = parts or any(outlet.format != "json" for outlet in outlets)
+        found[name] = tuple(facts.alerts_table.by_name) if is_whole else TOLD_OF_ALERTS
+    return found
 
 
 def make_topics(uri: str, addresses: Mapping[str, Address]) -> None:

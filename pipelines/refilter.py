@@ -2,7 +2,8 @@
 
     broker refilter --warehouse ./warehouse --filters ./filters --night 2026-11-01..07
 
-Doing it again asks nothing again. Features and cross-matches are those that are stored.
+Doing it again asks nothing again. Features and cross-matches are those that are stored. With ``--publish`` hits are sent, as
+those of a run, and say that they are a replay.
 """
 
 from __future__ import annotations
@@ -22,11 +23,9 @@ from pipelines.job import Job
 from pipelines.lists import lists_of
 from pipelines.nights import nights
 from pipelines.options import AgainOptions, BrokerOptions, parse
+from pipelines.outlets import addresses_of, make_topics, outlets_of
 from pipelines.status import DONE, FAILED
 from transforms.files import absolute
-from transforms.filters import JudgeAlerts
-from transforms.together import AtTheEnd
-from warehouses.unfiltered import Unfiltered
 
 _NOTHING = "there is nothing to ask: the filters have been asked about every alert"
 
@@ -69,31 +68,34 @@ def plan(options: PipelineOptions) -> Refilter:
         filters = read_filters(absolute(broker.filters), broker.schemas, lists)
     except FilterError as error:
         raise OptionsError(f"--filters: {error}") from error
+    outlets_of(broker, filters)
     check_warehouse(broker.warehouse, "alerts", lambda warehouse: warehouse.holds_tables() and bool(warehouse.surveys))
     job = Job.to_refilter(options, filters)
     if job.progress_folder is None:
         raise OptionsError("--runner is given, but a refilter runs on this machine, which reads the warehouse; leave it out")
     remote.check(job, options)
-    judge = JudgeAlerts(filters, job.run_id, AtTheEnd(), job.max_filter_us)
-    source = Unfiltered(job.sink.warehouse, filters)
+    questions = behind.questions_of(job, filters, replay=True)
     # What was made by an earlier version has no tables for what filters say.
     job.warehouse.prepare(sorted({facts.name for facts in job.warehouse.surveys}))
-    wanted = source.wanted(first, last, job.survey, again=refilter.again)
+    wanted = questions.source.wanted(first, last, job.survey, again=refilter.again)
+    make_topics(job.warehouse.uri, addresses_of(job.outlets, filters))
     # Who runs from when is said of what comes in.
-    return Refilter(replace(job, filters=None, all_filters=None), behind.FilterQuestions(judge, source, wanted))
+    return Refilter(replace(job, filters=None, filters_noted=True), replace(questions, wanted=wanted))
 
 
 def _run(work: Refilter, options: PipelineOptions) -> int:
     if not work.questions.wanted:
         print(_NOTHING)
+        # What an earlier one has left.
+        ingest.send(work.job)
         return DONE
-
     counts = behind.ask(work.job, work.questions, options)
     print("\n".join([f"run {work.job.run_id}", *account.filter_lines(counts)]))
     for warning in account.warnings(counts):
         print(f"  warning: {warning.text}")
     account.log(counts)
     ingest.tidy(work.job)
+    ingest.send(work.job)
     if problem := counts.problem(1.0):
         logs.failed("broker refilter", problem)
         return FAILED

@@ -59,6 +59,8 @@ class Summary:
     """Of these filters and those that said nothing: alerts that they were not asked about, since they had taken too long."""
     withheld: Mapping[str, int] = field(default_factory=dict)
     """By address, hits that were not sent there, since not all of the alert is public."""
+    without_packet: Mapping[str, int] = field(default_factory=dict)
+    """By address, hits that are dead letters, since the warehouse does not have their packets."""
     decoded: Mapping[str, int] = field(default_factory=dict)
     """By survey, the alerts that filters were there for."""
     each_once: bool = True
@@ -102,6 +104,7 @@ class Summary:
                 {**vars(key), **vars(counts), "not_asked": self.not_asked.get(key, 0)} for key, counts in self.filters.items()
             ],
             "withheld": dict(self.withheld),
+            "without_packet": dict(self.without_packet),
             "catalogs": {name: vars(counts) for name, counts in self.catalogs.items()},
         }
 
@@ -196,6 +199,7 @@ def _filters(
     return {
         "filters": {key: found.get(key, FilterCounts()) for key in asked if decoded.get(key.survey)},
         "withheld": totals.by_label(metrics.WITHHELD),
+        "without_packet": totals.by_label(metrics.WITHOUT_PACKET),
         "not_asked": {key: not_asked.get(f"{key.survey} {key.filter}", 0) for key in asked},
         "decoded": decoded,
         "each_once": each_once,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alerts.avro.packets import Packet
+from alerts.errors import NoPacket
 from alerts.json_text import to_json
 from alerts.surveys import Survey, survey
 from alerts.surveys.public import Mask
@@ -18,11 +19,12 @@ from schemas.filter_tables import FAILED_ON, PASSED
 from schemas.outbox import OUTBOX
 from streams.hits import Hit, PassedAlert
 from streams.outlets import EVERY_ALERT, Outlet
-from streams.payloads import NoPacket, NotPublic, public_payload, whole_payload
+from streams.payloads import NotPublic, public_lite, whole_payload
 
 EVERY_VERSION = "1"
 """Of the filter that every alert passes: what that means does not change."""
-_ALERT = ("alert_id", "object_id", "object_kind", "healpix29", "observed_at", "published_at")
+TOLD_OF_ALERTS = ("alert_id", "object_id", "object_kind", "healpix29", "observed_at", "published_at")
+"""Columns of alerts that every message tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Unsendable:
     why: str
 
 
+PacketOf = Callable[[int, str], Packet]
+"""Gives the packet of a row for a format; for ``lite`` it may have no stamps. Raises ``NoPacket``."""
+
+
 @dataclass(frozen=True)
 class JudgedAlerts:
     """Alerts that filters were asked about, and what they said."""
@@ -62,8 +68,7 @@ class JudgedAlerts:
     """Rows of ``{survey}_alerts``, with ``matches`` where catalogs were asked."""
     said: pa.RecordBatch
     """Rows of ``verdicts`` about them."""
-    packet_of: Callable[[int], Packet]
-    """The packet of a row. Raises ``NoPacket``."""
+    packet_of: PacketOf
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,12 @@ class InPublic:
 NOTHING_PUBLIC = InPublic(np.zeros(0, np.bool_))
 
 
-def packets_at_hand(alerts: pa.RecordBatch, packets: Mapping[bytes, Packet]) -> Callable[[int], Packet]:
+def packets_at_hand(alerts: pa.RecordBatch, packets: Mapping[bytes, Packet]) -> PacketOf:
     """The packets of rows, as ``JudgedAlerts`` has them, by ``packet_digest``."""
     digests = alerts.column("packet_digest")
 
-    def packet_of(number: int) -> Packet:
+    def packet_of(number: int, form: str) -> Packet:
+        del form  # as it came, for all of them
         found = packets.get(bytes(digests[number].as_py()))
         if found is None:
             raise NoPacket(f"the packet of alert {alerts.column('alert_id')[number].as_py()} is not at hand")
@@ -198,7 +204,7 @@ class _Told:
 
     def _alerts(self, alerts: pa.RecordBatch, rows: Sequence[int]) -> Iterator[PassedAlert]:
         """What messages tell of some of the alerts of a batch."""
-        for row in alerts.select(list(_ALERT)).take(pa.array(rows, pa.int64())).to_pylist():
+        for row in alerts.select(list(TOLD_OF_ALERTS)).take(pa.array(rows, pa.int64())).to_pylist():
             yield PassedAlert(survey=self.survey.name, **row)
 
     def message(  # noqa: PLR0917 - a hit, and where it goes
@@ -216,10 +222,13 @@ class _Told:
                 names = asked.alerts.schema.names
                 matches = asked.alerts.column("matches")[number].as_py() if "matches" in names else None
                 return ToSend(topic, hit, hit.as_json(matches))
-            packet = asked.packet_of(number)
+            if kept is not None and outlet.format != "lite":
+                # As it came it is whole.
+                return Withheld(topic)
+            packet = asked.packet_of(number, outlet.format)
             if kept is None:
                 return ToSend(topic, hit, whole_payload(packet, self.survey, outlet.format))
-            return ToSend(topic, hit, public_payload(packet, self.survey, outlet.format, kept))
+            return ToSend(topic, hit, public_lite(packet, self.survey, kept))
         except NotPublic as error:
             return Withheld(topic, str(error))
         except NoPacket as error:

@@ -14,12 +14,8 @@ from alerts.surveys import Survey
 from alerts.surveys.public import public_rows
 
 
-class NoPacket(ValueError):
-    """A packet that cannot be had: one sentence that says why."""
-
-
 class NotPublic(ValueError):
-    """What cannot be told to everybody in a format; says why, but where a packet is wanted as it came."""
+    """What is public of a packet and cannot be told by itself: one sentence that says why."""
 
 
 def whole_payload(packet: Packet, survey: Survey, form: str) -> bytes:
@@ -31,10 +27,8 @@ def whole_payload(packet: Packet, survey: Survey, form: str) -> bytes:
     return packet.as_sent()
 
 
-def public_payload(packet: Packet, survey: Survey, form: str, kept: Mapping[str, Sequence[bool]]) -> bytes:
+def public_lite(packet: Packet, survey: Survey, kept: Mapping[str, Sequence[bool]]) -> bytes:
     """What is public of a packet, as ``lite``; ``kept``: by its fields, which items of arrays are. Raises ``NotPublic``."""
-    if form != "lite":
-        raise NotPublic
     try:
         cut = lite_packet(packet, survey, kept)
     except (NoLiteForm, UndecodablePacket) as error:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -26,25 +24,15 @@ from alerts.lists.columns import AskedLists, ListColumns
 from alerts.surveys import survey
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
 from schemas.outbox import OUTBOX
-from streams.outbox_rows import (
-    NOTHING_PUBLIC,
-    JudgedAlerts,
-    ToSend,
-    Unsendable,
-    Withheld,
-    messages_of,
-    outbox_rows,
-    packets_at_hand,
-)
-from streams.outlets import EVERY_ALERT, Outlet
 from transforms import (
     coders,  # noqa: F401 - those of the batches
     metrics,
 )
-from transforms.elements import AlertBatch, TableBatch
+from transforms.elements import AlertBatch, TableBatch, UnitLetter
 from transforms.files import open_file
+from transforms.hits import PUBLISH, Hits
 from transforms.in_public import PublicJudge, row_of
-from transforms.notes import name_run, note_put_aside, note_withheld
+from transforms.notes import name_run, note_put_aside
 from transforms.together import AtTheEnd, EverySecs
 from warehouses.units import STREAM
 
@@ -62,21 +50,28 @@ class JudgeAlerts(beam.PTransform):
     """When the counts of a unit are put together."""
     max_us: float = MAX_FILTER_US
     """What a filter may take of each alert, µs."""
-    outlets: tuple[Outlet, ...] = ()
-    """Where hits are to be sent, when their rows are durable."""
+    hits: Hits = field(default_factory=Hits)
+    """Where what is passed is to be sent, when its rows are durable."""
 
     def expand(self, alerts: beam.PCollection[AlertBatch]) -> dict[str, beam.PCollection[TableBatch]]:
-        """``verdicts`` and ``filter_counts``, both of no unit: a rerun replaces the alerts, not what was said of them."""
+        """``verdicts`` and ``filter_counts``, both of no unit: a rerun replaces the alerts, not what was said of them.
+
+        And ``outbox``, where hits are sent, and dead letters ``publish`` of those whose packets nobody has.
+        """
         judge = beam.ParDo(_Judge(self)).with_output_types(TableBatch)
-        judged = alerts | "Judge" >> judge.with_outputs(COUNTS, OUTBOX.name, main="verdicts")
+        judged = alerts | "Judge" >> judge.with_outputs(COUNTS, OUTBOX.name, PUBLISH, main="verdicts")
         judged[COUNTS].element_type = beam.typehints.KV[str, Any]
         judged[OUTBOX.name].element_type = TableBatch
+        judged[PUBLISH].element_type = UnitLetter
         counts = (
             judged[COUNTS]
             | "OfUnit" >> self.together.by_key()
             | "CountRows" >> beam.Map(_count_rows, self.run_id).with_output_types(TableBatch)
         )
-        return {"verdicts": judged.verdicts, "filter_counts": counts, **({"outbox": judged[OUTBOX.name]} if self.outlets else {})}
+        sent = [OUTBOX.name] if self.hits.outlets else []
+        # Whoever reads packets has them.
+        sent += [PUBLISH] if self.hits.outlets and self.hits.packets is not None else []
+        return {"verdicts": judged.verdicts, "filter_counts": counts, **{name: judged[name] for name in sent}}
 
 
 class _BySurvey(dict[tuple[str, bool], Running]):
@@ -86,7 +81,7 @@ class _BySurvey(dict[tuple[str, bool], Running]):
 class _Judge(beam.DoFn):
     def __init__(self, settings: JudgeAlerts) -> None:
         self._filters, self._run_id, self._max_us = settings.filters, settings.run_id, settings.max_us
-        self._outlets = settings.outlets
+        self._hits = settings.hits
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -113,7 +108,7 @@ class _Judge(beam.DoFn):
         verdicts.add(self._counts.setdefault(batch.unit, {}), verdicts.counts_of(batch.rows, batch.survey, judged, compiled))
         passed = verdicts.verdict_rows(batch.rows, judged, compiled, self._run_id)
         self._rows.append(passed)
-        if self._outlets:
+        if self._hits.outlets:
             yield from self._to_send(batch, passed, set(judged))
         if sum(rows.num_rows for rows in self._rows) >= _ROWS_AT_ONCE:
             yield from self._together()
@@ -135,23 +130,10 @@ class _Judge(beam.DoFn):
         return running
 
     def _to_send(self, batch: AlertBatch, said: pa.RecordBatch, names: Collection[str]) -> Iterator[TaggedOutput]:
-        """Rows of the outbox for what was passed. Of no unit, as the verdicts."""
-        asked = JudgedAlerts(batch.rows, said, packets_at_hand(batch.rows, batch.packets or {}))
-        public = [outlet for outlet in self._outlets if outlet.is_public]
-        seen = NOTHING_PUBLIC
-        if public:
-            judge = PublicJudge(self._filters.of_survey(batch.survey), self._runs(batch.survey, in_public=True), self._run_id)
-            seen = judge.ask(batch, asked, names, every=any(outlet.takes(EVERY_ALERT) for outlet in public))
-        made = [*messages_of(asked, batch.survey, self._outlets, seen)]
-        if lost := [each for each in made if isinstance(each, Unsendable)]:
-            raise ValueError(lost[0].why)
-        withheld = [each for each in made if isinstance(each, Withheld)]
-        for topic, number in Counter(each.topic for each in withheld).items():
-            metrics.WITHHELD.inc(number, topic)
-        note_withheld(batch.survey, [each.why for each in withheld if each.why])
-        rows = outbox_rows((each for each in made if isinstance(each, ToSend)), datetime.now(UTC), self._run_id)
-        if rows.num_rows:
-            yield TaggedOutput(OUTBOX.name, TableBatch(OUTBOX.name, STREAM, rows))
+        """What is to be sent of what filters of these names have passed."""
+        judge = PublicJudge(self._filters.of_survey(batch.survey), self._runs(batch.survey, in_public=True), self._run_id)
+        for made in self._hits.rows(batch, said, names, judge):
+            yield TaggedOutput(OUTBOX.name if isinstance(made, TableBatch) else PUBLISH, made)
 
     def _together(self) -> Iterator[TableBatch]:
         held, self._rows = [rows for rows in self._rows if rows.num_rows], []

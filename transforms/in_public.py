@@ -21,6 +21,7 @@ from alerts.filters.filter_set import Compiled
 from alerts.filters.running import Running
 from alerts.surveys import Survey, survey
 from alerts.surveys.public import PublicPrograms, public_but_for_histories, public_part, public_rows
+from schemas import Table
 from schemas.filter_tables import PASSED
 from schemas.tables import CUTOUTS
 from streams.outbox_rows import InPublic, JudgedAlerts
@@ -50,8 +51,11 @@ class PublicJudge:
             facts = survey(batch.survey)
             numbers, rows = _with_histories(batch, asked, facts, every)
             found = public_rows(rows, facts)
-            whole[numbers] = found
             mixed = np.zeros(len(found), np.bool_) if found.all() else public_but_for_histories(rows, facts) & ~found
+            if unknown := _without_history(rows, facts):
+                # What their features were made of was not kept.
+                found[unknown], mixed[unknown] = False, False
+            whole[numbers] = found
             if not mixed.any():
                 return InPublic(whole)
             part = public_part(rows.filter(pa.array(mixed)), facts)
@@ -59,7 +63,9 @@ class PublicJudge:
             alerts = part.rows.select([name for name in part.rows.schema.names if name in asked.alerts.schema.names])
             said = self._said(replace(batch, rows=alerts), names, whole.size)
             packets = numbers[mixed].tolist()
-            return InPublic(whole, JudgedAlerts(alerts, said, lambda number: asked.packet_of(packets[number])), part.kept)
+            return InPublic(
+                whole, JudgedAlerts(alerts, said, lambda number, form: asked.packet_of(packets[number], form)), part.kept
+            )
         except Exception as error:  # it is a second look at what has its verdict
             note_withheld(batch.survey, [f"what is public of them cannot be judged: {type(error).__name__}: {error}"])
             return InPublic(whole)
@@ -79,18 +85,19 @@ class PublicJudge:
 def _with_histories(batch: AlertBatch, asked: JudgedAlerts, facts: Survey, every: bool) -> tuple[Numbers, pa.RecordBatch]:
     """Rows that tell what of their histories is public, and which of the batch's they are; without stamps.
 
-    A run that writes no histories has none in its rows: of the alerts that are wanted the packets are asked.
+    A run that writes no histories has none in its rows: of the alerts that are wanted the packets are asked. A warehouse without
+    histories has no packets with them either.
     """
     rows = without_stamps(asked.alerts)
     lacks = [column.name for column in facts.histories if column.name not in rows.schema.names]
-    if not (lacks and isinstance(facts.public, PublicPrograms)):
+    if not (lacks and batch.packets and isinstance(facts.public, PublicPrograms)):
         return np.arange(rows.num_rows), rows
     passed = {bytes(row["packet_digest"]) for row in asked.said.to_pylist() if row["status"] == PASSED}
     digests = [bytes(digest) for digest in rows.column("packet_digest").to_pylist()]
     wanted = [number for number, digest in enumerate(digests) if every or digest in passed]
     if not wanted:
         return np.zeros(0, np.int64), rows.slice(0, 0)
-    packets = [asked.packet_of(number) for number in wanted]
+    packets = [asked.packet_of(number, "packet") for number in wanted]
     read = decode(packets, survey=facts, want=Projection(stamps=False)).rows[facts.name]
     places = {bytes(digest): place for place, digest in enumerate(read.column("packet_digest").to_pylist())}
     found = read.take(pa.array([places[digests[number]] for number in wanted]))
@@ -100,12 +107,23 @@ def _with_histories(batch: AlertBatch, asked: JudgedAlerts, facts: Survey, every
     return np.array(wanted), own
 
 
+def _without_history(rows: pa.RecordBatch, facts: Survey) -> list[int]:
+    """Rows of a warehouse with features, and without all of the history that says whether they are public."""
+    if "features" not in rows.schema.names or not isinstance(facts.public, PublicPrograms):
+        return []
+    held = [rows.column(column.name) for column in facts.histories if column.name in rows.schema.names]
+    if len(held) < len(facts.histories):
+        return list(range(rows.num_rows))
+    return sorted({int(number) for column in held for number in np.flatnonzero(np.asarray(column.is_null()))})
+
+
 def _with_features(batch: AlertBatch, run_id: str) -> tuple[AlertBatch, dict[int, str]]:
     """The batch with features of its own rows where it had any, and why there are none of some of them."""
     is_column = "features" in batch.rows.schema.names
     if batch.features is None and not is_column:
         return batch, {}
-    made = rows_of(batch.rows, survey(batch.survey), run_id)
+    facts = survey(batch.survey)
+    made = rows_of(_as_table(batch.rows, facts.alerts_table), facts, run_id)
     if made is None:
         return replace(batch, features=None), {}
     ids = batch.rows.column("alert_id").to_pylist()
@@ -113,6 +131,15 @@ def _with_features(batch: AlertBatch, run_id: str) -> tuple[AlertBatch, dict[int
     reasons = {number: f"it has no features: {failed[alert_id]}" for number, alert_id in enumerate(ids) if alert_id in failed}
     rows = batch.rows.drop_columns(["features"]) if is_column else batch.rows
     return replace(batch, rows=rows, features=made.rows), reasons
+
+
+def _as_table(rows: pa.RecordBatch, table: Table) -> pa.RecordBatch:
+    """The columns of a table as it declares them: engines give times, and parts of records, in types of their own."""
+    for number, name in enumerate(rows.schema.names):
+        column = table.by_name.get(name)
+        if column is not None and not rows.column(number).type.equals(column.arrow.type):
+            rows = rows.set_column(number, column.arrow, rows.column(number).cast(column.arrow.type))
+    return rows
 
 
 def without_stamps(rows: pa.RecordBatch) -> pa.RecordBatch:

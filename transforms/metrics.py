@@ -100,6 +100,9 @@ NOT_ASKED = Counter(
 WITHHELD = Counter(
     "hits_withheld", "hits", "hits that were not sent to a public place, since not all of the alert is public", "address", 200
 )
+WITHOUT_PACKET = Counter(
+    "hits_without_packet", "hits", "hits that are dead letters, since the warehouse does not have their packets", "address", 200
+)
 READ_AGAIN = Counter("read_again", "alerts", "alerts of the warehouse that filters are asked about again", "survey")
 NIGHTS = Distribution("nights", "days since 1970-01-01", "the first and the last night of a batch", "survey")
 OBSERVED_AGE_SECS = Distribution(
@@ -140,6 +143,7 @@ METRICS: tuple[Counter | Distribution, ...] = (
     FEATURES_FAILED,
     NOT_ASKED,
     WITHHELD,
+    WITHOUT_PACKET,
     READ_AGAIN,
     LETTERS,
     ROWS_WRITTEN,

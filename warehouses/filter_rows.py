@@ -45,9 +45,10 @@ class FilterRows:
         queries: Iterable[Query],
         *,
         also: Mapping[str, UsedField] | None = None,
+        entire: Iterable[str] = (),
         whole: bool = False,
     ) -> None:
-        """``also``: columns that are read besides; ``whole``: with all columns of the alerts, and features.
+        """``also``: columns that are read besides; ``entire``: columns with all that they hold; ``whole``: all so, and features.
 
         Raises ``QueryError`` where the warehouse has no alerts of the survey.
         """
@@ -58,6 +59,7 @@ class FilterRows:
         self._used = used_fields(queries)
         for name, used in (also or {}).items():
             self._used.setdefault(name, UsedField()).join(used)
+        self._used |= {name: UsedField() for name in entire}
         if whole:
             names = (*survey.alerts_table.by_name, *(["features"] if features_table_of(survey) else []))
             self._used |= {name: UsedField() for name in names}

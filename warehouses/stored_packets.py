@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alerts.avro.rebuild import put
 from alerts.surveys import Survey
 from schemas.views import objects_sql
 from warehouses.alert_key import AlertKey
@@ -42,12 +43,3 @@ def _which(warehouse: Warehouse, survey: Survey, key: AlertKey) -> list[dict[str
     names = "night, object_id, packet_digest, schema_version"
     rows = warehouse.query(f"SELECT {names} FROM {survey.name}_alerts WHERE {condition}").to_pylist()
     return [row for row in rows if row["packet_digest"] == key.packet_digest][:1]
-
-
-def put(packet: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at a dotted path; records on the way that are null or absent are made, others copied."""
-    *above, name = path.split(".")
-    for part in above:
-        packet[part] = dict(packet.get(part) or {})
-        packet = packet[part]
-    packet[name] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -45,6 +45,8 @@ class Unfiltered:
     uri: str
     """The warehouse's."""
     filters: FilterSet
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By survey, columns of its alerts that are read besides those that the filters ask for."""
 
     def wanted(self, first: date, last: date, only: Survey | None, *, again: bool) -> list[NightToAsk]:
         """The nights with alerts that not all of the filters have been asked about by a refilter, or failed on; ``again``: all.
@@ -149,7 +151,14 @@ class Unfiltered:
             queries: Sequence[Any] = tuple(compiled.queries.values())
             facts = survey(wanted.survey)
             of_lists = AskedLists.of(self.filters.lists, compiled.used).columns(facts)
-            rows = FilterRows(warehouse, facts, queries, also=of_lists, whole=bool(compiled.functions))
+            rows = FilterRows(
+                warehouse,
+                facts,
+                queries,
+                also=of_lists,
+                entire=self.columns.get(wanted.survey, ()),
+                whole=bool(compiled.functions),
+            )
             for batch in rows.of_night(wanted.night, wanted.rows, wanted.runs):
                 names = [name for name in batch.schema.names if name != "survey"]
                 told = [standing.get(key) for key in _keys(batch)]

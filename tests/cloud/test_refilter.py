@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from pipelines import ingest, refilter
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated
 from tests.pipelines.test_filters import BRIGHT, FADING, folder
+from tests.pipelines.test_public_part import FILTERS, planted, told_of  # noqa: F401
 
 FLAGS = ("--write_method", "storage_write")
 
@@ -35,3 +37,23 @@ def test_a_refilter_of_bigquery_says_what_one_of_a_folder_says(
             assert told in capsys.readouterr().out
     assert verdicts(there) == verdicts(here)
     assert {row["filter"] for row in verdicts(there)} == {"bright", "fading"}
+
+
+def test_hits_of_what_is_in_bigquery_are_those_of_a_folder(
+    cloud: Cloud,
+    planted: dict[str, Any],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Also where everybody may know only a part of an alert."""
+    filters = folder(tmp_path / "filters", **{name: FILTERS[name] for name in ("told", "only_with", "only_without")})
+    there, here = f"bigquery://{cloud.project}/{cloud.dataset()}", str(tmp_path / "w")
+    found = []
+    for number, (uri, flags) in enumerate(((there, FLAGS), (here, ()))):
+        words = ["--warehouse", uri, *flags]
+        assert ingest.run(["--input", str(planted["with"]), *words, "--no_cutouts"]) == 0
+        names = {"lite": "format=lite", "json": "format=json", "partners": "format=json&private"}
+        outlets = [w for name, told in names.items() for w in ("--publish", f"folder:{tmp_path}/{number}/{name}?{told}")]
+        assert refilter.run([*words, "--filters", str(filters), *outlets]) == 0
+        found.append({name: told_of(tmp_path / str(number) / name, tmp_path) for name in names})
+    assert found[0] == found[1]
+    assert {name: len(told) > 20 for name, told in found[0].items()} == dict.fromkeys(found[0], True)

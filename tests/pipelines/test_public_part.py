@@ -13,6 +13,7 @@ from typing import Any
 import fastavro
 import pytest
 
+from pipelines import refilter
 from tests.conftest import RealData
 from tests.nights import ask, run, simulated
 from tests.pipelines.test_filters import folder, verdicts
@@ -46,6 +47,8 @@ PUBLIC = {
     "stream_lite": "filter=all&format=lite",
     "stream_json": "filter=all&format=json",
 }
+PARTS = ("lite", "json", "stream_lite", "stream_json")
+"""Those that have of a packet what is public."""
 PRIVATE = {"partners_json": "format=json&private", "partners_lite": "format=lite&private"}
 PRIVATE_BYTES = (struct.pack("<f", PRIVATE_MAG), b"11.2718")
 
@@ -54,7 +57,7 @@ PRIVATE_BYTES = (struct.pack("<f", PRIVATE_MAG), b"11.2718")
 def planted(tmp_path_factory: pytest.TempPathFactory, real_data: RealData) -> dict[str, Any]:
     """A night ``with`` private items in the histories of some public alerts, simulated and real, and one ``without`` them."""
     place = tmp_path_factory.mktemp("planted")
-    simulated(place / "simulated", "--alerts", "60", "--seed", "9")
+    simulated(place / "simulated", "--alerts", "40", "--seed", "9")
     archives = [*(place / "simulated").glob("*.tar.gz"), real_data / "ztf/nightly/ztf_public_20231012.tar.gz"]
     mixed = list[int]()
     for archive in archives:
@@ -98,7 +101,8 @@ def ran(planted: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pa
     place = tmp_path_factory.mktemp("ran")
     filters = folder(place / "filters", **FILTERS)
     for night in ("with", "without"):
-        outlets = [f"folder:{place}/{night}/{name}?{told}" for name, told in {**PUBLIC, **PRIVATE}.items()]
+        names = {**PUBLIC, **PRIVATE} if night == "with" else {name: PUBLIC[name] for name in PARTS}
+        outlets = [f"folder:{place}/{night}/{name}?{told}" for name, told in names.items()]
         publish = [word for outlet in outlets for word in ("--publish", outlet)]
         flags = ("--filters", str(filters), "--no_cutouts", "--direct_num_workers", "1", *publish)
         assert run(place / night / "w", planted[night], flags=flags) == 0
@@ -117,7 +121,7 @@ def told_of(place: Path, tmp: Path) -> dict[tuple[str, str], Any]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in ("packet", "stream")])
+@pytest.mark.parametrize("name", PARTS)
 def test_public_places_have_what_they_had_if_it_had_been_sent_without(ran: Path, tmp_path: Path, name: str):
     expected = told_of(ran / "without" / name, tmp_path)
     found = told_of(ran / "with" / name, tmp_path)
@@ -178,14 +182,13 @@ def test_what_is_private_is_nowhere_in_public(ran: Path):
     assert held["partners"] > 0
 
 
-@pytest.mark.parametrize("history", ["--no_history", "--no_features"])
 def test_a_run_that_writes_no_histories_sends_none_that_are_private(
-    planted: dict[str, Any], tmp_path: Path, history: str, capfd: pytest.CaptureFixture[str]
+    planted: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     filters = folder(tmp_path / "filters", every="SELECT alert_id FROM alerts WHERE candidate.jd > 0")
     names = ("lite", "json", "packet", "stream", "stream_lite")
     publish = [word for name in names for word in ("--publish", f"folder:{tmp_path}/{name}?{PUBLIC[name]}")]
-    assert run(tmp_path / "w", planted["with"], flags=("--filters", str(filters), "--no_cutouts", history, *publish)) == 0
+    assert run(tmp_path / "w", planted["with"], flags=("--filters", str(filters), "--no_cutouts", "--no_history", *publish)) == 0
     alerts = ask(tmp_path / "w", "SELECT COUNT(*) FROM ztf_alerts")[0][0]
     for name in names:
         came = received(tmp_path / name)
@@ -194,3 +197,34 @@ def test_a_run_that_writes_no_histories_sends_none_that_are_private(
         assert not any(told in payload for _, _, payload in came for told in PRIVATE_BYTES)
     said = capfd.readouterr()
     assert "11.2718" not in said.out + said.err
+
+
+@pytest.fixture(scope="module")
+def refiltered(planted: dict[str, Any], ran: Path) -> Path:
+    """What a refilter has sent of the night with private items; the filters were not asked before."""
+    place = ran / "refiltered"
+    assert run(place / "w", planted["with"], flags=("--no_cutouts",)) == 0
+    names = {**PUBLIC, **PRIVATE}
+    outlets = [f"folder:{place}/{name}?{names[name]}" for name in ("lite", "json", "stream_json", "partners_json")]
+    words = ["--warehouse", str(place / "w"), "--filters", str(ran / "filters")]
+    assert refilter.run([*words, *(word for outlet in outlets for word in ("--publish", outlet))]) == 0
+    return place
+
+
+@pytest.mark.parametrize("name", ["lite", "json", "stream_json"])
+def test_of_stored_alerts_public_places_have_the_same(ran: Path, refiltered: Path, tmp_path: Path, name: str):
+    expected = told_of(ran / "without" / name, tmp_path)
+    found = told_of(refiltered / name, tmp_path)
+    assert set(found) == set(expected)
+    for hit, (key, headers, carried) in expected.items():
+        again = carried.replace("'replay': False", "'replay': True") if "json" in name else carried
+        assert found[hit] == (key, headers | {"replay": "true"}, again)
+
+
+def test_of_stored_alerts_private_places_have_all_and_no_other_has(planted: dict[str, Any], refiltered: Path):
+    came = [headers for headers, _, _ in received(refiltered / "partners_json")]
+    assert {headers["alert_id"] for headers in came if headers["filter"] == "only_with"} == planted["mixed"]
+    sql = "SELECT headers, payload FROM outbox WHERE payload IS NOT NULL AND topic NOT LIKE '%partners%'"
+    rows = ask(refiltered / "w", sql)
+    assert rows
+    assert not any(told in str(headers).encode() + bytes(payload) for headers, payload in rows for told in PRIVATE_BYTES)
