@@ -25,6 +25,7 @@ _LEAVES_SECS = 20.0
 _MANIFEST_SECS = 3600.0
 _NEW = timedelta(days=2)
 """What was written before and is still open is sent once an hour: only then all is looked through that was ever sent."""
+_MOST_SAID = 10
 
 
 class Sender:
@@ -98,10 +99,13 @@ class Sender:
         send_heartbeats(beating, self._writers)
 
     def _tell(self, found: Sent) -> None:
-        for topic, why in found.waiting.items():
-            self._said.say(f"hits wait in the outbox for {topic}: {why}")
+        said = [f"hits wait in the outbox for {topic}: {why}" for topic, why in found.waiting.items()]
         if found.others:
             told_of = ", ".join(found.others)
-            self._said.say(f"hits wait in the outbox for {told_of}, which no --publish names; broker publish --outbox sends them")
+            said.append(f"hits wait in the outbox for {told_of}, which no --publish names; broker publish --outbox sends them")
+        if said:
+            # Together: of what is said one by one, only the first is, within a minute.
+            more = f"; and {len(said) - _MOST_SAID} others" if len(said) > _MOST_SAID else ""
+            self._said.say("; ".join(said[:_MOST_SAID]) + more)
         if found.sent:
             _LOG.info("%d hits were sent", found.sent.total(), extra={"stage": "publish", "refused": found.refused.total()})

@@ -13,6 +13,7 @@ import pytest
 
 import warehouses
 from pipelines import open_messages
+from pipelines.sender import Sender
 from pipelines.sending import PUBLISH, Look, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
@@ -179,3 +180,16 @@ def test_of_many_that_were_written_at_once_each_is_read_once(tmp_path: Path, mon
     assert len(read) > 8
     assert sum(read) == 60
     assert sorted(int(name, 16) for name in ids(tmp_path / "hits")) == [*range(60)]
+
+
+def test_all_places_that_are_away_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file, and no folder")
+    topics = [f"folder:{taken}/{name}" for name in ("first", "second")]
+    add(f"{tmp_path}/w", *(hit(topic, 1) for topic in topics), hit("folder:/of-nobody", 1))
+    sender = Sender(f"{tmp_path}/w", {topic: parse_address(topic, "test") for topic in topics})
+    with sender:
+        pass
+    for topic in topics:
+        assert f"hits wait in the outbox for {topic}: " in caplog.text
+    assert "hits wait in the outbox for folder:/of-nobody, which no --publish names" in caplog.text
