@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import re
-import socket
 import threading
 import time
 import urllib.parse
@@ -19,6 +18,8 @@ from types import TracebackType
 from typing import Any
 
 import grpc
+
+from tests.emulators.tcp_relay import TcpRelay
 
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 _THREADS = 300
@@ -85,7 +86,7 @@ class FaultyRpcProxy:
         self._server = grpc.server(ThreadPoolExecutor(_THREADS), handlers=[_Handler(self)], options=_OPTIONS)
         port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
-        self._relay = _Relay(port)
+        self._relay = TcpRelay(port)
         self.host = f"127.0.0.1:{self._relay.port}"
 
     @property
@@ -255,57 +256,3 @@ def _until_idle(requests: Iterator[bytes], proxy: FaultyRpcProxy, context: grpc.
         if request is None:
             return
         yield request
-
-
-class _Relay:
-    """Bytes from a port of its own to another one, and a way to cut what goes by it."""
-
-    def __init__(self, target: int) -> None:
-        self._target = ("127.0.0.1", target)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self.accepted = 0
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._target)
-            for one in (near, far):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self.accepted += 1
-                self._pairs.append((near, far))
-            for pair in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(2**18):
-                sink.sendall(data)
-        _cut(source, sink)
-
-    def cut(self) -> None:
-        with self._lock:
-            pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            _cut(*pair)
-
-    def close(self) -> None:
-        # It is told to a thread that waits for connections by this alone.
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self.cut()
-
-
-def _cut(*sockets: socket.socket) -> None:
-    for one in sockets:
-        with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-        one.close()

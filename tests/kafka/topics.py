@@ -13,6 +13,9 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     NewPartitions,
     NewTopic,
     ResourcePatternType,
@@ -72,6 +75,13 @@ class TestTopics:
         ]
         for told in admin.create_acls(rules).values():
             told.result(_SECS)
+
+    def set(self, name: str, **config: str) -> None:
+        """Other settings of a topic."""
+        admin = self._admin()
+        entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()]
+        wanted = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+        admin.incremental_alter_configs([wanted])[wanted].result(_SECS)
 
     def delete(self, name: str) -> None:
         """Take a topic away, with its messages."""
