@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from alerts.avro.decode import decode
+import fastavro
+
 from alerts.avro.lite import NoLiteForm, lite_packet
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import UndecodablePacket
 from alerts.surveys import Survey
-from alerts.surveys.public import public_rows
+from alerts.surveys.public import is_public_packet
 
 
 class NotPublic(ValueError):
@@ -31,11 +34,17 @@ def public_lite(packet: Packet, survey: Survey, kept: Mapping[str, Sequence[bool
     """What is public of a packet, as ``lite``; ``kept``: by its fields, which items of arrays are. Raises ``NotPublic``."""
     try:
         cut = lite_packet(packet, survey, kept)
-    except (NoLiteForm, UndecodablePacket) as error:
+        # Read again, however it was cut: what is in a public place stays there.
+        is_public = all(is_public_packet(record, survey) for record in _records(cut))
+    except Exception as error:  # whatever it is, it keeps this one back and no other
         raise NotPublic(f"the items that are not public cannot be cut out of the packet: {error}") from error
-    # Read again, however it was cut: what is in a public place stays there.
-    packets = [found for found in open_packets(cut, "", WireSchemas()) if isinstance(found, Packet)]
-    rows = decode(packets, survey=survey).rows.get(survey.name)
-    if rows is None or not public_rows(rows, survey).all():
+    if not is_public:
         raise NotPublic("the items that are not public cannot be cut out of packets of this schema")
     return cut
+
+
+def _records(container: bytes) -> Iterator[Any]:
+    """The records of a container; its schema is parsed once for all that have it."""
+    for packet in open_packets(container, "", WireSchemas()):
+        assert isinstance(packet, Packet)
+        yield fastavro.schemaless_reader(io.BytesIO(packet.datum), packet.schema.parsed, None)

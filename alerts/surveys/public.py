@@ -52,6 +52,14 @@ def is_public(row: Mapping[str, Any], survey: Survey) -> bool:
     return all(item is not None and item.get(facts.field) in facts.numbers for item in items) and _is_free(row.get(EXTRA), facts)
 
 
+def is_public_packet(record: Mapping[str, Any], survey: Survey) -> bool:
+    """Whether all that a packet (as fastavro reads it) holds is public: every record in it, wherever it is."""
+    facts = survey.public
+    if not isinstance(facts, PublicPrograms):
+        return facts == "all"
+    return isinstance(record.get(facts.record), Mapping) and _is_free(record, facts)
+
+
 def public_rows(rows: pa.RecordBatch, survey: Survey) -> Mask:
     """For each row of a batch of ``{survey}_alerts``, as packets are decoded to, what ``is_public`` says of it."""
     found = public_but_for_histories(rows, survey)

@@ -127,13 +127,18 @@ def again(warehouse: Path, filters: Path, *flags: str) -> int:
 
 
 def test_a_refilter_sends_what_a_new_filter_passes_and_says_that_it_is_a_replay(
-    night: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     filters = folder(tmp_path / "filters", bright=BRIGHT)
     outlets = publish(tmp_path, hits="", json="format=json")
     assert run(tmp_path / "w", night, flags=("--filters", str(filters), *outlets)) == 0
     before = len(received(tmp_path / "hits"))
     folder(filters, fading=FADING)
+    with monkeypatch.context() as killed:
+        killed.setattr("pipelines.ingest.send", lambda job: None)
+        assert again(tmp_path / "w", filters, *outlets) == 0
+    assert len(received(tmp_path / "hits")) == before
+    # It has nothing to ask any more, and sends what the one before has left.
     assert again(tmp_path / "w", filters, *outlets) == 0
     hits = {str(alert_id) for alert_id, _ in verdicts(tmp_path / "w", "fading")}
     assert hits

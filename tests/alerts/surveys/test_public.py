@@ -17,7 +17,7 @@ from alerts.avro.layout import Projection
 from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import WireSchemas
 from alerts.surveys import SURVEYS
-from alerts.surveys.public import is_public, public_but_for_histories, public_part, public_rows
+from alerts.surveys.public import is_public, is_public_packet, public_but_for_histories, public_part, public_rows
 from schemas import known_schemas
 from simulation import simulate_packets
 from tests.alerts.making import Outcome, container, ingest, outcome_of
@@ -85,6 +85,7 @@ def test_one_measurement_of_another_program_keeps_the_whole_alert_back(
     for index in chosen:
         taint(records[index], number)
     expected = [index not in chosen for index in range(len(records))]
+    assert [is_public_packet(record, ZTF) for record in records] == expected
     assert told(ingest(container(records, SCHEMA))) == expected
 
 
