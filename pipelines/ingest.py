@@ -26,7 +26,7 @@ from pipelines.outlets import addresses_of, make_topics
 from pipelines.prism import tied
 from pipelines.progress import elsewhere, progress_line
 from pipelines.runner import is_local, on_dataflow
-from pipelines.sending import Look, send_open
+from pipelines.sending import Reach, send_open
 from pipelines.status import DONE, FAILED, INTERRUPTED, NOTHING, WRONG_OPTIONS
 from pipelines.waiting import wait
 from transforms.crossmatch import Positions
@@ -174,7 +174,7 @@ def send(job: Job) -> None:
     if not job.outlets:
         return
     found = send_open(
-        job.warehouse.uri, addresses_of(job.outlets, job.all_filters), job.run_id, Look(nothing_since=job.started_at)
+        job.warehouse.uri, addresses_of(job.outlets, job.all_filters), job.run_id, Reach(nothing_since=job.started_at)
     )
     for topic in sorted({*found.sent, *found.refused, *found.waiting}):
         refused = f", {found.refused[topic]:,} refused for good (dead letters)" if found.refused[topic] else ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
-from pipelines.sending import Look, Sent, send_open
+from pipelines.sending import Reach, Sent, send_open
 from schemas.run_ids import new_run_id
 from streams.addresses import Address
 from streams.heartbeats import EVERY_SECS, Heartbeat, send_heartbeats
@@ -81,7 +81,7 @@ class Sender:
             # Once an hour a topic into which nothing was sent has a manifest that says so.
             is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
             asked_at = datetime.now(UTC)
-            look = Look(nothing_since=asked_at - timedelta(seconds=_MANIFEST_SECS)) if is_due else Look(since=asked_at - _NEW)
+            look = Reach(nothing_since=asked_at - timedelta(seconds=_MANIFEST_SECS)) if is_due else Reach(since=asked_at - _NEW)
             found = send_open(self._uri, addresses, run_id, look, self._writers)
             self._tell(found)
             if is_due:

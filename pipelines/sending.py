@@ -57,7 +57,7 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Look:
+class Reach:
     """How far a sender looks."""
 
     since: datetime | None = None
@@ -66,11 +66,11 @@ class Look:
     """Where nothing is open a manifest says that nothing was sent since then; None: none does."""
 
 
-EVERYTHING = Look()
+EVERYTHING = Reach()
 
 
 def send_open(
-    uri: str, addresses: Mapping[str, Address], run_id: str, look: Look = EVERYTHING, writers: OpenWriters | None = None
+    uri: str, addresses: Mapping[str, Address], run_id: str, reach: Reach = EVERYTHING, writers: OpenWriters | None = None
 ) -> Sent:
     """Send what is open for these addresses (by their texts), each by itself: one that is away holds up no other.
 
@@ -78,18 +78,18 @@ def send_open(
     """
     if writers is None:
         with OpenWriters() as own:
-            return send_open(uri, addresses, run_id, look, own)
+            return send_open(uri, addresses, run_id, reach, own)
     told = Sent()
     with warehouses.at(uri) as place:
         if not place.holds_tables():
             return told  # a stream whose first message has not come
-        waiting = set(open_topics(place, look.since))
+        waiting = set(open_topics(place, reach.since))
     told.others = sorted(waiting - {*addresses, *(str(manifest_address(address)) for address in addresses.values())})
     # Of hundreds of filters most have nothing to send: nobody asks for each of these again.
     wanted = {
         topic: address
         for topic, address in sorted(addresses.items())
-        if look.nothing_since is not None or not waiting.isdisjoint((topic, str(manifest_address(address))))
+        if reach.nothing_since is not None or not waiting.isdisjoint((topic, str(manifest_address(address))))
     }
     both = [each for address in wanted.values() for each in (address, manifest_address(address))]
     wrong = writers.make(both, functools.partial(was_sent_to, uri))
@@ -99,16 +99,16 @@ def send_open(
                 raise wrong[topic]
             # Two senders of one address would send all twice.
             with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
-                _send_to(place, topic, writers.at(address), run_id, told, look.since, address)
-                if look.nothing_since is not None and not told.sent[topic]:
-                    place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, look.nothing_since)]), run_id)
+                _send_to(place, topic, writers.at(address), run_id, told, reach.since, address)
+                if reach.nothing_since is not None and not told.sent[topic]:
+                    place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, reach.nothing_since)]), run_id)
                 # What was sent is told in a topic beside it, by rows that were written with what closes it. A warehouse shows
                 # what there was when it was opened.
                 beside = manifest_address(address)
                 if str(beside) in wrong:
                     raise wrong[str(beside)]
                 with warehouses.at(uri) as again:
-                    _send_to(again, str(beside), writers.at(beside), run_id, told, look.since)
+                    _send_to(again, str(beside), writers.at(beside), run_id, told, reach.since)
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
         except StreamProblem as error:

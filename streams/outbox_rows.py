@@ -19,7 +19,7 @@ from schemas.filter_tables import FAILED_ON, PASSED
 from schemas.outbox import OUTBOX
 from streams.hits import Hit, PassedAlert
 from streams.outlets import EVERY_ALERT, Outlet
-from streams.payloads import NotPublic, public_lite, whole_payload
+from streams.payloads import LitePayloads, NotPublic, public_lite
 
 EVERY_VERSION = "1"
 """Of the filter that every alert passes: what that means does not change."""
@@ -134,11 +134,13 @@ def messages_of(
     # By row what the part says stands instead of what the whole row says, also where it says no.
     again = {key for some in public for key in some}
     digests = _digests(asked.alerts)
-    for number, hit in told.hits(asked, outlets):
+    hits = [*told.hits(asked, outlets)]
+    lite = told.lite(asked, hits)
+    for number, hit in hits:
         is_public = number < len(in_public.whole) and bool(in_public.whole[number])
         for outlet, topic in told.places(hit.filter):
             if is_public or not outlet.is_public:
-                yield told.message(asked, number, hit, outlet, topic)
+                yield told.message(asked, number, hit, outlet, topic, lite)
             elif (digests[number], hit.filter, topic) not in again:
                 yield Withheld(topic)
     for some in public:
@@ -207,6 +209,12 @@ class _Told:
         for row in alerts.select(list(TOLD_OF_ALERTS)).take(pa.array(rows, pa.int64())).to_pylist():
             yield PassedAlert(survey=self.survey.name, **row)
 
+    def lite(self, asked: JudgedAlerts, hits: Iterable[tuple[int, Hit]]) -> LitePayloads:
+        """The packets of hits as ``lite``, as far as an outlet takes them so."""
+        takers = [outlet for outlet in self.outlets if outlet.format == "lite"]
+        rows = (number for number, hit in hits if any(outlet.takes(hit.filter) for outlet in takers))
+        return LitePayloads(lambda number: asked.packet_of(number, "lite"), self.survey, rows)
+
     def message(  # noqa: PLR0917 - a hit, and where it goes
         self,
         asked: JudgedAlerts,
@@ -214,21 +222,21 @@ class _Told:
         hit: Hit,
         outlet: Outlet,
         topic: str,
-        kept: Mapping[str, Sequence[bool]] | None = None,
+        whole: LitePayloads | Mapping[str, Sequence[bool]],
     ) -> ToSend | Withheld | Unsendable:
-        """A hit of a row as a message; ``kept``: which items of the packet's arrays are public, where not all are."""
+        """A hit of a row as a message. ``whole``: the rows' packets; or which items of the packet's arrays are public."""
         try:
             if outlet.format == "json":
                 names = asked.alerts.schema.names
                 matches = asked.alerts.column("matches")[number].as_py() if "matches" in names else None
                 return ToSend(topic, hit, hit.as_json(matches))
-            if kept is not None and outlet.format != "lite":
+            if isinstance(whole, LitePayloads):
+                is_lite = outlet.format == "lite"
+                return ToSend(topic, hit, whole.of(number) if is_lite else asked.packet_of(number, outlet.format).as_sent())
+            if outlet.format != "lite":
                 # As it came it is whole.
                 return Withheld(topic)
-            packet = asked.packet_of(number, outlet.format)
-            if kept is None:
-                return ToSend(topic, hit, whole_payload(packet, self.survey, outlet.format))
-            return ToSend(topic, hit, public_lite(packet, self.survey, kept))
+            return ToSend(topic, hit, public_lite(asked.packet_of(number, outlet.format), self.survey, whole))
         except NotPublic as error:
             return Withheld(topic, str(error))
         except NoPacket as error:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fastavro
 
-from alerts.avro.lite import NoLiteForm, lite_packet
+from alerts.avro.lite import lite_packet
+from alerts.avro.lite_batches import lite_packets
 from alerts.avro.packets import Packet, open_packets
 from alerts.avro.wire_schemas import WireSchemas
-from alerts.errors import UndecodablePacket
+from alerts.errors import NoPacket
 from alerts.surveys import Survey
 from alerts.surveys.public import is_public_packet
 
@@ -21,13 +21,34 @@ class NotPublic(ValueError):
     """What is public of a packet and cannot be told by itself: one sentence that says why."""
 
 
-def whole_payload(packet: Packet, survey: Survey, form: str) -> bytes:
-    """All of a packet, as ``lite`` or ``packet``."""
-    if form == "lite":
-        # Where a schema's stamps cannot be null the packet itself is what any reader of the survey's packets reads.
-        with contextlib.suppress(NoLiteForm, UndecodablePacket):
-            return lite_packet(packet, survey)
-    return packet.as_sent()
+class LitePayloads:
+    """Packets of rows as ``lite``, cut together when the first is asked for: each once, however many places it goes to."""
+
+    def __init__(self, packet_of: Callable[[int], Packet], survey: Survey, rows: Iterable[int]) -> None:
+        """``packet_of``: of a row's number, raises ``NoPacket``. ``rows``: all that may be asked for."""
+        self._packet_of, self._survey, self._rows = packet_of, survey, sorted(set(rows))
+        self._made: dict[int, bytes | NoPacket] | None = None
+
+    def of(self, number: int) -> bytes:
+        """That of a row. Raises ``NoPacket``."""
+        if self._made is None:
+            self._made = self._cut()
+        found = self._made[number]
+        if isinstance(found, NoPacket):
+            raise found
+        return found
+
+    def _cut(self) -> dict[int, bytes | NoPacket]:
+        made, packets = dict[int, bytes | NoPacket](), dict[int, Packet]()
+        for number in self._rows:
+            try:
+                packets[number] = self._packet_of(number)
+            except NoPacket as error:
+                made[number] = error
+        for (number, packet), cut in zip(packets.items(), lite_packets([*packets.values()], self._survey), strict=True):
+            # Where a schema's stamps cannot be null the packet itself is what any reader of the survey's packets reads.
+            made[number] = cut.as_py() if cut.is_valid else packet.as_sent()
+        return made
 
 
 def public_lite(packet: Packet, survey: Survey, kept: Mapping[str, Sequence[bool]]) -> bytes:

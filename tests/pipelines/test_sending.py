@@ -14,7 +14,7 @@ import pytest
 import warehouses
 from pipelines import open_messages
 from pipelines.sender import Sender
-from pipelines.sending import PUBLISH, Look, open_addresses, send_open, send_refused
+from pipelines.sending import PUBLISH, Reach, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.table import Table
@@ -152,9 +152,9 @@ def test_who_looks_often_looks_at_what_is_new(tmp_path: Path) -> None:
     uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
     add(uri, hit(topic, 1), hit(topic, 2, written_secs=100))
     addresses = {topic: parse_address(topic, "test")}
-    assert send_open(uri, addresses, run_id(), Look(since=AT + timedelta(seconds=200))).sent == {}
-    assert send_open(uri, addresses, run_id(), Look(since=AT + timedelta(seconds=50))).sent == {topic: 1}
-    assert send_open(uri, addresses, run_id(), Look(since=AT + timedelta(seconds=50))).sent == {}
+    assert send_open(uri, addresses, run_id(), Reach(since=AT + timedelta(seconds=200))).sent == {}
+    assert send_open(uri, addresses, run_id(), Reach(since=AT + timedelta(seconds=50))).sent == {topic: 1}
+    assert send_open(uri, addresses, run_id(), Reach(since=AT + timedelta(seconds=50))).sent == {}
     assert send(uri, topic) == {topic: 1}
     assert [int(name, 16) for name in ids(tmp_path / "hits")] == [2, 1]
 
