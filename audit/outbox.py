@@ -118,10 +118,10 @@ def compare_outbox(books: Books) -> None:
         "INSERT INTO faults BY NAME SELECT 'not_sent' AS kind, topic, COUNT(DISTINCT id) AS number FROM messages "
         f"ANTI JOIN ({closed}) USING (id, topic) GROUP BY topic"
     )
-    letters = "SELECT substr(source, 8) AS id FROM letters WHERE stage = 'publish' AND starts_with(source, 'outbox:')"
+    letters = "SELECT source FROM letters WHERE stage = 'publish'"
     books.run(
         f"INSERT INTO faults BY NAME SELECT 'without_letter' AS kind, topic, COUNT(*) AS number FROM ({_REFUSED}) "
-        f"ANTI JOIN ({letters}) USING (id) GROUP BY topic"
+        f"WHERE 'outbox:' || topic || '#' || id NOT IN ({letters}) GROUP BY topic"
     )
     books.run(
         "INSERT INTO faults BY NAME SELECT 'not_in_manifest' AS kind, topic, COUNT(*) AS number FROM "

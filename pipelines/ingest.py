@@ -34,6 +34,7 @@ from transforms.decode import DecodeAlerts
 from transforms.features import AddFeatures
 from transforms.metrics import totals
 from transforms.read import DEAD_LETTERS
+from transforms.send_hits import SendHits
 from transforms.write_tables import WriteTables
 from warehouses import InputsTaken, QueryError, StaleRun
 from warehouses.reachable import told
@@ -54,6 +55,9 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
     if job.beside:
         rows["beside"] = pipeline | "Beside" >> beam.Create(job.beside, reshuffle=False)
     written = rows | "Write" >> WriteTables(job.write, job.run_id, job.want)
+    if job.sends_itself:
+        closed = written | "Hits" >> SendHits(job.run_id, addresses_of(job.outlets, job.all_filters))
+        _ = closed | "WriteHits" >> WriteTables(job.write_hits, job.run_id)
     if job.crossmatch:
         positions = decoded.alerts | "Positions" >> Positions()
         # Alerts are in their table before anybody is asked about them.

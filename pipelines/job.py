@@ -25,7 +25,9 @@ from pipelines.options import BrokerOptions
 from pipelines.outlets import outlets_of
 from pipelines.runner import runs_here, set_runner
 from pipelines.sinks import sink_settings
+from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
+from schemas.tables import DEAD_LETTERS
 from streams.outlets import Outlet
 from transforms.crossmatch import CrossMatch
 from transforms.elements import TableBatch
@@ -147,6 +149,16 @@ class Job:
     def write_matches(self) -> Sink:
         """Where rows of matches go."""
         return sink_of(self.sink.of_matches)
+
+    @property
+    def sends_itself(self) -> bool:
+        """Whether hits are sent by workers, when their rows are there: of a stream that nobody on this machine waits for."""
+        return bool(self.outlets) and not self.bounded and self.sink.method == "storage_write"
+
+    @property
+    def write_hits(self) -> Sink:
+        """Where rows go that say what has become of hits."""
+        return sink_of(replace(self.sink, tables=(OUTBOX.name, DEAD_LETTERS.name), units=()))
 
     @property
     def warehouse(self) -> Warehouse:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from schemas.outbox import OUTBOX
 from schemas.views import open_outbox_sql
+from streams.delivering import OpenMessage
 from warehouses.warehouse import Warehouse
 
 _FIRST_ROWS, _MOST_ROWS = 250, 10_000
@@ -25,9 +26,6 @@ _BYTES = 32 * 2**20
 """Of their payloads, about."""
 
 _KEY = "COALESCE(key, '')"
-
-OpenMessage = Mapping[str, Any]
-"""``id``, ``key``, ``headers`` (JSON), ``payload`` and ``written_at``."""
 
 
 def open_topics(place: Warehouse, since: datetime | None = None) -> list[str]:

@@ -48,6 +48,11 @@ def _places(job: Job, options: PipelineOptions) -> Iterator[tuple[str, str, str]
             yield "watchlist" if spec.is_list else "crossmatch", spec.target, "put it on gs://"
     for file in job.all_filters.lists.regions if job.all_filters else ():
         yield "sky_region", file.spec.path, "put it on gs://"
+    for outlet in job.outlets if job.sends_itself else ():
+        if outlet.address.kind == "folder":
+            yield "publish", str(outlet.address), "give a topic of Kafka or Pub/Sub"
+        if outlet.address.config:
+            yield "publish", f"{outlet.address}?config={outlet.address.config}", "leave config out, or --runner"
     if rounds.watch:
         yield "watch", rounds.watch, "put it on gs://"
     if rounds.kafka_config:

@@ -25,9 +25,10 @@ from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.help import help_text
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, ReplayOptions, parse
-from pipelines.sending import PUBLISH, send_refused
+from pipelines.sending import send_refused
 from pipelines.status import DONE, FAILED
 from schemas.tables import DEAD_LETTERS
+from streams.delivering import PUBLISH
 from transforms.read_letters import ReadLetters, SavedLetter
 from warehouses.units import STREAM, Unit
 

@@ -8,30 +8,25 @@ again with the same ``id``.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-
-import pyarrow as pa
 
 import warehouses
 from alerts.dead_letters import dead_letter_rows
-from alerts.errors import DeadLetter
-from alerts.json_text import to_json
-from pipelines.open_messages import OpenMessage, open_messages, open_topics
+from pipelines.open_messages import open_messages, open_topics
 from schemas.outbox import OUTBOX
 from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
-from streams.errors import MessageRefused, StreamAway, StreamProblem
-from streams.hits import as_message
-from streams.manifests import MANIFEST, MOST_IDS, TopicManifest, manifest_address, topic_of_manifests
+from streams.delivering import Delivered, closing_rows, deliver, manifest_row, refused_letters, rows_of
+from streams.errors import StreamProblem
+from streams.manifests import MOST_IDS, manifest_address, topic_of_manifests
 from streams.open_writers import OpenWriters
 from streams.topics import make_topic
-from streams.writers import Undelivered, Writer, open_writer
+from streams.writers import Writer, open_writer
 from transforms.read_letters import SavedLetter
 from warehouses import InputsTaken
 from warehouses.warehouse import Warehouse
@@ -39,8 +34,6 @@ from warehouses.warehouse import Warehouse
 _LOG = logging.getLogger(__name__)
 _AWAY_SECS = 60.0
 """A receiver's side that takes nothing for so long is asked again later."""
-PUBLISH = "publish"
-"""The stage of dead letters that can never be sent."""
 
 
 @dataclass
@@ -101,7 +94,7 @@ def send_open(
             with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
                 _send_to(place, topic, writers.at(address), run_id, told, reach.since, address)
                 if reach.nothing_since is not None and not told.sent[topic]:
-                    place.add(OUTBOX, _rows_of([_manifest_row(topic, address, [], run_id, reach.nothing_since)]), run_id)
+                    place.add(OUTBOX, rows_of([manifest_row(topic, address, [], run_id, reach.nothing_since)]), run_id)
                 # What was sent is told in a topic beside it, by rows that were written with what closes it. A warehouse shows
                 # what there was when it was opened.
                 beside = manifest_address(address)
@@ -154,53 +147,24 @@ def _send_to(  # noqa: PLR0917 - what, where, and what is told of it
 ) -> None:
     """Send what is open for a topic; ``manifests``: its address, where manifests are to tell of it."""
     for rows in open_messages(place, topic, since):
-        by_message = {}
-        for row in rows:
-            if not writer.room(_AWAY_SECS):
-                raise StreamAway(f"{topic} takes no messages now")
-            message = as_message(row["key"], json.loads(row["headers"]), row["payload"])
-            by_message[id(message)] = (message, row)
-            writer.send(message)
-        flushed = writer.flush(_AWAY_SECS)
-        failed = {id(each.message): each for each in flushed.undelivered}
-        # Of what is still on its way nobody knows: it is sent again, with the same ids.
-        arrived = [] if flushed.on_their_way else [row for key, (_, row) in by_message.items() if key not in failed]
-        refused = [(by_message[key][1], each) for key, each in failed.items() if isinstance(each.why, MessageRefused)]
-        more = [] if manifests is None or not arrived else [_manifest_row(topic, manifests, arrived, run_id)]
-        _close(place, topic, arrived, refused, run_id, more)
+        found = deliver(writer, topic, rows, _AWAY_SECS)
+        more = [] if manifests is None or not found.arrived else [manifest_row(topic, manifests, found.arrived, run_id)]
+        _close(place, topic, found, run_id, more)
         if manifests is not None:
-            told.sent[topic] += len(arrived)
-        if refused:
-            told.refused[topic] += len(refused)
-        for each in failed.values():
-            if not isinstance(each.why, MessageRefused):
-                raise each.why
-        if flushed.on_their_way:
-            raise StreamAway(f"{topic} has not acknowledged {flushed.on_their_way:,} messages within {_AWAY_SECS:g} s")
+            told.sent[topic] += len(found.arrived)
+        if found.refused:
+            told.refused[topic] += len(found.refused)
+        if found.problem is not None:
+            raise found.problem
 
 
-def _close(  # noqa: PLR0917 - what became of which rows
-    place: Warehouse,
-    topic: str,
-    arrived: Collection[OpenMessage],
-    refused: Collection[tuple[OpenMessage, Undelivered]],
-    run_id: str,
-    more: Sequence[dict[str, object]],
-) -> None:
+def _close(place: Warehouse, topic: str, delivered: Delivered, run_id: str, more: Sequence[dict[str, object]]) -> None:
     """Write down what has arrived, with its manifest (``more``), and what never will: with its bytes among the dead letters."""
-    if refused:
-        letters = [_letter(row, topic, each.why) for row, each in refused]
-        place.add(DEAD_LETTERS, dead_letter_rows(letters, run_id), run_id)
-    now = datetime.now(UTC)
+    if delivered.refused:
+        place.add(DEAD_LETTERS, dead_letter_rows(refused_letters(delivered, topic), run_id), run_id)
     # The manifest first: where rows go in several requests nothing is closed that no manifest tells of.
-    rows = [*more, *(_closing(row, topic, run_id, sent_at=now) for row in arrived)]
-    rows += [_closing(row, topic, run_id, error=str(each.why)) for row, each in refused]
-    if rows:
-        place.add(OUTBOX, _rows_of(rows), run_id)
-
-
-def _closing(row: OpenMessage, topic: str, run_id: str, **how: object) -> dict[str, object]:
-    return {"id": row["id"], "topic": topic, "key": row["key"], "written_at": row["written_at"], "run_id": run_id, **how}
+    if rows := [*more, *closing_rows(delivered, topic, run_id)]:
+        place.add(OUTBOX, rows_of(rows), run_id)
 
 
 def send_refused(uri: str, letters: Sequence[SavedLetter], config: str | None, run_id: str) -> list[SavedLetter]:
@@ -218,17 +182,22 @@ def send_refused(uri: str, letters: Sequence[SavedLetter], config: str | None, r
             address = parse_address(topic, "outbox")
             address = replace(address, config=config) if address.kind == "kafka" else address
             with open_writer(address) as writer:
-                good = _arrived(writer, topic, rows)
+                delivered = deliver(writer, topic, rows, _AWAY_SECS)
         except StreamProblem as error:
             _LOG.warning("%d refused messages for %s stay dead letters: %s", len(some), topic, error)
             continue
+        if delivered.problem is not None:
+            _LOG.warning("refused messages for %s stay dead letters: %s", topic, delivered.problem)
+        found = delivered.arrived
+        if not found:
+            continue
         with warehouses.at(uri) as place:
-            found = [row for row, is_good in zip(rows, good, strict=True) if is_good]
             told = [found[begin : begin + MOST_IDS] for begin in range(0, len(found), MOST_IDS)]
-            _close(place, topic, found, [], run_id, [_manifest_row(topic, address, part, run_id) for part in told])
-        arrived += [letter for letter, is_good in zip(some, good, strict=True) if is_good]
-        if found:
-            _tell_of(uri, address, run_id)
+            manifests = [manifest_row(topic, address, part, run_id) for part in told]
+            _close(place, topic, replace(delivered, refused=()), run_id, manifests)
+        good = {id(row) for row in found}
+        arrived += [letter for letter, row in zip(some, rows, strict=True) if id(row) in good]
+        _tell_of(uri, address, run_id)
     return arrived
 
 
@@ -252,39 +221,3 @@ def _row_of_letter(letter: SavedLetter) -> dict[str, Any]:
         "payload": letter.payload,
         "written_at": letter.failed_at,
     }
-
-
-def _arrived(writer: Writer, topic: str, rows: Sequence[OpenMessage]) -> list[bool]:
-    """Which of some messages arrive. Raises ``StreamProblem`` where the receiver's side is away."""
-    messages = [as_message(row["key"], json.loads(row["headers"]), row["payload"]) for row in rows]
-    for message in messages:
-        if not writer.room(_AWAY_SECS):
-            raise StreamAway(f"{topic} takes no messages now")
-        writer.send(message)
-    flushed = writer.flush(_AWAY_SECS)
-    if flushed.on_their_way:
-        raise StreamAway(f"{topic} has not acknowledged {flushed.on_their_way:,} messages within {_AWAY_SECS:g} s")
-    failed = {id(each.message) for each in flushed.undelivered}
-    return [id(message) not in failed for message in messages]
-
-
-def _manifest_row(
-    topic: str, address: Address, arrived: Sequence[OpenMessage], run_id: str, since: datetime | None = None
-) -> dict[str, object]:
-    """The manifest of what has arrived, to be sent; of nothing since some time."""
-    now = datetime.now(UTC)
-    times = [row["written_at"] for row in arrived] or [since or now, now]
-    manifest = TopicManifest.of(topic, (row["id"] for row in arrived), min(times), max(times))
-    headers = {"id": manifest.id, "kind": MANIFEST, "topic": topic, "number": str(len(manifest.ids))}
-    about = {"key": topic, "headers": to_json(headers), "payload": manifest.to_json()}
-    return {"id": manifest.id, "topic": str(manifest_address(address)), "written_at": now, "run_id": run_id, **about}
-
-
-def _rows_of(rows: list[dict[str, object]]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist(rows, schema=OUTBOX.arrow_schema)
-
-
-def _letter(row: OpenMessage, topic: str, why: StreamProblem) -> DeadLetter:
-    headers = json.loads(row["headers"])
-    about = {"outbox_id": row["id"], "topic": topic, "key": row["key"], "headers": row["headers"]}
-    return DeadLetter.of(PUBLISH, why, f"outbox:{row['id']}", row["payload"], survey=headers.get("survey"), attributes=about)

@@ -31,6 +31,8 @@ class Flushed:
     on_their_way: int
     undelivered: tuple[Undelivered, ...]
     """Each told once."""
+    open_ids: frozenset[int] = frozenset()
+    """``id()`` of those on their way."""
 
 
 class Writer(Protocol):
@@ -65,19 +67,19 @@ class Deliveries:
         self.changed = threading.Condition()
         self.messages = self.size_bytes = 0
         """Of those that have arrived."""
-        self._open = self._open_bytes = 0
+        self._open, self._open_bytes = dict[int, Message](), 0
         self._failed: list[Undelivered] = []
 
     def begun(self, message: Message) -> None:
         """It is on its way."""
         with self.changed:
-            self._open += 1
+            self._open[id(message)] = message
             self._open_bytes += message.size_bytes
 
     def ended(self, message: Message, why_not: StreamProblem | None = None) -> None:
         """It has arrived, or it has not."""
         with self.changed:
-            self._open -= 1
+            self._open.pop(id(message), None)
             self._open_bytes -= message.size_bytes
             if why_not is None:
                 self.messages += 1
@@ -89,12 +91,12 @@ class Deliveries:
     @property
     def has_room(self) -> bool:
         """Whether another message may be begun."""
-        return self._open < _MOST_MESSAGES and self._open_bytes < _MOST_BYTES
+        return len(self._open) < _MOST_MESSAGES and self._open_bytes < _MOST_BYTES
 
     @property
     def on_their_way(self) -> int:
         """So many have been begun and not ended."""
-        return self._open
+        return len(self._open)
 
     @property
     def failed(self) -> bool:
@@ -110,7 +112,7 @@ class Deliveries:
         """What has become of everything; what failed is told once."""
         with self.changed:
             failed, self._failed = self._failed, []
-            return Flushed(self._open, tuple(failed))
+            return Flushed(len(self._open), tuple(failed), frozenset(self._open))
 
 
 def open_writer(address: Address) -> Writer:

@@ -24,13 +24,14 @@ from alerts.lists.columns import AskedLists, ListColumns
 from alerts.surveys import survey
 from schemas.filter_tables import FILTER_COUNTS, VERDICTS
 from schemas.outbox import OUTBOX
+from streams.delivering import PUBLISH
 from transforms import (
     coders,  # noqa: F401 - those of the batches
     metrics,
 )
 from transforms.elements import AlertBatch, TableBatch, UnitLetter
 from transforms.files import open_file
-from transforms.hits import PUBLISH, Hits
+from transforms.hits import Hits
 from transforms.in_public import PublicJudge, row_of
 from transforms.notes import name_run, note_put_aside
 from transforms.together import AtTheEnd, EverySecs

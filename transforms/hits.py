@@ -13,6 +13,7 @@ import pyarrow as pa
 from alerts.errors import DeadLetter, NoPacket
 from alerts.json_text import to_json
 from schemas.outbox import OUTBOX
+from streams.delivering import PUBLISH
 from streams.outbox_rows import (
     NOTHING_PUBLIC,
     JudgedAlerts,
@@ -30,9 +31,6 @@ from transforms.elements import AlertBatch, TableBatch, UnitLetter
 from transforms.in_public import PublicJudge
 from transforms.notes import note_withheld
 from warehouses.units import STREAM
-
-PUBLISH = "publish"
-"""The stage of dead letters that are hits."""
 
 
 class PacketSource(Protocol):

@@ -100,6 +100,7 @@ NOT_ASKED = Counter(
 WITHHELD = Counter(
     "hits_withheld", "hits", "hits that were not sent to a public place, since not all of the alert is public", "address", 200
 )
+SENT = Counter("hits_sent", "hits", "hits that a receiver's side has acknowledged to the workers of a stream", "address", 200)
 WITHOUT_PACKET = Counter(
     "hits_without_packet", "hits", "hits that are dead letters, since the warehouse does not have their packets", "address", 200
 )

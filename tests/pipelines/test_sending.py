@@ -14,11 +14,12 @@ import pytest
 import warehouses
 from pipelines import open_messages
 from pipelines.sender import Sender
-from pipelines.sending import PUBLISH, Reach, open_addresses, send_open, send_refused
+from pipelines.sending import Reach, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.table import Table
 from streams.addresses import parse_address
+from streams.delivering import PUBLISH
 from transforms.read_letters import SavedLetter
 from warehouses.folder.warehouse import FolderWarehouse
 
