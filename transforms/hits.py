@@ -82,6 +82,9 @@ class Hits:
             yield TableBatch(OUTBOX.name, STREAM, rows)
         for each in made:
             if isinstance(each, Unsendable):
+                if self.packets is None:
+                    # Who has read packets has them: nothing is to be lost by a fault of ours.
+                    raise NoPacket(each.why)
                 metrics.WITHOUT_PACKET.inc(1, each.topic)
                 yield UnitLetter(STREAM, _letter(each))
 
