@@ -257,6 +257,30 @@ def test_a_stream_to_a_folder_is_submitted_too(store: storage.Client, service: J
     assert delays == {30_000}
 
 
+def test_a_stream_sends_its_hits_behind_the_acknowledged_write(
+    store: storage.Client,
+    service: JobsService,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "bright.sql").write_text("-- surveys: ztf\nSELECT ra_deg FROM alerts WHERE candidate.magpsf < 18\n")
+    # A receiver that is away holds up no job, but the test for its patience.
+    monkeypatch.setattr(ingest, "make_topics", lambda *words: None)
+    argv = [*STREAM, f"--warehouse=bigquery://{PROJECT}/stream", f"--filters={tmp_path}"]
+    argv += flags("hits", f"--dataflow_endpoint={service.endpoint}")
+    assert ingest.run([*argv, "--publish=kafka:kafka.example:9092/{filter}", f"--publish=folder:{tmp_path}/hits"]) == 2
+    told = "--publish folder:{}/hits is on this machine, which Dataflow's workers do not see; give a topic of Kafka or Pub/Sub"
+    assert told.format(tmp_path) in capsys.readouterr().err
+    assert ingest.run([*argv, "--publish=kafka:kafka.example:9092/{filter}"]) == 0
+    found = submitted(store, service)
+    transforms = found.graph.components.transforms
+    (send,) = [one for one in transforms.values() if one.unique_name.startswith("Hits/Send") and not one.subtransforms]
+    (written,) = [one for one in transforms.values() if one.unique_name == "Write/Append"]
+    assert set(send.inputs.values()) <= set(written.outputs.values())
+    assert {"Write/OutboxRows", "WriteHits/OutboxRows", "WriteHits/Append"} <= found.names
+
+
 def test_an_update_replaces_the_running_job_and_finds_its_steps(
     store: storage.Client, service: JobsService, capsys: pytest.CaptureFixture[str]
 ) -> None:
