@@ -9,6 +9,7 @@
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
 # make .venv-zetasql/installed   Google's reference engine, in an environment of its own: make test holds filters against it where it is
+# make .venv-clients/installed   Rubin's and Pitt-Google's clients, in an environment of their own: make test has them read our streams
 # make notebook   docs/notebook.ipynb of docs/notebook.md, with what its cells show
 # make test-pythons   the fast tests on other Pythons than CI's 3.11 (PYTHONS='3.12 3.13'), each in an environment of its own
 # make dist   sdist and wheel, the wheel in an empty environment and a small night through it (EXTRAS=notebook)
@@ -103,6 +104,14 @@ ZETASQL ?= 0.1.5
 	$(PYTHON) -m venv .venv-zetasql
 	.venv-zetasql/bin/python -m pip install --quiet --disable-pip-version-check zetasql==$(ZETASQL)
 	.venv-zetasql/bin/python tests/alerts/filters/googlesql_program.py .venv-zetasql --compile
+	@touch $@
+
+# Clients that people read streams with, as they are published. They bring pandas, with which Google's clients start otherwise.
+.venv-clients/installed: constraints.txt
+	@echo "== making .venv-clients and installing others' clients (a minute)"
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		lsst-alert-packet pittgoogle-client
 	@touch $@
 
 bench: .venv-bench/installed .venv-zetasql/installed

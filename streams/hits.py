@@ -39,8 +39,8 @@ class PassedAlert:
 
     @property
     def key(self) -> str:
-        """By which one object's messages stay in order: its kind and id; of an alert without one the alert's id."""
-        return f"{self.object_kind}:{self.object_id}" if self.object_id else f"alert:{self.alert_id}"
+        """By which one object's messages stay in order: its kind, where the survey has several, and id; else the alert's id."""
+        return f"{self.object_kind or 'object'}:{self.object_id}" if self.object_id else f"alert:{self.alert_id}"
 
 
 @dataclass(frozen=True, slots=True)
