@@ -101,7 +101,7 @@ class Hit:
 
 def as_message(key: str, headers: Mapping[str, str], payload: bytes) -> Message:
     """A message of a key, headers and what it carries; by name, as attributes of Pub/Sub need nothing beside them to say."""
-    return Message(payload, key.encode(), tuple((name, value.encode()) for name, value in sorted(headers.items())))
+    return Message(payload, key.encode(), tuple([(name, value.encode()) for name, value in sorted(headers.items())]))
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -67,20 +67,21 @@ class Deliveries:
         self.changed = threading.Condition()
         self.messages = self.size_bytes = 0
         """Of those that have arrived."""
-        self._open, self._open_bytes = dict[int, Message](), 0
+        self._open, self._open_bytes = dict[int, tuple[Message, int]](), 0
         self._failed: list[Undelivered] = []
 
     def begun(self, message: Message) -> None:
         """It is on its way."""
         with self.changed:
-            self._open[id(message)] = message
-            self._open_bytes += message.size_bytes
+            size_bytes = message.size_bytes
+            # With the message, so that no other has its id meanwhile.
+            self._open[id(message)] = message, size_bytes
+            self._open_bytes += size_bytes
 
     def ended(self, message: Message, why_not: StreamProblem | None = None) -> None:
         """It has arrived, or it has not."""
         with self.changed:
-            self._open.pop(id(message), None)
-            self._open_bytes -= message.size_bytes
+            self._open_bytes -= self._open.pop(id(message))[1]
             if why_not is None:
                 self.messages += 1
                 self.size_bytes += len(message.value or b"")
