@@ -30,6 +30,7 @@ ELSEWHERE = {
     "docs/notebook.md": "tests/broker/test_notebook.py",
     "docs/filters.md": "tests/broker/test_filters_page.py",
     "docs/orm.md": "tests/broker/test_orm.py",
+    "docs/streams_out.md": "tests/streams/test_streams_out_page.py",
 }
 """Pages of Python whose blocks are one program, and the test that runs it."""
 CANNOT = {
@@ -44,7 +45,6 @@ CANNOT = {
         "docs/service.md",
         "broker stream status",
     ): "tests/cloud/test_streamed.py, tests/kafka/test_status.py run it",
-    ("docs/streams_out.md", "import fastavro"): "tests/pipelines/test_hits.py reads such messages so",
     ("docs/filters.md", "broker filter "): "tests/broker/test_filters_page.py runs it, and compares what it prints",
     ("docs/features.md", "broker "): "tests/broker/test_features_page.py runs it, and counts what it finds",
     **{
