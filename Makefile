@@ -1,6 +1,6 @@
 # make demo   a small night from packets to an answer, on this machine alone
 # make cloud-demo   the same through Google Cloud, on emulators
-# make stream-demo  a night through a real Kafka (Java and Maven, or PITT_BROKER_TEST_KAFKA=HOST:PORT), with a kill in its midst
+# make stream-demo  a night through a real Kafka, filters, and Kafka again (Java and Maven, or PITT_BROKER_TEST_KAFKA=HOST:PORT), with a kill in its midst
 # make test   the tests that need neither network nor cloud
 # make coverage   which lines and branches the tests run (COVERAGE_FAIL_UNDER=90 of lines)
 # make test-faults   whole runs struck by faults, then audited (some 20 minutes)
@@ -141,7 +141,7 @@ clean:
 	rm -rf .venv .venv-* .coverage warehouse demo build dist *.egg-info
 
 stream-demo: .venv/installed
-	@echo "== a night through Kafka into a folder, killed in its midst (a minute; Kafka's jars are fetched once, 43 MB)"
+	@echo "== a night through Kafka into a folder, killed in its midst, and hits into Kafka (a minute; its jars are fetched once, 43 MB)"
 	$(BIN)/python -W ignore -m tests.kafka.demo
 
 cloud-demo: .venv/installed
