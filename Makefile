@@ -4,7 +4,8 @@
 # make test   the tests that need neither network nor cloud
 # make coverage   which lines and branches the tests run (COVERAGE_FAIL_UNDER=90 of lines)
 # make test-faults   whole runs struck by faults, then audited (some 20 minutes)
-# make soak   a stream for long: 50,000 messages with 30 kills, then seven nights in fast time (some 12 minutes; takes root)
+# make soak   a stream for long: 50,000 messages with 30 kills, then seven nights in fast time, then ten minutes of hits with 20 kills
+#             (some 25 minutes; takes root)
 # make fuzz   ten minutes of packets, archives and answers damaged at random, other ones each time (FUZZ_SECS=60 for one minute)
 # make check  format, lint, types
 # make bench  how fast it is beside the naive ways and other people's clients (half an hour; BENCH=--quick for its first part)
@@ -77,6 +78,7 @@ test-pythons: .venv/installed
 
 soak: .venv/installed
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak_out
 
 fuzz: .venv/installed
 	@echo "== inputs damaged at random, $(FUZZ_SECS) s"
