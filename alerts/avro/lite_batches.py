@@ -33,6 +33,8 @@ def lite_packets(packets: Sequence[Packet], survey: Survey) -> pa.Array:
     Packets of one schema that stand together are cut together; of a batch, which is far from what one array holds (2 GB).
     """
     parts = [_of_schema(list(group), survey) for _, group in itertools.groupby(packets, lambda packet: packet.schema)]
+    if len(parts) == 1:
+        return parts[0]
     return pa.concat_arrays(parts) if parts else pa.array([], pa.binary())
 
 
