@@ -144,6 +144,7 @@ METRICS: tuple[Counter | Distribution, ...] = (
     FEATURES_FAILED,
     NOT_ASKED,
     WITHHELD,
+    SENT,
     WITHOUT_PACKET,
     READ_AGAIN,
     LETTERS,
