@@ -51,9 +51,9 @@ def write_outbox(books: Books, warehouse: Warehouse, nights: Nights) -> None:
 
 _FILTERS = (
     "SELECT DISTINCT run_id, survey, filter FROM passed "
-    f"UNION SELECT DISTINCT run_id, survey, '{EVERY_ALERT}' FROM filter_counts ORDER BY ALL"
+    f"UNION SELECT DISTINCT run_id, survey, '{EVERY_ALERT}' FROM rows ORDER BY ALL"
 )
-"""What runs may have sent hits of; every alert of the surveys that they have asked filters about."""
+"""What runs may have sent hits of; every alert that they have written."""
 
 
 def _told(value: Any) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from alerts.filters.filter_set import FilterSet
 from pipelines import ingest, logs, runs_table, summary
 from pipelines.job import Job
 from pipelines.outlets import columns_to_send
+from streams.outlets import EVERY_ALERT
 from transforms.filters import JudgeAlerts
 from transforms.hits import Hits
 from transforms.metrics import READ_AGAIN, totals
@@ -44,22 +45,19 @@ def ask_behind(
     ``job`` is whose account it belongs to: what is written has its id with ``-behind``, and a row of ``runs`` of its own. Gives
     the account of the filters; None where there was nothing to ask. Raises what a run does.
     """
-    # Of surveys of which filters were asked at once the full stream is sent.
-    at_once = job.all_filters.parted()[0] if job.all_filters else None
     job = replace(job, run_id=f"{job.run_id}-behind", filters=None, beside=(), all_filters=None)
-    questions = questions_of(job, filters, streamed=at_once.surveys if at_once else frozenset())
+    questions = questions_of(job, filters, every=False)
     questions = replace(questions, wanted=questions.source.of_runs(runs))
     return ask(job, questions, options) if questions.wanted else None
 
 
-def questions_of(
-    job: Job, filters: FilterSet, *, replay: bool = False, streamed: frozenset[str] = frozenset()
-) -> FilterQuestions:
+def questions_of(job: Job, filters: FilterSet, *, replay: bool = False, every: bool = True) -> FilterQuestions:
     """Filters to ask about alerts of the job's warehouse, of none as yet.
 
-    ``replay``, ``streamed``: as ``Hits`` has them.
+    ``replay``: as ``Hits`` has it. ``every``: whether all of these are sent to whom wants the full stream.
     """
-    hits = Hits(job.outlets, RebuiltPackets(job.sink.warehouse), replay, streamed)
+    outlets = tuple(outlet for outlet in job.outlets if every or not outlet.takes(EVERY_ALERT))
+    hits = Hits(outlets, RebuiltPackets(job.sink.warehouse), replay)
     judge = JudgeAlerts(filters, job.run_id, AtTheEnd(), job.max_filter_us, hits)
     return FilterQuestions(judge, Unfiltered(job.sink.warehouse, filters, columns_to_send(job.outlets, filters)), ())
 

@@ -22,7 +22,7 @@ from pipelines.interrupts import interrupts
 from pipelines.job import Job
 from pipelines.options import parse
 from pipelines.ordinary import ordinary_pipeline
-from pipelines.outlets import addresses_of, make_topics
+from pipelines.outlets import make_topics
 from pipelines.prism import tied
 from pipelines.progress import elsewhere, progress_line
 from pipelines.runner import is_local, on_dataflow
@@ -56,7 +56,7 @@ def ingest(pipeline: beam.Pipeline, job: Job) -> None:
         rows["beside"] = pipeline | "Beside" >> beam.Create(job.beside, reshuffle=False)
     written = rows | "Write" >> WriteTables(job.write, job.run_id, job.want)
     if job.sends_itself:
-        closed = written | "Hits" >> SendHits(job.run_id, addresses_of(job.outlets, job.all_filters))
+        closed = written | "Hits" >> SendHits(job.run_id, job.addresses)
         _ = closed | "WriteHits" >> WriteTables(job.write_hits, job.run_id)
     if job.crossmatch:
         positions = decoded.alerts | "Positions" >> Positions()
@@ -83,7 +83,7 @@ def _run(argv: Sequence[str]) -> int:
         job = Job.from_options(options)
         check_effects(options)
         remote.check(job, options)
-        make_topics(job.warehouse.uri, addresses_of(job.outlets, job.all_filters))
+        make_topics(job.warehouse.uri, job.addresses)
     except OptionsError as error:
         logs.failed("broker ingest", str(error))
         return WRONG_OPTIONS
@@ -177,9 +177,7 @@ def send(job: Job) -> None:
     """Send what is open for the job's outlets, and say what became of it."""
     if not job.outlets:
         return
-    found = send_open(
-        job.warehouse.uri, addresses_of(job.outlets, job.all_filters), job.run_id, Reach(nothing_since=job.started_at)
-    )
+    found = send_open(job.warehouse.uri, job.addresses, job.run_id, Reach(nothing_since=job.started_at))
     for topic in sorted({*found.sent, *found.refused, *found.waiting}):
         refused = f", {found.refused[topic]:,} refused for good (dead letters)" if found.refused[topic] else ""
         print(f"  sent to {topic}: {found.sent[topic]:,}{refused}")

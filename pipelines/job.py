@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -22,12 +22,13 @@ from pipelines.catalogs import as_given, catalog_settings, of_services
 from pipelines.errors import OptionsError
 from pipelines.filters import filters_of, history_rows
 from pipelines.options import BrokerOptions
-from pipelines.outlets import outlets_of
+from pipelines.outlets import addresses_of, outlets_of, sends_every_alert
 from pipelines.runner import runs_here, set_runner
 from pipelines.sinks import sink_settings
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.tables import DEAD_LETTERS
+from streams.addresses import Address
 from streams.outlets import Outlet
 from transforms.crossmatch import CrossMatch
 from transforms.elements import TableBatch
@@ -151,6 +152,11 @@ class Job:
         return sink_of(self.sink.of_matches)
 
     @property
+    def addresses(self) -> Mapping[str, Address]:
+        """Where its hits go, by the texts of addresses."""
+        return addresses_of(self.outlets, self.all_filters, self.sink.surveys)
+
+    @property
     def sends_itself(self) -> bool:
         """Whether hits are sent by workers, when their rows are there: of a stream that nobody on this machine waits for."""
         return bool(self.outlets) and not self.bounded and self.sink.method == "storage_write"
@@ -198,13 +204,15 @@ def _job(
     filters = read_filters() if read_filters else filters_of(broker, want, features, behind=here and not stream)
     at_once = filters.parted()[0] if filters else None
     outlets = outlets_of(broker, filters, begins=read_filters is None)
+    # The full stream is every alert, whether or not any filter is asked.
+    judges = at_once is not None or sends_every_alert(outlets)
     together = EverySecs(broker.load_every_secs) if stream else AtTheEnd()
     sink = sink_settings(
         options,
         run_id,
         want,
         features=features,
-        filters=filters is not None,
+        filters=filters is not None or judges,
         sends=bool(outlets),
         named=named,
         units=reads.units,
@@ -224,7 +232,7 @@ def _job(
         survey=named,
         want=want,
         features=features,
-        filters=JudgeAlerts(at_once, run_id, together, broker.max_filter_us, Hits(outlets)) if at_once else None,
+        filters=JudgeAlerts(at_once or FilterSet(()), run_id, together, broker.max_filter_us, Hits(outlets)) if judges else None,
         outlets=outlets,
         all_filters=filters,
         max_filter_us=broker.max_filter_us,

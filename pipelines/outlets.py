@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from alerts.filters.filter_set import FilterSet
-from alerts.surveys import survey
+from alerts.surveys import SURVEYS, survey
 from alerts.surveys.public import PublicPrograms
 from pipelines.errors import OptionsError
 from pipelines.options import BrokerOptions
@@ -37,8 +37,8 @@ def outlets_of(broker: BrokerOptions, filters: FilterSet | None, *, begins: bool
     names = {text.name for text in filters.texts} if filters else set()
     for outlet in outlets:
         wanted = outlet.address.filter
-        if filters is None:
-            told = "is given without --filters, whose hits it sends; give a folder of them"
+        if filters is None and wanted != EVERY_ALERT:
+            told = "is given without --filters, whose hits it sends; give a folder of them, or add ?filter=all for every alert"
             raise OptionsError(f"--publish {outlet.address} {told}")
         if wanted not in (None, EVERY_ALERT, *names):
             raise OptionsError(f"--publish {outlet.address}: there is no filter {wanted}; known are {', '.join(sorted(names))}")
@@ -46,11 +46,16 @@ def outlets_of(broker: BrokerOptions, filters: FilterSet | None, *, begins: bool
     return outlets
 
 
+def sends_every_alert(outlets: Iterable[Outlet]) -> bool:
+    """Whether somebody wants the full stream."""
+    return any(outlet.takes(EVERY_ALERT) for outlet in outlets)
+
+
 def _check_places(outlets: Iterable[Outlet], filters: FilterSet | None) -> None:
     """Refuse what names would do together: a hit twice in one place, a place that is public for some only."""
     takers, places = dict[tuple[str, str, str], Outlet](), dict[str, Address]()
     for outlet in outlets:
-        for named, name in _named(filters, outlet):
+        for named, name in _named(filters, outlet, SURVEYS):
             address = outlet.at(named, name)
             if topic_of_manifests(address) is not None:
                 raise OptionsError(f"--publish {outlet.address}: {address} is where manifests go; take another name")
@@ -64,17 +69,16 @@ def _check_places(outlets: Iterable[Outlet], filters: FilterSet | None) -> None:
                 raise OptionsError(f"--publish {address} is given with different options: {told}")
 
 
-def _named(filters: FilterSet | None, outlet: Outlet) -> list[tuple[str, str]]:
+def _named(filters: FilterSet | None, outlet: Outlet, surveys: Iterable[str]) -> list[tuple[str, str]]:
     """The surveys and filters whose hits an outlet takes."""
-    if filters is None:
-        return []
-    named = [*filters.versions, *((name, EVERY_ALERT) for name in filters.surveys)]
+    named = [*(filters.versions if filters else ()), *((name, EVERY_ALERT) for name in surveys)]
     return [(of, name) for of, name in named if outlet.takes(name)]
 
 
-def addresses_of(outlets: Iterable[Outlet], filters: FilterSet | None) -> Mapping[str, Address]:
-    """All addresses that outlets stand for, by their texts."""
-    return {text: address for outlet in outlets for text, address in outlet.addresses(_named(filters, outlet)).items()}
+def addresses_of(outlets: Iterable[Outlet], filters: FilterSet | None, surveys: Iterable[str]) -> Mapping[str, Address]:
+    """All addresses that outlets stand for, by their texts. ``surveys``: those of which there may be alerts."""
+    named = tuple(surveys)
+    return {text: address for outlet in outlets for text, address in outlet.addresses(_named(filters, outlet, named)).items()}
 
 
 def columns_to_send(outlets: Sequence[Outlet], filters: FilterSet) -> dict[str, tuple[str, ...]]:

@@ -78,7 +78,7 @@ def plan(options: PipelineOptions) -> Refilter:
     # What was made by an earlier version has no tables for what filters say.
     job.warehouse.prepare(sorted({facts.name for facts in job.warehouse.surveys}))
     wanted = questions.source.wanted(first, last, job.survey, again=refilter.again)
-    make_topics(job.warehouse.uri, addresses_of(job.outlets, filters))
+    make_topics(job.warehouse.uri, addresses_of(job.outlets, filters, filters.surveys))
     # Who runs from when is said of what comes in.
     return Refilter(replace(job, filters=None, filters_noted=True), replace(questions, wanted=wanted))
 

@@ -28,7 +28,7 @@ from pipelines.filters import ReadAgain
 from pipelines.job import Job
 from pipelines.kafka_source import KafkaStream
 from pipelines.options import BrokerOptions, RoundsOptions
-from pipelines.outlets import addresses_of, make_topics
+from pipelines.outlets import make_topics
 from pipelines.pubsub_source import PubsubStream
 from pipelines.round_metrics import RoundMetrics, serving
 from pipelines.round_source import Round, RoundSource
@@ -62,7 +62,7 @@ def run(options: PipelineOptions, argv: Sequence[str], each: Callable[[summary.S
     job = Job.of_round(options, of_kind.comes_again)
     job.clean_up()
     remote.check(job, options)
-    make_topics(job.warehouse.uri, addresses_of(job.outlets, job.all_filters))
+    make_topics(job.warehouse.uri, job.addresses)
     every_secs = _every_secs(rounds, job, of_kind.comes_again)
     try:
         stream = of_kind.from_options(options)
@@ -130,7 +130,7 @@ def _catalogs(options: PipelineOptions, stream: RoundSource, argv: Sequence[str]
 
 def _sender(job: Job) -> Sender | nullcontext[None]:
     """What sends the hits."""
-    return Sender(job.warehouse.uri, addresses_of(job.outlets, job.all_filters)) if job.outlets else nullcontext()
+    return Sender(job.warehouse.uri, job.addresses) if job.outlets else nullcontext()
 
 
 class _AccountFailed(Exception):
@@ -273,7 +273,7 @@ class _Rounds:
                 raise RuntimeError(problem)
             self._failed_accounts, self._noted = 0, job.all_filters
             if self._sender is not None:
-                self._sender.tell(job.run_id, addresses_of(job.outlets, job.all_filters))
+                self._sender.tell(job.run_id, job.addresses)
             ingest.tidy(job, in_rounds=True)
             return counts, read.total(BYTES_READ)
         finally:

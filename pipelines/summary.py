@@ -192,10 +192,10 @@ def _filters(
     if job.filters is None:
         return {}
     not_asked = totals.by_label(metrics.NOT_ASKED)
-    with job.warehouse as written:
-        found = count_filters(written, job.run_id, nights)
-        each_once = written.replaces
     asked = [FilterOf(survey, name, version) for (survey, name), version in job.filters.filters.versions.items()]
+    with job.warehouse as written:
+        found = count_filters(written, job.run_id, nights) if asked else {}
+        each_once = written.replaces
     return {
         "filters": {key: found.get(key, FilterCounts()) for key in asked if decoded.get(key.survey)},
         "withheld": totals.by_label(metrics.WITHHELD),

@@ -98,6 +98,7 @@ class _Judge(beam.DoFn):
     def process(self, batch: AlertBatch, timestamp: Timestamp = beam.DoFn.TimestampParam) -> Iterator[TableBatch]:
         self._timestamp = timestamp
         if batch.survey not in self._filters.surveys:
+            yield from self._to_send(batch, verdicts.none(), set()) if self._hits.outlets else ()
             return
         compiled, running = self._filters.of_survey(batch.survey), self._runs(batch.survey)
         judged = running.judge(row_of(batch))

@@ -49,18 +49,12 @@ class Hits:
     """Of batches that do not have theirs with them."""
     replay: bool = False
     """Whether alerts are asked about again."""
-    streamed: frozenset[str] = frozenset()
-    """Surveys of which another has sent every alert, to whom wants the full stream."""
-
-    def outlets_of(self, survey: str) -> tuple[Outlet, ...]:
-        """Where hits of a survey's alerts go."""
-        return tuple(outlet for outlet in self.outlets if survey not in self.streamed or not outlet.takes(EVERY_ALERT))
 
     def rows(
         self, batch: AlertBatch, said: pa.RecordBatch, names: Collection[str], judge: PublicJudge
     ) -> Iterator[TableBatch | UnitLetter]:
         """What is to be sent of a batch; ``said``: rows of ``verdicts`` by the filters of these names. Of no unit, as those."""
-        outlets = self.outlets_of(batch.survey)
+        outlets = self.outlets
         is_stored = self.packets is not None and batch.packets is None
         packet_of = (
             self.packets.of(batch.rows, batch.survey)

@@ -40,10 +40,11 @@ def verdict_rows(alerts: pa.RecordBatch, judged: Mapping[str, Judged], compiled:
     ``alerts`` are those that were judged, with ``survey``, ``alert_id``, ``packet_digest`` and ``night``.
     """
     parts = [part for name, said in judged.items() for part in _rows(alerts, name, said, compiled, run_id)]
-    return pa.Table.from_batches(parts, VERDICTS.arrow_schema).combine_chunks().to_batches()[0] if parts else _none()
+    return pa.Table.from_batches(parts, VERDICTS.arrow_schema).combine_chunks().to_batches()[0] if parts else none()
 
 
-def _none() -> pa.RecordBatch:
+def none() -> pa.RecordBatch:
+    """No rows of ``verdicts``."""
     return pa.RecordBatch.from_pylist([], schema=VERDICTS.arrow_schema)
 
 

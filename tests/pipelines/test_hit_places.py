@@ -25,6 +25,10 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--publish", "folder:{place}/x", "--filters", "{filters}", "--publish", "folder:{place}/x"), "is given twice"),
         (("--publish", "folder:{place}/x"), "is given without --filters"),
         (
+            ("--publish", "folder:{place}/x?filter=all", "--publish", "folder:{place}/y"),
+            "folder:{place}/y is given without --filters",
+        ),
+        (
             ("--publish", "folder:{place}/x?filter=brihgt", "--filters", "{filters}"),
             "there is no filter brihgt; known are bright",
         ),
@@ -102,6 +106,20 @@ def test_no_table_waits_because_a_filter_whose_hits_are_sent_is_gone(
     assert cli.main([*words, "--filters", str(filters), *publish]) == 0
     hits = {alert_id for alert_id, _ in verdicts(tmp_path / "w", "bright")}
     assert {int(headers["alert_id"]) for headers, _, _ in received(tmp_path / "hits")} == hits
+
+
+@pytest.mark.parametrize("flags", [(), ("--no_history", "--no_features")], ids=["whole", "no history"])
+def test_the_full_stream_needs_no_filter(night: Path, tmp_path: Path, flags: tuple[str, ...], capfd: pytest.CaptureFixture[str]):
+    publish = ("--publish", f"folder:{tmp_path}/{{survey}}?filter=all&format=json")
+    assert run(tmp_path / "w", night, flags=("--no_cutouts", "--survey", "ztf", *publish, *flags)) == 0
+    sent = {int(headers["alert_id"]) for headers, _, _ in received(tmp_path / "ztf")}
+    public = ask(tmp_path / "w", "SELECT alert_id FROM ztf_alerts WHERE candidate.programid = 1")
+    assert sent == {row[0] for row in public}
+    assert sent
+    capfd.readouterr()
+    assert cli.main(["listen", f"folder:{tmp_path}/ztf", "--once", "--quiet_secs", "0.3", "--verify"]) == 0
+    assert cli.main(["audit", "--input", str(night), "--warehouse", str(tmp_path / "w"), "--no_cutouts"]) == 0
+    assert f"{len(sent):,} hits" in capfd.readouterr().out
 
 
 def test_a_stream_says_that_it_lives(night: Path, tmp_path: Path):

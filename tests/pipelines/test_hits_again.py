@@ -53,7 +53,7 @@ def test_hits_behind_a_run_are_sent_as_all_others(behind: Path, tmp_path: Path, 
     (version,) = {headers["filter_version"] for headers, _, _ in came}
     for headers, key, payload in came:
         assert headers["id"] == hit_id("ztf", int(headers["alert_id"]), "near", version)
-        assert key == f"{headers.get('object_kind')}:{headers['object_id']}"
+        assert key == f"{headers.get('object_kind', 'object')}:{headers['object_id']}"
         assert "replay" not in headers
         assert "healpix9" in headers
         assert headers["observed_at"].endswith("Z")
