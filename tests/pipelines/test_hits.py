@@ -67,7 +67,7 @@ def test_each_hit_is_sent_once_as_the_survey_s_own_record_without_stamps(sent: P
         assert str(record["candid"]) == headers["alert_id"]
         assert record["cutoutScience"] is None
         assert headers["id"] == hit_id("ztf", int(headers["alert_id"]), name, version)
-        assert key == f"{headers.get('object_kind')}:{headers['object_id']}"
+        assert key == f"{headers.get('object_kind', 'object')}:{headers['object_id']}"
         assert (headers["survey"], headers["filter"]) == ("ztf", name)
         assert headers["observed_at"].endswith("Z")
 
