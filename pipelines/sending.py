@@ -56,7 +56,7 @@ class Reach:
     since: datetime | None = None
     """At what was written since; None: at everything, which costs more the more was ever sent."""
     nothing_since: datetime | None = None
-    """Where nothing is open a manifest says that nothing was sent since then; None: none does."""
+    """Where nothing was sent since then a manifest says so; None: none does."""
 
 
 EVERYTHING = Reach()
@@ -77,6 +77,8 @@ def send_open(
         if not place.holds_tables():
             return told  # a stream whose first message has not come
         waiting = set(open_topics(place, reach.since))
+        # Also by another, or before this began: a manifest that says 0 of them would be wrong.
+        busy = set() if reach.nothing_since is None else _sent_since(place, reach.nothing_since)
     told.others = sorted(waiting - {*addresses, *(str(manifest_address(address)) for address in addresses.values())})
     # Of hundreds of filters most have nothing to send: nobody asks for each of these again.
     wanted = {
@@ -93,7 +95,7 @@ def send_open(
             # Two senders of one address would send all twice.
             with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
                 _send_to(place, topic, writers.at(address), run_id, told, reach.since, address)
-                if reach.nothing_since is not None and not told.sent[topic]:
+                if reach.nothing_since is not None and not told.sent[topic] and topic not in busy:
                     place.add(OUTBOX, rows_of([manifest_row(topic, address, [], run_id, reach.nothing_since)]), run_id)
                 # What was sent is told in a topic beside it, by rows that were written with what closes it. A warehouse shows
                 # what there was when it was opened.
@@ -109,6 +111,14 @@ def send_open(
             for each in (address, manifest_address(address)):
                 writers.give_up(each)
     return told
+
+
+def _sent_since(place: Warehouse, since: datetime) -> set[str]:
+    """The addresses, as texts, where something has arrived since."""
+    if OUTBOX.name not in place.tables:
+        return set()
+    found = place.ask("SELECT DISTINCT topic FROM outbox WHERE sent_at >= {since}", {"since": since}).read()
+    return {str(topic) for topic in found.column("topic").to_pylist()}
 
 
 def was_sent_to(uri: str, address: Address) -> bool:

@@ -194,3 +194,21 @@ def test_all_places_that_are_away_are_told(tmp_path: Path, caplog: pytest.LogCap
     for topic in topics:
         assert f"hits wait in the outbox for {topic}: " in caplog.text
     assert "hits wait in the outbox for folder:/of-nobody, which no --publish names" in caplog.text
+
+
+def manifests_of(place: Path) -> list[int]:
+    """The number that each tells, in the order in which they came."""
+    return [json.loads(file.read_text())["number"] for file in sorted((place / "_manifest").glob("*.avro"))]
+
+
+def test_no_manifest_says_that_nothing_was_sent_while_something_was(tmp_path: Path) -> None:
+    """A stream sends all the time, and says once an hour where it has sent nothing."""
+    uri, topics = f"{tmp_path}/w", [f"folder:{tmp_path}/hits", f"folder:{tmp_path}/none"]
+    addresses = {topic: parse_address(topic, "test") for topic in topics}
+    begin = datetime.now(UTC)
+    add(uri, hit(topics[0], 1))
+    send_open(uri, addresses, run_id(), Reach(since=AT - timedelta(days=1)))
+    send_open(uri, addresses, run_id(), Reach(nothing_since=begin))
+    assert [manifests_of(tmp_path / name) for name in ("hits", "none")] == [[1], [0]]
+    send_open(uri, addresses, run_id(), Reach(nothing_since=datetime.now(UTC)))
+    assert [manifests_of(tmp_path / name) for name in ("hits", "none")] == [[1, 0], [0, 0]]
