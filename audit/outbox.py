@@ -104,12 +104,13 @@ def compare_outbox(books: Books) -> None:
         f"CREATE TABLE messages AS SELECT DISTINCT id, topic, run_id FROM outbox WHERE NOT sent AND NOT refused "
         f"AND run_id IN {_SCOPE}"
     )
-    # Which of them are not public only their rows could say: how many were left out is what the run has counted.
+    # Which of them are not public only their rows could say: how many were left out is what the run has counted. Those whose
+    # packets nobody has are dead letters.
     books.run(
         "INSERT INTO faults BY NAME SELECT 'not_in_outbox' AS kind, topic, gone.number - COALESCE(w.number, 0) AS number, "
         "'run ' || run_id || ' passed ' || gone.number || ' hits that are not in the outbox, and left out ' || "
         f"COALESCE(w.number, 0) AS message FROM (SELECT run_id, topic, COUNT(*) AS number FROM ({hits}) "
-        "ANTI JOIN messages USING (run_id, topic, id) GROUP BY run_id, topic) AS gone "
+        f"ANTI JOIN messages USING (run_id, topic, id) WHERE {_NAME} NOT IN ({_LETTERS}) GROUP BY run_id, topic) AS gone "
         "LEFT JOIN (SELECT run_id, topic, SUM(number) AS number FROM withheld GROUP BY ALL) AS w USING (run_id, topic) "
         "WHERE gone.number > COALESCE(w.number, 0)"
     )
@@ -118,10 +119,9 @@ def compare_outbox(books: Books) -> None:
         "INSERT INTO faults BY NAME SELECT 'not_sent' AS kind, topic, COUNT(DISTINCT id) AS number FROM messages "
         f"ANTI JOIN ({closed}) USING (id, topic) GROUP BY topic"
     )
-    letters = "SELECT source FROM letters WHERE stage = 'publish'"
     books.run(
         f"INSERT INTO faults BY NAME SELECT 'without_letter' AS kind, topic, COUNT(*) AS number FROM ({_REFUSED}) "
-        f"WHERE 'outbox:' || topic || '#' || id NOT IN ({letters}) GROUP BY topic"
+        f"WHERE {_NAME} NOT IN ({_LETTERS}) GROUP BY topic"
     )
     books.run(
         "INSERT INTO faults BY NAME SELECT 'not_in_manifest' AS kind, topic, COUNT(*) AS number FROM "
@@ -130,6 +130,9 @@ def compare_outbox(books: Books) -> None:
     )
 
 
+_NAME = "'outbox:' || topic || '#' || id"
+"""As dead letters name a message."""
+_LETTERS = "SELECT source FROM letters WHERE stage = 'publish'"
 _REFUSED = (
     "SELECT DISTINCT id, topic FROM outbox SEMI JOIN messages USING (id, topic) WHERE refused "
     "AND NOT EXISTS (FROM outbox AS o WHERE (o.id, o.topic) = (outbox.id, outbox.topic) AND o.sent)"

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from broker import audit as command
-from tests.nights import by_hand, run, simulated
+from tests.nights import ask, by_hand, run, simulated
 from tests.pipelines.test_filters import BRIGHT, FADING, folder
+from tests.pipelines.test_hits_again import NEAR, publish, sources
 
 Change = Callable[[pa.Table], pa.Table]
 KINDS = {"not_in_outbox", "not_sent", "without_letter", "not_in_manifest"}
@@ -126,3 +127,22 @@ def test_hits_of_other_nights_are_no_concern_of_this_one(
     )
     place = changed(whole, tmp_path / "w", sql)
     assert audited(capsys, night, place)[0] == 0
+
+
+def test_hits_whose_packets_nobody_has_are_accounted_for_by_their_letters(
+    night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    flags = ("--filters", str(folder(tmp_path / "filters", near=NEAR)), "--crossmatch", sources(night))
+    kept = ("--no_cutouts", "--no_history", *publish(tmp_path, lite="format=lite"))
+    assert run(tmp_path / "w", night, flags=(*flags, *kept)) == 0
+    status, report = audited(capsys, night, tmp_path / "w")
+    assert (status, faults(report)) == (0, {})
+    letters = "SELECT source FROM dead_letters WHERE stage = 'publish'"
+    assert len(ask(tmp_path / "w", letters)) > 1
+    # A letter that is gone is a hit that is lost.
+    first = min(file for file in (tmp_path / "w" / "dead_letters").rglob("*.parquet"))
+    rows = pq.ParquetFile(first).read()
+    pq.write_table(rows.slice(1), first)
+    by_hand(tmp_path / "w")
+    status, report = audited(capsys, night, tmp_path / "w")
+    assert (status, [fault["number"] for fault in faults(report)["not_in_outbox"]]) == (1, [1])
