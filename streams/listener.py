@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from streams.addresses import Address
-from streams.errors import StreamAway
+from streams.errors import StreamAway, StreamProblem
 from streams.listening import Heard, Received
 from streams.manifest_topic import ManifestTopic
 from streams.manifests import NoManifest
@@ -52,8 +53,9 @@ class StreamListener:
         self._tell_lag()
         came_at = time.monotonic()
         while self.stop_at is None or time.monotonic() < self.stop_at:
-            messages = self.reader.read(_POLL_SECS)
+            # Before: whoever is interrupted while it reads has not gone over what it has got.
             self._done = False
+            messages = self.reader.read(_POLL_SECS)
             yield from self.heard.take(messages)
             self._done = True
             now = time.monotonic()
@@ -68,8 +70,10 @@ class StreamListener:
 
     def _tell_lag(self) -> None:
         self._said_at = time.monotonic()
-        if behind := self.behind:
-            self.say(f"{behind:,} messages of {self.address} are to be read")
+        # Nobody stops listening because this cannot be told now.
+        with contextlib.suppress(StreamAway):
+            if behind := self.behind:
+                self.say(f"{behind:,} messages of {self.address} are to be read")
 
     def _tell_silence(self, secs: float) -> None:
         """Whether who sends there lives."""
@@ -80,7 +84,7 @@ class StreamListener:
         try:
             while self.beside.read(_POLL_SECS):
                 pass
-        except (StreamAway, NoManifest) as error:
+        except (StreamProblem, NoManifest) as error:
             self.say(f"{told}, and whether its sender lives cannot be read: {error}")
             return
         beat = self.beside.beat

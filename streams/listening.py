@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from alerts.avro.wire_schemas import WireSchemas
 from alerts.errors import UndecodablePacket
 from streams.messages import Message
 
+_ALERT_ID = re.compile(r"-?[0-9]{1,19}")
 _REMEMBERED = 1_000_000
 """Ids of messages that have come: one that comes again is dropped."""
 
@@ -34,9 +36,9 @@ class Received:
 
     @property
     def alert_id(self) -> int | None:
-        """The survey's id of the alert."""
+        """The survey's id of the alert, 64 bits."""
         text = self.headers.get("alert_id", "")
-        return int(text) if text.isascii() and text.removeprefix("-").isdigit() else None
+        return int(text) if _ALERT_ID.fullmatch(text) and -(2**63) <= int(text) < 2**63 else None
 
     def __getattr__(self, name: str) -> Any:
         """``survey``, ``object_id``, ``filter`` and all other headers, as texts; times (``..._at``) in UTC."""
@@ -54,15 +56,12 @@ class Received:
     def columns(self) -> dict[str, Any]:
         """What the filter's SELECT gives of the alert."""
         text = self.headers.get("columns")
-        told: Any = json.loads(text) if text else self._json.get("columns")
+        told: Any = _read(text) if text else self._json.get("columns")
         return dict(told) if isinstance(told, dict) else {}
 
     @functools.cached_property
     def _json(self) -> Mapping[str, Any]:
-        try:
-            told: Any = json.loads(self.message.value or b"")
-        except ValueError:
-            return {}
+        told = _read(self.message.value or b"")
         return told if isinstance(told, dict) else {}
 
     def alert(self) -> dict[str, Any]:
@@ -75,6 +74,14 @@ class Received:
         elif self._json:
             return dict(self._json)
         raise UndecodablePacket(f"message {self.id} of {len(value):,} bytes is neither an Avro container nor JSON")
+
+
+def _read(text: str | bytes) -> Any:
+    """What JSON says; None for what is none. Anybody may have sent it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 HEADERS = ("survey", "object_id", "object_kind", "filter", "filter_version", "observed_at", "published_at", "passed_at", "replay")

@@ -11,12 +11,13 @@ import pytest
 from alerts.errors import UndecodablePacket
 from broker import streams
 from streams.addresses import parse_address
+from streams.errors import StreamAway, StreamProblem
 from streams.heartbeats import Heartbeat, heartbeat_of, send_heartbeats
 from streams.hits import Hit, PassedAlert
 from streams.manifests import from_json, manifest_address
 from streams.messages import Message
 from streams.open_writers import OpenWriters
-from streams.readers import LATEST, open_reader
+from streams.readers import LATEST, Reader, open_reader
 from streams.write_folder import FolderWriter
 
 NOW = datetime(2026, 11, 29, 5, 0, tzinfo=UTC)
@@ -142,3 +143,67 @@ def test_a_silent_stream_says_whether_it_lives(
             assert [*listener] == []
     assert said
     assert said[0].endswith(told) or told.replace("20 s", "21 s") in said[0]
+
+
+class Faulty:
+    """A reader for which something goes wrong, as with a broker that is away for a moment."""
+
+    def __init__(self, reader: Reader, **wrong: Exception | BaseException) -> None:
+        self._reader, self._wrong = reader, wrong
+        self.done: bool | None = None
+
+    def read(self, secs: float) -> list[Message]:
+        found = self._reader.read(secs)
+        if found and "read" in self._wrong:
+            raise self._wrong.pop("read")
+        return found
+
+    def behind(self) -> int | None:
+        if "behind" in self._wrong:
+            raise self._wrong["behind"]
+        return self._reader.behind()
+
+    def close(self, *, done: bool = True) -> None:
+        self.done = done
+
+
+def test_who_listens_goes_on_where_it_cannot_be_told_how_far_behind(tmp_path: Path) -> None:
+    with streams.listen(sent(tmp_path / "hits", hit(1)), once=True, quiet_secs=0.2) as listener:
+        listener.reader = Faulty(listener.reader, behind=StreamAway("away"))
+        assert [found.alert_id for found in listener] == [2**60 + 1]
+
+
+def test_who_is_interrupted_while_it_reads_has_not_taken_what_it_read(tmp_path: Path) -> None:
+    with streams.listen(sent(tmp_path / "hits", hit(1)), once=True) as listener:
+        faulty = listener.reader = Faulty(listener.reader, read=KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(listener))
+    assert faulty.done is False
+
+
+def test_who_listens_goes_on_where_nobody_can_tell_whether_the_sender_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streams import listener as module  # noqa: PLC0415
+
+    monkeypatch.setattr(module, "_SILENT_SECS", 0.0)
+    (tmp_path / "hits" / "_manifest").mkdir(parents=True)
+    said = list[str]()
+    with streams.listen(sent(tmp_path / "hits"), stop_after_secs=1.5) as listener:
+        listener.say = said.append
+        assert listener.beside is not None
+        gone = StreamProblem("there is no such subscription")
+        monkeypatch.setattr(listener.beside, "read", lambda secs: (_ for _ in ()).throw(gone))
+        assert [*listener] == []
+    assert said[0].endswith("whether its sender lives cannot be read: there is no such subscription")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("columns", b"{no json"), ("columns", b"[" * 100_000), ("alert_id", b"9" * 5000), ("alert_id", str(2**63).encode())],
+    ids=["no json", "deep", "long", "no 64 bits"],
+)
+def test_what_others_have_sent_is_a_row_too(tmp_path: Path, name: str, value: bytes) -> None:
+    address = sent(tmp_path / "hits", Message(b"{}", b"k", ((name, value),)), hit(1))
+    table = streams.table_of(streams.listen(address, once=True, quiet_secs=0.2))
+    assert table.column("alert_id").to_pylist() == [None, 2**60 + 1]
