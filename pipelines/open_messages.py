@@ -10,7 +10,7 @@ import itertools
 import json
 import operator
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +62,25 @@ def open_messages(place: Warehouse, topic: str, since: datetime | None = None) -
             yield rows
         wanted = max(1, min(_MOST_ROWS, count * _BYTES // max(size, 1))) if count else _MOST_ROWS
         begin = end
+
+
+def closed_before(place: Warehouse, topic: str, rows: Sequence[OpenMessage], since: datetime) -> dict[str, dict[str, Any]]:
+    """Of messages that are open among what was written since: what closed them before that, by id. Raises ``QueryError``.
+
+    They have come into the warehouse again. None was sent before its alert was observed: only of older ones it is asked.
+    """
+    observed = [_observed_at(row)[0] for row in rows]
+    times = [datetime.fromisoformat(text) if text else datetime.min.replace(tzinfo=UTC) for text in observed]
+    if not times or min(times) >= since:
+        return {}
+    own = "SELECT id FROM outbox WHERE topic = {topic} AND written_at >= {begin} AND written_at <= {end}"
+    sql = (
+        "SELECT id, MAX(sent_at) AS sent_at, MAX(error) AS error FROM outbox WHERE topic = {topic} AND written_at < {since} "
+        f"AND written_at >= {{observed}} AND (sent_at IS NOT NULL OR error IS NOT NULL) AND id IN ({own}) GROUP BY id"
+    )
+    written = [row["written_at"] for row in rows]
+    values = {"topic": topic, "since": since, "observed": min(times), "begin": min(written), "end": max(written)}
+    return {row["id"]: row for row in place.ask(sql, values).read().to_pylist()}
 
 
 def _end(told: pa.Table, end: int) -> int:

@@ -17,11 +17,11 @@ from typing import Any
 
 import warehouses
 from alerts.dead_letters import dead_letter_rows
-from pipelines.open_messages import open_messages, open_topics
+from pipelines.open_messages import closed_before, open_messages, open_topics
 from schemas.outbox import OUTBOX
 from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
-from streams.delivering import Delivered, closing_rows, deliver, manifest_row, refused_letters, rows_of
+from streams.delivering import Delivered, closing, closing_rows, deliver, manifest_row, refused_letters, rows_of
 from streams.errors import StreamProblem
 from streams.manifests import MOST_IDS, manifest_address, topic_of_manifests
 from streams.open_writers import OpenWriters
@@ -157,8 +157,10 @@ def _send_to(  # noqa: PLR0917 - what, where, and what is told of it
 ) -> None:
     """Send what is open for a topic; ``manifests``: its address, where manifests are to tell of it."""
     for rows in open_messages(place, topic, since):
-        found = deliver(writer, topic, rows, _AWAY_SECS)
+        before = {} if since is None or manifests is None else closed_before(place, topic, rows, since)
+        found = deliver(writer, topic, [row for row in rows if row["id"] not in before], _AWAY_SECS)
         more = [] if manifests is None or not found.arrived else [manifest_row(topic, manifests, found.arrived, run_id)]
+        more += [closing(row, topic, run_id, **before[row["id"]]) for row in rows if row["id"] in before]
         _close(place, topic, found, run_id, more)
         if manifests is not None:
             told.sent[topic] += len(found.arrived)

@@ -63,11 +63,12 @@ def deliver(writer: Writer, topic: str, rows: Sequence[OpenMessage], secs: float
 def closing_rows(delivered: Delivered, topic: str, run_id: str) -> list[Row]:
     """Rows that close what has arrived, and what never will."""
     now = datetime.now(UTC)
-    rows = [_closing(row, topic, run_id, sent_at=now) for row in delivered.arrived]
-    return rows + [_closing(row, topic, run_id, error=str(why)) for row, why in delivered.refused]
+    rows = [closing(row, topic, run_id, sent_at=now) for row in delivered.arrived]
+    return rows + [closing(row, topic, run_id, error=str(why)) for row, why in delivered.refused]
 
 
-def _closing(row: OpenMessage, topic: str, run_id: str, **how: object) -> Row:
+def closing(row: OpenMessage, topic: str, run_id: str, **how: object) -> Row:
+    """A row that closes a message: ``sent_at`` or ``error``."""
     return {"id": row["id"], "topic": topic, "key": row["key"], "written_at": row["written_at"], "run_id": run_id, **how}
 
 

@@ -25,7 +25,7 @@ class KafkaReader:
     """Reads all partitions of a topic; see ``Reader``."""
 
     def __init__(self, address: Address, begin: str | datetime) -> None:
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - a client that others do not need
+        from confluent_kafka import KafkaException, TopicPartition  # noqa: PLC0415 - a client that others do not need
 
         from streams.kafka_client import KafkaSettings, close, metadata  # noqa: PLC0415
 
@@ -43,7 +43,11 @@ class KafkaReader:
         ends = {place.partition: self._ends(place) for place in places}
         if isinstance(begin, datetime):
             asked = [TopicPartition(place.topic, place.partition, int(begin.timestamp() * 1000)) for place in places]
-            found = {place.partition: place.offset for place in self._consumer.offsets_for_times(asked, timeout=_ANSWER_SECS)}
+            try:
+                told = self._consumer.offsets_for_times(asked, timeout=_ANSWER_SECS)
+            except KafkaException as error:
+                raise StreamAway(f"{address}: {error.args[0].str()}") from error
+            found = {place.partition: place.offset for place in told}
         for place in places:
             low, high = ends[place.partition]
             if isinstance(begin, datetime):
@@ -54,7 +58,13 @@ class KafkaReader:
         self._next = {place.partition: place.offset for place in places}
 
     def _ends(self, place: TopicPartition) -> tuple[int, int]:
-        found: tuple[int, int] = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECS)
+        """Of a partition, the first and the last offset. Raises ``StreamAway``."""
+        from confluent_kafka import KafkaException  # noqa: PLC0415
+
+        try:
+            found: tuple[int, int] = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECS)
+        except KafkaException as error:
+            raise StreamAway(f"{self._address}: {error.args[0].str()}") from error
         return found
 
     def _take_new_partitions(self) -> None:
@@ -87,12 +97,9 @@ class KafkaReader:
         return found
 
     def behind(self) -> int:  # noqa: D102 - see Reader
-        from confluent_kafka import KafkaException, TopicPartition  # noqa: PLC0415
+        from confluent_kafka import TopicPartition  # noqa: PLC0415
 
-        try:
-            ends = {number: self._ends(TopicPartition(self._address.name, number))[1] for number in self._next}
-        except KafkaException as error:
-            raise StreamAway(f"{self._address}: {error.args[0].str()}") from error
+        ends = {number: self._ends(TopicPartition(self._address.name, number))[1] for number in self._next}
         # Behind the last message there may be marks of transactions, which nobody is given.
         return sum(max(0, ends[number] - offset) for number, offset in self._next.items())
 

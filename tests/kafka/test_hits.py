@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from broker import cli
 from streams import read_kafka
 from streams.addresses import parse_address
+from streams.errors import StreamAway
 from streams.readers import open_reader
 from tests.kafka.topics import TestTopics
 from tests.nights import ask, run, simulated
@@ -151,3 +152,12 @@ def test_partitions_that_a_topic_gets_are_listened_to(kafka: TestTopics, monkeyp
         came += [message.value for message in reader.read(0.5)]
     reader.close()
     assert sorted(came) == sorted(sent)
+
+
+def test_a_partition_that_cannot_be_asked_is_a_stream_that_is_away(kafka: TestTopics):
+    topic = kafka.make(kafka.name("hits"), 1)
+    reader = open_reader(parse_address(f"kafka:{kafka.servers}/{topic}", "ADDRESS"))
+    assert isinstance(reader, read_kafka.KafkaReader)
+    with pytest.raises(StreamAway, match=topic):
+        reader._ends(TopicPartition(topic, 7))
+    reader.close()

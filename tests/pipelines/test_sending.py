@@ -212,3 +212,23 @@ def test_no_manifest_says_that_nothing_was_sent_while_something_was(tmp_path: Pa
     assert [manifests_of(tmp_path / name) for name in ("hits", "none")] == [[1], [0]]
     send_open(uri, addresses, run_id(), Reach(nothing_since=datetime.now(UTC)))
     assert [manifests_of(tmp_path / name) for name in ("hits", "none")] == [[1, 0], [0, 0]]
+
+
+def test_what_was_sent_long_ago_is_not_sent_again_by_who_looks_at_what_is_new(tmp_path: Path) -> None:
+    """A refilter of an old night, while a stream sends to the same address."""
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    addresses = {topic: parse_address(topic, "test")}
+    week = 7 * 86_400
+    refused = hit(topic, 2)
+    add(uri, hit(topic, 1), {**{name: refused[name] for name in ("id", "topic", "key", "written_at")}, "error": "too large"})
+    assert send(uri, topic) == {topic: 1}
+    undated = {**hit(topic, 4, written_secs=week + 4), "headers": "{}"}
+    add(uri, *(hit(topic, number, written_secs=week + number) for number in (1, 2, 3)), undated)
+    look = Reach(since=AT + timedelta(days=5))
+    assert send_open(uri, addresses, run_id(), look).sent == {topic: 2}
+    assert len([*(tmp_path / "hits").glob("*.avro")]) == 3
+    # They are closed: nobody reads them again.
+    with warehouses.at(uri) as place:
+        assert open_messages.open_topics(place, look.since) == []
+        rows = place.ask("SELECT id, error FROM outbox WHERE error IS NOT NULL").read().to_pylist()
+    assert [(int(row["id"], 16), row["error"]) for row in rows] == [(2, "too large")] * 2
