@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,16 @@ from google.cloud import pubsub_v1
 
 import warehouses
 from broker import cli
+from pipelines import open_messages
 from pipelines.ingest import run
-from pipelines.sending import send_open
+from pipelines.sending import Reach, send_open
 from streams.addresses import parse_address
 from tests.cloud.pulled import pulled
 from tests.cloud.streams import Topic
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated
 from tests.pipelines.test_filters import BRIGHT, folder
-from tests.pipelines.test_sending import add, hit, run_id, send
+from tests.pipelines.test_sending import AT, add, hit, ids, run_id, send
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +101,18 @@ def test_what_could_not_be_saved_comes_again(pubsub: Cloud, tmp_path: Path) -> N
         (saved / f"{name}.json").rmdir()
     assert cli.main(listen) == 0
     assert {file.stem for file in saved.glob("*.json")} == set(names)
+
+
+def test_what_was_sent_long_ago_is_not_sent_again_out_of_bigquery(pubsub: Cloud, tmp_path: Path) -> None:
+    uri, topic = f"bigquery://{pubsub.project}/{pubsub.dataset()}", f"folder:{tmp_path}/hits"
+    addresses, week = {topic: parse_address(topic, "test")}, -7 * 86_400
+    with warehouses.at(uri) as place:
+        place.prepare(["ztf"])
+    add(uri, hit(topic, 1, written_secs=week))
+    assert send(uri, topic) == {topic: 1}
+    add(uri, *(hit(topic, number, observed_secs=week) for number in (1, 2)))
+    look = Reach(since=AT - timedelta(days=2), nothing_since=datetime.now(UTC))
+    assert send_open(uri, addresses, run_id(), look).sent == {topic: 1}
+    assert [int(name, 16) for name in ids(tmp_path / "hits")] == [1, 2]
+    with warehouses.at(uri) as place:
+        assert open_messages.open_topics(place) == []
