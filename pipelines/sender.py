@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
-from pipelines.sending import Reach, Sent, send_open
+from pipelines.sending import EVERYTHING, Reach, Sent, send_open
 from schemas.run_ids import new_run_id
 from streams.addresses import Address
 from streams.heartbeats import EVERY_SECS, Heartbeat, send_heartbeats
@@ -43,6 +43,8 @@ class Sender:
         self._run_id = new_run_id(datetime.now(UTC))
         self._said = Said(_LOG)
         self._told_at = self._beat_at = -math.inf
+        self._left, self._is_back = set[str](), False
+        """The addresses that took none when all was looked through; and whether one of these does again."""
         self._writers = OpenWriters()
         self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
 
@@ -81,8 +83,15 @@ class Sender:
             # Once an hour a topic into which nothing was sent has a manifest that says so.
             is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
             asked_at = datetime.now(UTC)
-            look = Reach(nothing_since=asked_at - timedelta(seconds=_MANIFEST_SECS)) if is_due else Reach(since=asked_at - _NEW)
+            look = EVERYTHING if self._is_back else Reach(since=asked_at - _NEW)
+            if is_due:
+                look = Reach(nothing_since=asked_at - timedelta(seconds=_MANIFEST_SECS))
             found = send_open(self._uri, addresses, run_id, look, self._writers)
+            if look.since is None:
+                self._left, self._is_back = set(found.waiting), bool(found.taken)
+            elif not self._left.isdisjoint(found.sent):
+                self._is_back = True
+                self._written.set()
             self._tell(found)
             if is_due:
                 self._told_at = time.monotonic()
@@ -91,11 +100,12 @@ class Sender:
             self._said.say(f"the outbox is not sent now: {told(error)}")
 
     def _beat(self, at: datetime, addresses: Mapping[str, Address], found: Sent) -> None:
-        """Say to who listens that this lives, and has sent what was open at a time; not where something waits."""
+        """Say to who listens that this lives, and has sent what was open at a time; not where something waits, new or old."""
         if time.monotonic() - self._beat_at < EVERY_SECS:
             return
         self._beat_at = time.monotonic()
-        beating = [(address, Heartbeat(topic, at)) for topic, address in addresses.items() if topic not in found.waiting]
+        waiting = self._left | found.waiting.keys()
+        beating = [(address, Heartbeat(topic, at)) for topic, address in addresses.items() if topic not in waiting]
         send_heartbeats(beating, self._writers)
 
     def _tell(self, found: Sent) -> None:

@@ -45,6 +45,8 @@ class Sent:
     refused: Counter[str] = field(default_factory=Counter)
     waiting: dict[str, str] = field(default_factory=dict)
     """Addresses that do not take any now, and why: their messages are open."""
+    taken: set[str] = field(default_factory=set)
+    """Those of them to which somebody else sends now."""
     others: list[str] = field(default_factory=list)
     """Addresses for which messages are open, too, and to which nobody sends here: of filters that are gone, for example."""
 
@@ -106,6 +108,7 @@ def send_open(
                     _send_to(again, str(beside), writers.at(beside), run_id, told, reach.since)
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
+            told.taken.add(topic)
         except StreamProblem as error:
             told.waiting[topic] = str(error)
             for each in (address, manifest_address(address)):

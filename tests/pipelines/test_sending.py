@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,23 @@ def test_what_was_sent_long_ago_is_not_sent_again_by_who_looks_at_what_is_new(tm
         assert open_messages.open_topics(place, look.since) == []
         rows = place.ask("SELECT id, error FROM outbox WHERE error IS NOT NULL").read().to_pylist()
     assert [(int(row["id"], 16), row["error"]) for row in rows] == [(2, "too large")] * 2
+
+
+def test_no_heartbeat_while_something_older_waits(tmp_path: Path) -> None:
+    """A place that was away for days takes messages again: what waits for it is sent at once, and not within the hour."""
+    uri, place, now = f"{tmp_path}/w", tmp_path / "hits", datetime.now(UTC)
+    topic = f"folder:{place}"
+    place.write_text("a file, and no folder")
+    add(uri, {**hit(topic, 1), "written_at": now - timedelta(days=5)})
+    sender = Sender(uri, {topic: parse_address(topic, "test")})
+    sender._send()
+    place.unlink()
+    add(uri, {**hit(topic, 2), "written_at": now})
+    sender._beat_at = -math.inf
+    sender._send()
+    assert [int(name, 16) for name in ids(place)] == [2]
+    assert not (place / "_manifest" / "heartbeat.json").exists()
+    sender._beat_at = -math.inf
+    sender._send()
+    assert [int(name, 16) for name in ids(place)] == [2, 1]
+    assert (place / "_manifest" / "heartbeat.json").exists()
