@@ -7,6 +7,7 @@ there, and ``broker publish --outbox`` sends it.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,11 @@ from transforms.notes import name_run
 from warehouses.units import STREAM
 
 _AWAY_SECS = 60.0
-"""A bundle waits no longer for a receiver's side that takes nothing."""
+"""A bundle waits no longer for receivers' sides that take nothing."""
+_LEAST_SECS = 1.0
+"""So long it waits for each, however long it has waited for others."""
+_AGAIN_SECS = 300.0
+"""One that has taken nothing is asked again after so long: a worker that waits for it writes no alerts meanwhile."""
 
 
 @dataclass
@@ -58,6 +63,8 @@ class _Send(beam.DoFn):
         name_run(self._run_id)
         # Of one thread each: writers are.
         self._writers, self._said = OpenWriters(), Said(logging.getLogger(__name__))
+        self._again_at = dict[Address, float]()
+        self._ends_at = 0.0
 
     def teardown(self) -> None:
         self._writers.close()
@@ -65,6 +72,7 @@ class _Send(beam.DoFn):
     def process(self, batch: TableBatch) -> Iterator[TableBatch | TaggedOutput]:
         if batch.table != OUTBOX.name:
             return
+        self._ends_at = time.monotonic() + self._away_secs
         by_topic: dict[str, list[OpenMessage]] = {}
         for row in batch.rows.to_pylist():
             if row["topic"] in self._addresses:
@@ -91,12 +99,16 @@ class _Send(beam.DoFn):
         yield from closing_rows(found, topic, self._run_id)
 
     def _delivered(self, address: Address, rows: list[OpenMessage]) -> Delivered:
+        if time.monotonic() < self._again_at.get(address, 0.0):
+            return Delivered((), (), None)
         try:
+            secs = max(_LEAST_SECS, self._ends_at - time.monotonic())
             # Whoever began the stream has made the topics: one that is gone is waited for.
-            found = deliver(self._writers.at(address), str(address), rows, self._away_secs)
+            found = deliver(self._writers.at(address), str(address), rows, secs)
         except StreamProblem as error:
             found = Delivered((), (), error)
         if found.problem is not None:
             self._writers.give_up(address)
+            self._again_at[address] = time.monotonic() + _AGAIN_SECS
             self._said.say(f"hits wait in the outbox for {address}: {found.problem}; broker publish --outbox sends them")
         return found

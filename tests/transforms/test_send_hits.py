@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from apache_beam.testing.util import assert_that
 
 from schemas.outbox import OUTBOX
 from streams.addresses import parse_address
+from streams.delivering import Delivered, OpenMessage
 from streams.manifests import from_json
 from streams.readers import open_reader
+from streams.writers import Writer
 from tests.pipelines.test_sending import hit, ids
+from transforms import send_hits
 from transforms.elements import TableBatch
 from transforms.send_hits import SendHits
 from warehouses.units import STREAM
@@ -31,13 +35,14 @@ def batch(*rows: Mapping[str, Any]) -> TableBatch:
     return TableBatch(OUTBOX.name, STREAM, pa.RecordBatch.from_pylist(made, schema=OUTBOX.arrow_schema))
 
 
-def sent(batches: list[TableBatch], topics: list[str], check: Check) -> None:
+def sent(batches: list[TableBatch], topics: list[str], check: Check, away_secs: float = 1.0) -> None:
     def rows(found: list[TableBatch]) -> None:
         check([row for each in found for row in each.rows.to_pylist()])
 
     addresses = {topic: parse_address(topic, "test") for topic in topics}
     with test_pipeline.TestPipeline() as pipeline:
-        closed = pipeline | beam.Create(batches, reshuffle=False) | SendHits("20261129T050000-000000", addresses, away_secs=1.0)
+        send = SendHits("20261129T050000-000000", addresses, away_secs)
+        closed = pipeline | beam.Create(batches, reshuffle=False) | send
         assert_that(closed["outbox"], rows, label="rows")
         assert_that(closed["publish"], _none, label="letters")
 
@@ -89,3 +94,38 @@ def test_a_receiver_that_never_answers_ends_no_bundle_too_late(tmp_path: Path, m
     began = datetime.now(UTC)
     sent([batch(hit("pubsub:projects/my-project/topics/hits", 1))], ["pubsub:projects/my-project/topics/hits"], _none)
     assert (datetime.now(UTC) - began).total_seconds() < 60
+
+
+def test_who_has_taken_nothing_is_not_waited_for_by_every_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that wait for a receiver's side write no alerts."""
+    taken, topic = tmp_path / "taken", f"folder:{tmp_path}/taken"
+    taken.write_text("a file, and no folder")
+    send = send_hits._Send(SendHits("20261129T050000-000000", {topic: parse_address(topic, "test")}, away_secs=1.0))
+    send.setup()
+    assert [*send.process(batch(hit(topic, 1)))] == []
+    taken.unlink()
+    (taken / "_manifest").mkdir(parents=True)
+    assert [*send.process(batch(hit(topic, 2)))] == []
+    assert ids(taken) == []
+    later = time.monotonic() + 2 * send_hits._AGAIN_SECS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert len([*send.process(batch(hit(topic, 3)))]) == 1
+    assert [int(name, 16) for name in ids(taken)] == [3]
+    send.teardown()
+
+
+def test_all_that_are_away_together_end_no_bundle_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = list[float]()
+    deliver = send_hits.deliver
+
+    def noted(writer: Writer, topic: str, rows: Sequence[OpenMessage], secs: float) -> Delivered:
+        waited.append(secs)
+        return deliver(writer, topic, rows, secs)
+
+    monkeypatch.setattr(send_hits, "deliver", noted)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:1")
+    topics = [f"pubsub:projects/my-project/topics/hits{number}" for number in range(4)]
+    sent([batch(*(hit(topic, 1) for topic in topics))], topics, _none, away_secs=3.0)
+    assert len(waited) == 4
+    assert waited[0] > 2.0
+    assert max(waited[1:]) < 1.5
