@@ -89,7 +89,7 @@ class Sender:
             found = send_open(self._uri, addresses, run_id, look, self._writers)
             if look.since is None:
                 self._left, self._is_back = set(found.waiting), bool(found.taken)
-            elif not self._left.isdisjoint(found.sent):
+            elif not self._left.isdisjoint(+found.sent):
                 self._is_back = True
                 self._written.set()
             self._tell(found)

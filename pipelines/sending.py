@@ -113,6 +113,9 @@ def send_open(
             told.waiting[topic] = str(error)
             for each in (address, manifest_address(address)):
                 writers.give_up(each)
+            if address.kind == "kafka" and topic not in wrong:
+                # If it is the cluster that is away, nobody waits for its other topics one by one.
+                wrong |= writers.make((each for each in both if each.servers == address.servers), lambda _: True)
     return told
 
 

@@ -41,8 +41,8 @@ class OpenWriters:
         key = _key(address)
         for other in [other for other in self._writers if other == address or (key in self._clients and _key(other) == key)]:
             self._writers.pop(other).close()
-            self._made.discard(other)
-        self._made.discard(address)
+        # Of all that a cluster has: perhaps it is the cluster that is away.
+        self._made = {other for other in self._made if other != address and (key not in self._clients or _key(other) != key)}
         if key in self._clients:
             self._clients.pop(key)[1]()
 

@@ -13,14 +13,17 @@ import pyarrow as pa
 import pytest
 
 import warehouses
-from pipelines import open_messages
+from pipelines import open_messages, sending
 from pipelines.sender import Sender
 from pipelines.sending import Reach, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.table import Table
 from streams.addresses import parse_address
-from streams.delivering import PUBLISH
+from streams.delivering import PUBLISH, Delivered
+from streams.manifests import manifest_address
+from streams.open_writers import OpenWriters
+from streams.writers import Writer
 from transforms.read_letters import SavedLetter
 from warehouses.folder.warehouse import FolderWarehouse
 
@@ -253,3 +256,26 @@ def test_no_heartbeat_while_something_older_waits(tmp_path: Path) -> None:
     sender._send()
     assert [int(name, 16) for name in ids(place)] == [2, 1]
     assert (place / "_manifest" / "heartbeat.json").exists()
+
+
+def test_a_cluster_that_goes_away_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for each of its topics, while other places wait."""
+    monkeypatch.setattr(sending, "_AWAY_SECS", 1.0)
+    uri, other = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    topics = [f"kafka:127.0.0.1:1/{name}" for name in "abcd"]
+    addresses = {topic: parse_address(topic, "test") for topic in [*topics, other]}
+    add(uri, *(hit(topic, 1) for topic in addresses))
+    tried, deliver = list[str](), sending.deliver
+
+    def noted(writer: Writer, topic: str, *words: Any) -> Delivered:
+        tried.append(topic)
+        return deliver(writer, topic, *words)
+
+    monkeypatch.setattr(sending, "deliver", noted)
+    with OpenWriters() as writers:
+        # As if it had been there a moment ago.
+        writers._made.update(each for topic in topics for each in (addresses[topic], manifest_address(addresses[topic])))
+        found = send_open(uri, addresses, run_id(), writers=writers)
+    assert +found.sent == {other: 1}
+    assert set(found.waiting) == set(topics)
+    assert [topic for topic in tried if topic in topics] == topics[:1]
