@@ -99,6 +99,9 @@ MAX_ANSWER_ROWS = 200_000
 MAX_FILTER_US = 1000.0
 """What a filter may take of each alert in the long run: some three times what decoding a ZTF packet takes."""
 
+MAX_COLUMNS_BYTES = 1024
+"""A filter's columns beside a message, as JSON: what Pub/Sub takes of an attribute."""
+
 # Lists of one's own
 
 MAX_LISTS = 256

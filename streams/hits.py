@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from alerts.json_text import to_json
+from alerts.limits import MAX_COLUMNS_BYTES
 from streams.messages import Message
 
 HEALPIX9_SHIFT = 2 * (29 - 9)
 """Bits by which ``healpix29`` is shifted for the cell of order 9, some 7 arcmin wide."""
-MAX_COLUMNS_BYTES = 1024
-"""Of a filter's columns as a header, what Pub/Sub takes of an attribute; longer ones are only in ``json``."""
 ID_BYTES = 16
 
 

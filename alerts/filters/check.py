@@ -6,6 +6,7 @@ something else than they said: a column twice, a sign forgotten, a unit or a sen
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -16,8 +17,13 @@ from alerts.filters.ranges import contradictions, is_number
 from alerts.filters.row import Lists
 from alerts.filters.tree import Literal, Node, Operation, Path, Query, Subquery, walk
 from alerts.filters.write import text_of
+from alerts.limits import MAX_COLUMNS_BYTES
 from alerts.surveys import Survey
 
+_WIDTHS = {"BOOL": 5, "INT64": 22, "FLOAT64": 24, "TIMESTAMP": 34, "DATE": 12, "JSON": MAX_COLUMNS_BYTES}
+"""Bytes that a value takes as JSON, at most; 64-bit ids are texts. JSON itself may be of any length."""
+_TEXT_BYTES = 64
+"""Of texts, which have no bound: as names and links of surveys are."""
 _COMPARING = ("eq", "ne", "lt", "le", "gt", "ge", "in")
 _BOTH_SIDES = ("eq", "ne", "lt", "le", "gt", "ge", "sub", "div")
 _GUARDS = ("coalesce", "is_null", "is_true", "is_false")
@@ -42,8 +48,20 @@ def check(query: Query, survey: Survey, lists: Lists) -> list[Finding]:
         *_timed(nodes, lists),
         *_swallowed(query.where, is_guarded=False),
         *too_dear(query, survey),
+        *_beyond_a_header(query),
     ]
     return sorted(dict.fromkeys(found), key=lambda finding: not finding.is_error)
+
+
+def _beyond_a_header(query: Query) -> Iterator[Finding]:
+    """Columns that may be more than stand beside a message: where the line is crossed."""
+    size = 2
+    for column in query.columns:
+        size += len(json.dumps(column.name)) + len(": , ") + _WIDTHS.get(column.node.type, _TEXT_BYTES)
+        if size > MAX_COLUMNS_BYTES:
+            told = f"with {column.name} the columns may be longer than {MAX_COLUMNS_BYTES:,} bytes as JSON"
+            yield Finding(f"{told}: messages then have them only in the format json, and say columns_truncated", column.node.at)
+            return
 
 
 def _shown(node: Node) -> str:

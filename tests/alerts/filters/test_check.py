@@ -128,3 +128,18 @@ def test_a_finding_points_into_the_text() -> None:
     (finding,) = check(parse(text, row_of(facts)), facts, NO_LISTS)
     head = "near:2:3: warning: candidate.distnr is in units of 1.012 arcsec; candidate.distnr_arcsec is in arcsec"
     assert finding.told("near", text).startswith(f"{head}\n    candidate.distnr < 1.5\n    ^^^^^^^^^^^^^^^^")
+
+
+def columns_told(columns: str) -> list[str]:
+    query = parse(f"SELECT {columns} FROM alerts WHERE candidate.drb > 0.5", row_of(SURVEYS["ztf"]))
+    return [finding.message for finding in check(query, SURVEYS["ztf"], NO_LISTS) if "columns_truncated" in finding.message]
+
+
+def test_columns_that_no_header_may_hold_are_spoken_of() -> None:
+    assert columns_told("candidate.drb AS drb, object_id") == []
+    many = ", ".join(f"candidate.drb + {number} AS column_{number:02d}" for number in range(40))
+    (told,) = columns_told(many)
+    # 39 bytes each and two braces: the twenty-seventh is one too many.
+    assert told.startswith("with column_26 the columns may be longer than 1,024 bytes as JSON")
+    assert columns_told(", ".join(many.split(", ")[:26])) == []
+    assert columns_told("extra")[0].startswith("with extra the columns may be longer")
