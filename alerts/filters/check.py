@@ -20,8 +20,8 @@ from alerts.filters.write import text_of
 from alerts.limits import MAX_COLUMNS_BYTES
 from alerts.surveys import Survey
 
-_WIDTHS = {"BOOL": 5, "INT64": 22, "FLOAT64": 24, "TIMESTAMP": 34, "DATE": 12, "JSON": MAX_COLUMNS_BYTES}
-"""Bytes that a value takes as JSON, at most; 64-bit ids are texts. JSON itself may be of any length."""
+_WIDTHS = {"BOOL": 5, "INT64": 22, "FLOAT64": 24, "TIMESTAMP": 34, "DATE": 12}
+"""Bytes that a value takes as JSON, at most; 64-bit ids are texts."""
 _TEXT_BYTES = 64
 """Of texts, which have no bound: as names and links of surveys are."""
 _COMPARING = ("eq", "ne", "lt", "le", "gt", "ge", "in")
