@@ -209,13 +209,16 @@ def send_refused(uri: str, letters: Sequence[SavedLetter], config: str | None, r
         found = delivered.arrived
         if not found:
             continue
+        # Of a manifest that was refused itself no manifest tells.
+        tells = topic_of_manifests(address) is None
         with warehouses.at(uri) as place:
-            told = [found[begin : begin + MOST_IDS] for begin in range(0, len(found), MOST_IDS)]
+            told = [found[begin : begin + MOST_IDS] for begin in range(0, len(found), MOST_IDS)] if tells else []
             manifests = [manifest_row(topic, address, part, run_id) for part in told]
             _close(place, topic, replace(delivered, refused=()), run_id, manifests)
         good = {id(row) for row in found}
         arrived += [letter for letter, row in zip(some, rows, strict=True) if id(row) in good]
-        _tell_of(uri, address, run_id)
+        if tells:
+            _tell_of(uri, address, run_id)
     return arrived
 
 

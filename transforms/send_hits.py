@@ -95,7 +95,9 @@ class _Send(beam.DoFn):
             # The manifest first: nothing is closed that no manifest tells of.
             told, beside = manifest_row(topic, address, found.arrived, self._run_id), manifest_address(address)
             yield told
-            yield from closing_rows(self._delivered(beside, [told]), str(beside), self._run_id)
+            became = self._delivered(beside, [told])
+            yield from (UnitLetter(STREAM, letter) for letter in refused_letters(became, str(beside)))
+            yield from closing_rows(became, str(beside), self._run_id)
         yield from closing_rows(found, topic, self._run_id)
 
     def _delivered(self, address: Address, rows: list[OpenMessage]) -> Delivered:

@@ -153,6 +153,18 @@ def test_what_was_refused_and_is_sent_is_told_in_a_manifest(tmp_path: Path) -> N
         assert open_messages.open_topics(place) == []
 
 
+def test_of_a_manifest_that_was_refused_no_manifest_tells(tmp_path: Path) -> None:
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits/_manifest"
+    row = hit(topic, 1)
+    add(uri, {**{name: row[name] for name in ("id", "topic", "key", "written_at")}, "error": "too large"})
+    about = {"outbox_id": row["id"], "topic": topic, "key": row["key"], "headers": row["headers"]}
+    (tmp_path / "hits" / "_manifest").mkdir(parents=True)
+    letter = SavedLetter("a", PUBLISH, f"outbox:{topic}#{row['id']}", row["payload"], about, AT)
+    assert send_refused(uri, [letter], None, run_id()) == [letter]
+    assert ids(tmp_path / "hits" / "_manifest") == [row["id"]]
+    assert not (tmp_path / "hits" / "_manifest" / "_manifest").exists()
+
+
 def test_who_looks_often_looks_at_what_is_new(tmp_path: Path) -> None:
     uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
     add(uri, hit(topic, 1), hit(topic, 2, written_secs=100))

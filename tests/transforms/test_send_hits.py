@@ -18,6 +18,7 @@ from apache_beam.testing.util import assert_that
 from schemas.outbox import OUTBOX
 from streams.addresses import parse_address
 from streams.delivering import Delivered, OpenMessage
+from streams.errors import MessageRefused
 from streams.manifests import from_json
 from streams.readers import open_reader
 from streams.writers import Writer
@@ -129,3 +130,22 @@ def test_all_that_are_away_together_end_no_bundle_too_late(tmp_path: Path, monke
     assert len(waited) == 4
     assert waited[0] > 2.0
     assert max(waited[1:]) < 1.5
+
+
+def test_a_manifest_that_is_refused_is_a_dead_letter_as_any_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = f"folder:{tmp_path}/hits"
+    (tmp_path / "hits").mkdir()
+    deliver = send_hits.deliver
+
+    def refusing(writer: Writer, topic: str, rows: Sequence[OpenMessage], secs: float) -> Delivered:
+        if topic.endswith("_manifest"):
+            return Delivered((), [(row, MessageRefused("too large")) for row in rows], None)
+        return deliver(writer, topic, rows, secs)
+
+    monkeypatch.setattr(send_hits, "deliver", refusing)
+    send = send_hits._Send(SendHits("20261129T050000-000000", {topic: parse_address(topic, "test")}, away_secs=1.0))
+    send.setup()
+    rows, letter = send.process(batch(hit(topic, 1)))
+    (refused,) = [row for row in rows.rows.to_pylist() if row["error"] is not None]
+    assert letter.value.letter.source == f"outbox:{topic}/_manifest#{refused['id']}"
+    send.teardown()
