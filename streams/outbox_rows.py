@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -35,6 +35,8 @@ class Withheld:
     """The address, as text."""
     why: str = ""
     """What has gone wrong; empty where nothing has."""
+    is_hit: bool = True
+    """Whether the filter passes the whole alert, and not only what is public of it: there is a verdict that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,13 @@ def messages_of(
                 yield told.message(asked, number, hit, outlet, topic, lite)
             elif (digests[number], hit.filter, topic) not in again:
                 yield Withheld(topic)
+    passed = {(digests[number], hit.filter) for number, hit in hits}
     for some in public:
-        yield from some.values()
+        for (digest, name, _), made in some.items():
+            if isinstance(made, Withheld) and (digest, name) not in passed:
+                yield replace(made, is_hit=False)
+            else:
+                yield made
 
 
 def _of_part(

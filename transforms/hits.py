@@ -68,7 +68,7 @@ class Hits:
             seen = judge.ask(batch, asked, names, every=any(outlet.takes(EVERY_ALERT) for outlet in public))
         made = [*messages_of(asked, batch.survey, outlets, seen, replay=self.replay)]
         withheld = [each for each in made if isinstance(each, Withheld)]
-        for topic, number in Counter(each.topic for each in withheld).items():
+        for topic, number in Counter(each.topic for each in withheld if each.is_hit).items():
             metrics.WITHHELD.inc(number, topic)
         note_withheld(batch.survey, [each.why for each in withheld if each.why])
         rows = outbox_rows((each for each in made if isinstance(each, ToSend)), datetime.now(UTC), judge.run_id)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +19,7 @@ from broker import audit as command
 from tests.nights import ask, by_hand, run, simulated
 from tests.pipelines.test_filters import BRIGHT, FADING, folder
 from tests.pipelines.test_hits_again import NEAR, publish, sources
+from tests.pipelines.test_public_part import FILTERS, planted  # noqa: F401
 
 Change = Callable[[pa.Table], pa.Table]
 KINDS = {"not_in_outbox", "not_sent", "without_letter", "not_in_manifest"}
@@ -145,4 +147,21 @@ def test_hits_whose_packets_nobody_has_are_accounted_for_by_their_letters(
     pq.write_table(rows.slice(1), first)
     by_hand(tmp_path / "w")
     status, report = audited(capsys, night, tmp_path / "w")
+    assert (status, [fault["number"] for fault in faults(report)["not_in_outbox"]]) == (1, [1])
+
+
+def test_what_only_the_public_part_passes_hides_no_loss(
+    planted: dict[str, Any],  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Left out as ``packet``, it is no hit that is left out: no verdict tells of it."""
+    filters = folder(tmp_path / "filters", **{name: FILTERS[name] for name in ("told", "only_without")})
+    flags = ("--filters", str(filters), "--no_cutouts", *publish(tmp_path, packets="format=packet"))
+    assert run(tmp_path / "w", planted["with"], flags=flags) == 0
+    status, report = audited(capsys, planted["with"], tmp_path / "w")
+    assert (status, faults(report)) == (0, {})
+    hits = "topic LIKE '%/packets' AND sent_at IS NULL"
+    kept = f"SELECT * FROM outbox WHERE NOT ({hits}) OR id > (SELECT MIN(id) FROM outbox WHERE {hits})"
+    status, report = audited(capsys, planted["with"], changed(tmp_path / "w", tmp_path / "lost", kept))
     assert (status, [fault["number"] for fault in faults(report)["not_in_outbox"]]) == (1, [1])
