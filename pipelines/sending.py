@@ -128,12 +128,13 @@ def _sent_since(place: Warehouse, since: datetime) -> set[str]:
 
 
 def was_sent_to(uri: str, address: Address) -> bool:
-    """Whether something has arrived there before. Raises what the warehouse does."""
+    """Whether something has arrived there before, or a manifest of it: it was there then. Raises what the warehouse does."""
     with warehouses.at(uri) as place:
         if not place.holds_tables() or OUTBOX.name not in place.tables:
             return False
-        sql = "SELECT COUNT(*) AS n FROM outbox WHERE topic = {topic} AND sent_at IS NOT NULL"
-        return bool(place.ask(sql, {"topic": str(address)}).read().column("n")[0].as_py())
+        sql = "SELECT COUNT(*) AS n FROM outbox WHERE topic IN ({topic}, {beside}) AND sent_at IS NOT NULL"
+        values = {"topic": str(address), "beside": str(manifest_address(address))}
+        return bool(place.ask(sql, values).read().column("n")[0].as_py())
 
 
 def open_addresses(place: Warehouse, config: str | None = None, *, ordered: bool = False) -> dict[str, Address]:

@@ -86,6 +86,21 @@ def test_a_topic_that_is_gone_is_waited_for(pubsub: Cloud, tmp_path: Path) -> No
     assert send(uri, topic) == {topic: 1}
 
 
+def test_a_topic_that_is_gone_before_the_first_hit_is_waited_for(pubsub: Cloud, tmp_path: Path) -> None:
+    # Whoever reads there has subscribed when it was made, and a manifest has said since that nothing was sent.
+    uri, name = f"{tmp_path}/w", f"projects/{pubsub.project}/topics/gone-early"
+    topic = f"pubsub:{name}"
+    addresses = {topic: parse_address(topic, "test")}
+    add(uri, hit("folder:/elsewhere", 1))
+    assert not send_open(uri, addresses, run_id(), Reach(nothing_since=AT)).waiting
+    add(uri, hit(topic, 1))
+    with pubsub_v1.PublisherClient() as client:
+        client.delete_topic(topic=name)
+        assert send_open(uri, addresses, run_id()).waiting == {topic: f"{topic} is gone; make it again, and its subscriptions"}
+        with pytest.raises(NotFound):
+            client.get_topic(topic=name)
+
+
 def test_what_could_not_be_saved_comes_again(pubsub: Cloud, tmp_path: Path) -> None:
     topic = Topic(pubsub.project, 1)
     names = [f"{number:032x}" for number in range(5)]
