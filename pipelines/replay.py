@@ -25,12 +25,13 @@ from pipelines.from_warehouse import check_warehouse, run_planned
 from pipelines.help import help_text
 from pipelines.job import Job
 from pipelines.options import BrokerOptions, ReplayOptions, parse
-from pipelines.sending import send_refused
+from pipelines.sending import payload_of, send_refused
 from pipelines.status import DONE, FAILED
 from schemas.tables import DEAD_LETTERS
 from streams.delivering import PUBLISH
 from transforms.read_letters import ReadLetters, SavedLetter
 from warehouses.units import STREAM, Unit
+from warehouses.warehouse import Warehouse
 
 _OWN_ATTRIBUTES = ("run_id", "letter", "records_lost", "offset_bytes")
 """What was noted of the failure, and not of the message: a replay notes it anew."""
@@ -62,6 +63,8 @@ class _Plan:
     refused: list[str]
     """Sources of rows that BigQuery refused: they are no packets."""
     without_payload: list[str]
+    without_packet: list[str]
+    """Sources of hits whose packets nobody has."""
 
 
 def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
@@ -73,14 +76,23 @@ def plan(options: PipelineOptions) -> tuple[_Plan, Job]:
         raise OptionsError("--runner is given, but a replay runs on this machine, which has read the letters; leave it out")
     remote.check(job, options)
     with job.warehouse as warehouse:
-        rows = warehouse.open_letters(replay.stage, replay.max_letters)
+        rows = [_with_payload(row, warehouse) for row in warehouse.open_letters(replay.stage, replay.max_letters)]
     saved = [_saved(row) for row in rows if row["payload"] is not None]
     return _Plan(
         packets=[letter for letter in saved if letter.stage not in ("write", PUBLISH)],
         hits=[letter for letter in saved if letter.stage == PUBLISH],
         refused=[letter.source for letter in saved if letter.stage == "write"],
-        without_payload=[row["source"] for row in rows if row["payload"] is None],
+        without_payload=[row["source"] for row in rows if row["payload"] is None and row["stage"] != PUBLISH],
+        without_packet=[row["source"] for row in rows if row["payload"] is None and row["stage"] == PUBLISH],
     ), job
+
+
+def _with_payload(row: dict[str, Any], warehouse: Warehouse) -> dict[str, Any]:
+    """A letter with its bytes: of a message that is longer than letters are, with those that the outbox has."""
+    if row["payload"] is not None or row["stage"] != PUBLISH:
+        return row
+    told = json.loads(row["attributes"] or "{}")
+    return {**row, "payload": payload_of(warehouse, str(told.get("topic")), str(told.get("outbox_id")))}
 
 
 def _saved(row: dict[str, Any]) -> SavedLetter:
@@ -94,6 +106,9 @@ def _saved(row: dict[str, Any]) -> SavedLetter:
 def _run(letters: _Plan, job: Job, options: PipelineOptions) -> int:
     for source in sorted({*letters.without_payload, *letters.refused}):
         logs.warn("broker replay", f"{source} kept no packet; read it again with broker ingest", source=source)
+    for source in letters.without_packet:
+        told = f"{source} has no packet: keep what its format needs, or send json, and ask broker refilter --publish"
+        logs.warn("broker replay", told, source=source)
     packets = letters.packets
     if letters.hits:
         sent = send_refused(job.warehouse.uri, letters.hits, options.view_as(ReplayOptions).publish_config, job.run_id)

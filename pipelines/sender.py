@@ -56,6 +56,8 @@ class Sender:
         self._ending.set()
         self._written.set()
         self._thread.join(_LEAVES_SECS)
+        if self._thread.is_alive():
+            _LOG.warning("hits are still being sent; what is left of them waits in the outbox: broker publish --outbox sends it")
 
     def tell(self, run_id: str, addresses: Mapping[str, Address]) -> None:
         """A round has written hits for these addresses."""

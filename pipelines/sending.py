@@ -137,6 +137,15 @@ def was_sent_to(uri: str, address: Address) -> bool:
         return bool(place.ask(sql, values).read().column("n")[0].as_py())
 
 
+def payload_of(place: Warehouse, topic: str, name: str) -> bytes | None:
+    """The bytes of a message, by its address and id; None where the outbox has none. Raises ``QueryError``."""
+    if OUTBOX.name not in place.tables:
+        return None
+    sql = "SELECT payload FROM outbox WHERE topic = {topic} AND id = {name} AND payload IS NOT NULL LIMIT 1"
+    found = place.ask(sql, {"topic": topic, "name": name}).read().column("payload").to_pylist()
+    return bytes(found[0]) if found else None
+
+
 def open_addresses(place: Warehouse, config: str | None = None, *, ordered: bool = False) -> dict[str, Address]:
     """The addresses for which messages are open, by their texts.
 

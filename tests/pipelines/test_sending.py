@@ -13,14 +13,18 @@ import pyarrow as pa
 import pytest
 
 import warehouses
+from alerts.dead_letters import dead_letter_rows
+from broker import cli
 from pipelines import open_messages, sending
 from pipelines.sender import Sender
 from pipelines.sending import Reach, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
 from schemas.run_ids import new_run_id
 from schemas.table import Table
+from schemas.tables import DEAD_LETTERS
 from streams.addresses import parse_address
-from streams.delivering import PUBLISH, Delivered
+from streams.delivering import PUBLISH, Delivered, closing_rows, refused_letters, rows_of
+from streams.errors import MessageRefused
 from streams.manifests import manifest_address
 from streams.open_writers import OpenWriters
 from streams.writers import Writer
@@ -291,3 +295,28 @@ def test_a_cluster_that_goes_away_is_waited_for_once(tmp_path: Path, monkeypatch
     assert +found.sent == {other: 1}
     assert set(found.waiting) == set(topics)
     assert [topic for topic in tried if topic in topics] == topics[:1]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["in the outbox", "nowhere"])
+def test_a_refused_message_that_is_longer_than_letters_are_is_replayed(
+    kept: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
+    (tmp_path / "hits").mkdir()
+    row, other = hit(topic, 1, size=7 * 2**20), hit(topic, 2)
+    add(uri, row if kept else other)
+    delivered = Delivered((), [(row, MessageRefused("it is too long"))], None)
+    own = run_id()
+    with warehouses.at(uri) as place, place.claim(own, {"rows"}):
+        place.add(DEAD_LETTERS, dead_letter_rows(refused_letters(delivered, topic), own), own)
+        place.add(OUTBOX, rows_of(closing_rows(delivered, topic, own)), own)
+    with warehouses.at(uri) as place:
+        assert place.query("SELECT COUNT(*) AS n FROM dead_letters_open WHERE payload IS NULL").to_pylist() == [{"n": 1}]
+    status = cli.main(["replay", "--warehouse", uri, "--stage", "publish", "--no_cutouts"])
+    if kept:
+        assert (status, ids(tmp_path / "hits")) == (0, [row["id"]])
+        (file,) = (tmp_path / "hits").glob("*.avro")
+        assert file.stat().st_size == 7 * 2**20
+    else:
+        assert ids(tmp_path / "hits") == []
+        assert "has no packet: keep what its format needs" in capfd.readouterr().err
