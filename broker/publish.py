@@ -27,6 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warehouse", default="./warehouse", metavar="URI", help=f"of --outbox: {FORMS}")
     parser.add_argument("--config", metavar="FILE", help="of --outbox: settings of Kafka's client (TLS, SASL)")
     parser.add_argument("--ordered", action="store_true", help="of --outbox: in Pub/Sub messages of one object in order")
+    parser.add_argument(
+        "--older_than_secs",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="of --outbox: leave what was written since to the stream that has written it, which sends it now",
+    )
+    parser.add_argument(
+        "--newer_than_days",
+        type=float,
+        metavar="DAYS",
+        help="of --outbox: look only at what was written since; all that was ever sent is looked through else",
+    )
     to = parser.add_mutually_exclusive_group()
     to.add_argument(
         "--to",
@@ -82,18 +95,21 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _outbox(arguments: argparse.Namespace) -> int:
     """Send what is open, whatever run has written it; gives the exit status: 0 where nothing waits any more, else 1."""
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 
     import warehouses  # noqa: PLC0415
-    from pipelines.sending import open_addresses, send_open  # noqa: PLC0415
+    from pipelines.open_messages import Written  # noqa: PLC0415
+    from pipelines.sending import Reach, open_addresses, send_open  # noqa: PLC0415
     from schemas.run_ids import new_run_id  # noqa: PLC0415
     from streams.errors import StreamProblem  # noqa: PLC0415
     from warehouses.errors import QueryError  # noqa: PLC0415
 
+    now, days, secs = datetime.now(UTC), arguments.newer_than_days, arguments.older_than_secs
+    written = Written(now - timedelta(days=days) if days else None, now - timedelta(seconds=secs) if secs else None)
     try:
         with warehouses.at(arguments.warehouse) as place:
-            addresses = open_addresses(place, arguments.config, ordered=arguments.ordered)
-        found = send_open(arguments.warehouse, addresses, new_run_id(datetime.now(UTC)))
+            addresses = open_addresses(place, arguments.config, ordered=arguments.ordered, written=written)
+        found = send_open(arguments.warehouse, addresses, new_run_id(now), Reach(written))
     except (StreamProblem, QueryError) as error:
         print(f"broker publish: {redact(str(error))}", file=sys.stderr)
         return 2

@@ -10,6 +10,7 @@ import itertools
 import json
 import operator
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,31 +29,41 @@ _BYTES = 32 * 2**20
 _KEY = "COALESCE(key, '')"
 
 
-def open_topics(place: Warehouse, since: datetime | None = None) -> list[str]:
-    """The addresses for which messages are open that were written since, as texts. Raises ``QueryError``."""
+@dataclass(frozen=True)
+class Written:
+    """When messages were written: for who looks often, since what was ever sent is looked through else."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def open_sql(self) -> str:
+        """What ``outbox_open`` shows of them: a row and what closes it have the same time."""
+        narrow = "(SELECT id, topic, key, written_at, sent_at, error, run_id FROM outbox WHERE written_at >= {since})"
+        shown = "SELECT * FROM outbox_open" if self.since is None else open_outbox_sql(narrow)
+        return shown if self.until is None else f"SELECT * FROM ({shown}) WHERE written_at <= {{until}}"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Of its SQL."""
+        return {name: value for name, value in (("since", self.since), ("until", self.until)) if value is not None}
+
+
+EVER = Written()
+
+
+def open_topics(place: Warehouse, written: Written = EVER) -> list[str]:
+    """The addresses for which such messages are open, as texts. Raises ``QueryError``."""
     if not place.holds_tables() or OUTBOX.name not in place.tables:
         return []
-    found = place.ask(f"SELECT DISTINCT topic FROM ({_open_sql(since)}) ORDER BY topic", _values(since)).read()
+    found = place.ask(f"SELECT DISTINCT topic FROM ({written.open_sql}) ORDER BY topic", written.values).read()
     return [str(topic) for topic in found.column("topic").to_pylist()]
 
 
-def _open_sql(since: datetime | None) -> str:
-    """What ``outbox_open`` shows, of what was written since: a row and what closes it have the same time."""
-    narrow = "(SELECT id, topic, key, written_at, sent_at, error, run_id FROM outbox WHERE written_at >= {since})"
-    return "SELECT * FROM outbox_open" if since is None else open_outbox_sql(narrow)
-
-
-def _values(since: datetime | None) -> dict[str, Any]:
-    return {} if since is None else {"since": since}
-
-
-def open_messages(place: Warehouse, topic: str, since: datetime | None = None) -> Iterator[Sequence[OpenMessage]]:
-    """The messages that are open for an address, one object's in the order of their times. Raises ``QueryError``.
-
-    ``since``: only those that were written since, for who looks often: what was ever sent is looked through else.
-    """
-    sql = f"SELECT id, {_KEY} AS key, written_at FROM ({_open_sql(since)}) WHERE topic = {{topic}} ORDER BY written_at, key, id"
-    told = place.ask(sql, {"topic": topic, **_values(since)}).read()
+def open_messages(place: Warehouse, topic: str, written: Written = EVER) -> Iterator[Sequence[OpenMessage]]:
+    """The messages that are open for an address, one object's in the order of their times. Raises ``QueryError``."""
+    sql = f"SELECT id, {_KEY} AS key, written_at FROM ({written.open_sql}) WHERE topic = {{topic}} ORDER BY written_at, key, id"
+    told = place.ask(sql, {"topic": topic, **written.values}).read()
     begin, wanted = 0, _FIRST_ROWS
     while begin < told.num_rows:
         end = _end(told, min(begin + max(wanted, place.rows_at_once_asked), told.num_rows))

@@ -17,7 +17,7 @@ from typing import Any
 
 import warehouses
 from alerts.dead_letters import dead_letter_rows
-from pipelines.open_messages import closed_before, open_messages, open_topics
+from pipelines.open_messages import EVER, Written, closed_before, open_messages, open_topics
 from schemas.outbox import OUTBOX
 from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
@@ -55,8 +55,8 @@ class Sent:
 class Reach:
     """How far a sender looks."""
 
-    since: datetime | None = None
-    """At what was written since; None: at everything, which costs more the more was ever sent."""
+    written: Written = EVER
+    """At what was written then; at everything costs more the more was ever sent."""
     nothing_since: datetime | None = None
     """Where nothing was sent since then a manifest says so; None: none does."""
 
@@ -78,7 +78,7 @@ def send_open(
     with warehouses.at(uri) as place:
         if not place.holds_tables():
             return told  # a stream whose first message has not come
-        waiting = set(open_topics(place, reach.since))
+        waiting = set(open_topics(place, reach.written))
         # Also by another, or before this began: a manifest that says 0 of them would be wrong.
         busy = set() if reach.nothing_since is None else _sent_since(place, reach.nothing_since)
     told.others = sorted(waiting - {*addresses, *(str(manifest_address(address)) for address in addresses.values())})
@@ -96,7 +96,7 @@ def send_open(
                 raise wrong[topic]
             # Two senders of one address would send all twice.
             with warehouses.at(uri) as place, place.claim(run_id, {f"outbox:{topic}"}):
-                _send_to(place, topic, writers.at(address), run_id, told, reach.since, address)
+                _send_to(place, topic, writers.at(address), run_id, told, reach.written, address)
                 if reach.nothing_since is not None and not told.sent[topic] and topic not in busy:
                     place.add(OUTBOX, rows_of([manifest_row(topic, address, [], run_id, reach.nothing_since)]), run_id)
                 # What was sent is told in a topic beside it, by rows that were written with what closes it. A warehouse shows
@@ -105,7 +105,7 @@ def send_open(
                 if str(beside) in wrong:
                     raise wrong[str(beside)]
                 with warehouses.at(uri) as again:
-                    _send_to(again, str(beside), writers.at(beside), run_id, told, reach.since)
+                    _send_to(again, str(beside), writers.at(beside), run_id, told, replace(reach.written, until=None))
         except InputsTaken:
             told.waiting[topic] = "somebody else is sending there now"
             told.taken.add(topic)
@@ -146,13 +146,15 @@ def payload_of(place: Warehouse, topic: str, name: str) -> bytes | None:
     return bytes(found[0]) if found else None
 
 
-def open_addresses(place: Warehouse, config: str | None = None, *, ordered: bool = False) -> dict[str, Address]:
+def open_addresses(
+    place: Warehouse, config: str | None = None, *, ordered: bool = False, written: Written = EVER
+) -> dict[str, Address]:
     """The addresses for which messages are open, by their texts.
 
-    ``config``: a file of settings for those of Kafka; ``ordered``: one object's in order, of those of Pub/Sub. Raises
-    ``QueryError`` and ``StreamProblem``.
+    ``written``: which of them. ``config``: a file of settings for those of Kafka; ``ordered``: one object's in order, of those of
+    Pub/Sub. Raises ``QueryError`` and ``StreamProblem``.
     """
-    found = [parse_address(topic, "outbox") for topic in open_topics(place)]
+    found = [parse_address(topic, "outbox") for topic in open_topics(place, written)]
     # Of manifests the topic that they tell of: both are sent by who has its claim.
     named = [topic_of_manifests(address) or address for address in found]
     named = [
@@ -168,11 +170,12 @@ def _send_to(  # noqa: PLR0917 - what, where, and what is told of it
     writer: Writer,
     run_id: str,
     told: Sent,
-    since: datetime | None = None,
+    written: Written = EVER,
     manifests: Address | None = None,
 ) -> None:
     """Send what is open for a topic; ``manifests``: its address, where manifests are to tell of it."""
-    for rows in open_messages(place, topic, since):
+    for rows in open_messages(place, topic, written):
+        since = written.since
         before = {} if since is None or manifests is None else closed_before(place, topic, rows, since)
         found = deliver(writer, topic, [row for row in rows if row["id"] not in before], _AWAY_SECS)
         more = [] if manifests is None or not found.arrived else [manifest_row(topic, manifests, found.arrived, run_id)]

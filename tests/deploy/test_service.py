@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from broker import cli
 from pipelines.options import RoundsOptions, parse
 from tests.deploy.sources import ROOT
-from tests.pipelines.test_sending import add, hit
+from tests.pipelines.test_sending import add, hit, ids
 
 
 def unit_of(name: str) -> str:
@@ -58,7 +59,14 @@ def test_the_outbox_s_command_sends_what_waits(tmp_path: Path, capfd: pytest.Cap
     settings = settings_of("outbox.env") | {"WAREHOUSE": str(tmp_path / "w")}
     words = words_of(unit_of("broker-outbox.service"), settings)
     topic = f"folder:{tmp_path}/hits"
-    add(str(tmp_path / "w"), hit(topic, 1))
+    now = datetime.now(UTC)
+    old, new, due = ({**hit(topic, number), "written_at": now - timedelta(secs)} for number, secs in ((1, 3), (2, 0), (3, 1)))
+    add(str(tmp_path / "w"), old, new, due)
     assert words[0] == "/opt/pitt-broker/bin/broker"
     assert cli.main(words[1:]) == 0
+    # Of days ago, and of just now, are others'.
     assert f"{topic}: 1 sent" in capfd.readouterr().out
+    assert ids(tmp_path / "hits") == [due["id"]]
+    assert (tmp_path / "hits" / "_manifest").is_dir()
+    assert cli.main(["publish", "--outbox", "--warehouse", str(tmp_path / "w")]) == 0
+    assert f"{topic}: 2 sent" in capfd.readouterr().out
