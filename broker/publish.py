@@ -98,14 +98,14 @@ def _outbox(arguments: argparse.Namespace) -> int:
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 
     import warehouses  # noqa: PLC0415
-    from pipelines.open_messages import Written  # noqa: PLC0415
+    from pipelines.open_messages import WrittenBetween  # noqa: PLC0415
     from pipelines.sending import Reach, open_addresses, send_open  # noqa: PLC0415
     from schemas.run_ids import new_run_id  # noqa: PLC0415
     from streams.errors import StreamProblem  # noqa: PLC0415
     from warehouses.errors import QueryError  # noqa: PLC0415
 
     now, days, secs = datetime.now(UTC), arguments.newer_than_days, arguments.older_than_secs
-    written = Written(now - timedelta(days=days) if days else None, now - timedelta(seconds=secs) if secs else None)
+    written = WrittenBetween(now - timedelta(days=days) if days else None, now - timedelta(seconds=secs) if secs else None)
     try:
         with warehouses.at(arguments.warehouse) as place:
             addresses = open_addresses(place, arguments.config, ordered=arguments.ordered, written=written)

@@ -30,7 +30,7 @@ _KEY = "COALESCE(key, '')"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenBetween:
     """When messages were written: for who looks often, since what was ever sent is looked through else."""
 
     since: datetime | None = None
@@ -49,10 +49,10 @@ class Written:
         return {name: value for name, value in (("since", self.since), ("until", self.until)) if value is not None}
 
 
-EVER = Written()
+EVER = WrittenBetween()
 
 
-def open_topics(place: Warehouse, written: Written = EVER) -> list[str]:
+def open_topics(place: Warehouse, written: WrittenBetween = EVER) -> list[str]:
     """The addresses for which such messages are open, as texts. Raises ``QueryError``."""
     if not place.holds_tables() or OUTBOX.name not in place.tables:
         return []
@@ -60,7 +60,7 @@ def open_topics(place: Warehouse, written: Written = EVER) -> list[str]:
     return [str(topic) for topic in found.column("topic").to_pylist()]
 
 
-def open_messages(place: Warehouse, topic: str, written: Written = EVER) -> Iterator[Sequence[OpenMessage]]:
+def open_messages(place: Warehouse, topic: str, written: WrittenBetween = EVER) -> Iterator[Sequence[OpenMessage]]:
     """The messages that are open for an address, one object's in the order of their times. Raises ``QueryError``."""
     sql = f"SELECT id, {_KEY} AS key, written_at FROM ({written.open_sql}) WHERE topic = {{topic}} ORDER BY written_at, key, id"
     told = place.ask(sql, {"topic": topic, **written.values}).read()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
-from pipelines.open_messages import Written
+from pipelines.open_messages import WrittenBetween
 from pipelines.sending import EVERYTHING, Reach, Sent, send_open
 from schemas.run_ids import new_run_id
 from streams.addresses import Address
@@ -86,7 +86,7 @@ class Sender:
             # Once an hour a topic into which nothing was sent has a manifest that says so.
             is_due = time.monotonic() - self._told_at > _MANIFEST_SECS
             asked_at = datetime.now(UTC)
-            look = EVERYTHING if self._is_back else Reach(Written(since=asked_at - _NEW))
+            look = EVERYTHING if self._is_back else Reach(WrittenBetween(since=asked_at - _NEW))
             if is_due:
                 look = Reach(nothing_since=asked_at - timedelta(seconds=_MANIFEST_SECS))
             found = send_open(self._uri, addresses, run_id, look, self._writers)

@@ -17,7 +17,7 @@ from typing import Any
 
 import warehouses
 from alerts.dead_letters import dead_letter_rows
-from pipelines.open_messages import EVER, Written, closed_before, open_messages, open_topics
+from pipelines.open_messages import EVER, WrittenBetween, closed_before, open_messages, open_topics
 from schemas.outbox import OUTBOX
 from schemas.tables import DEAD_LETTERS
 from streams.addresses import Address, parse_address
@@ -55,7 +55,7 @@ class Sent:
 class Reach:
     """How far a sender looks."""
 
-    written: Written = EVER
+    written: WrittenBetween = EVER
     """At what was written then; at everything costs more the more was ever sent."""
     nothing_since: datetime | None = None
     """Where nothing was sent since then a manifest says so; None: none does."""
@@ -147,7 +147,7 @@ def payload_of(place: Warehouse, topic: str, name: str) -> bytes | None:
 
 
 def open_addresses(
-    place: Warehouse, config: str | None = None, *, ordered: bool = False, written: Written = EVER
+    place: Warehouse, config: str | None = None, *, ordered: bool = False, written: WrittenBetween = EVER
 ) -> dict[str, Address]:
     """The addresses for which messages are open, by their texts.
 
@@ -170,7 +170,7 @@ def _send_to(  # noqa: PLR0917 - what, where, and what is told of it
     writer: Writer,
     run_id: str,
     told: Sent,
-    written: Written = EVER,
+    written: WrittenBetween = EVER,
     manifests: Address | None = None,
 ) -> None:
     """Send what is open for a topic; ``manifests``: its address, where manifests are to tell of it."""

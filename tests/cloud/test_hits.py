@@ -13,7 +13,7 @@ import warehouses
 from broker import cli
 from pipelines import open_messages
 from pipelines.ingest import run
-from pipelines.open_messages import Written
+from pipelines.open_messages import WrittenBetween
 from pipelines.sending import Reach, send_open
 from streams.addresses import parse_address
 from tests.cloud.pulled import pulled
@@ -127,7 +127,7 @@ def test_what_was_sent_long_ago_is_not_sent_again_out_of_bigquery(pubsub: Cloud,
     add(uri, hit(topic, 1, written_secs=week))
     assert send(uri, topic) == {topic: 1}
     add(uri, *(hit(topic, number, observed_secs=week) for number in (1, 2)))
-    look = Reach(Written(since=AT - timedelta(days=2)), nothing_since=datetime.now(UTC))
+    look = Reach(WrittenBetween(since=AT - timedelta(days=2)), nothing_since=datetime.now(UTC))
     assert send_open(uri, addresses, run_id(), look).sent == {topic: 1}
     assert [int(name, 16) for name in ids(tmp_path / "hits")] == [1, 2]
     with warehouses.at(uri) as place:

@@ -16,7 +16,7 @@ import warehouses
 from alerts.dead_letters import dead_letter_rows
 from broker import cli
 from pipelines import open_messages, sending
-from pipelines.open_messages import Written
+from pipelines.open_messages import WrittenBetween
 from pipelines.sender import Sender
 from pipelines.sending import Reach, open_addresses, send_open, send_refused
 from schemas.outbox import OUTBOX
@@ -174,9 +174,9 @@ def test_who_looks_often_looks_at_what_is_new(tmp_path: Path) -> None:
     uri, topic = f"{tmp_path}/w", f"folder:{tmp_path}/hits"
     add(uri, hit(topic, 1), hit(topic, 2, written_secs=100))
     addresses = {topic: parse_address(topic, "test")}
-    assert send_open(uri, addresses, run_id(), Reach(Written(since=AT + timedelta(seconds=200)))).sent == {}
-    assert send_open(uri, addresses, run_id(), Reach(Written(since=AT + timedelta(seconds=50)))).sent == {topic: 1}
-    assert send_open(uri, addresses, run_id(), Reach(Written(since=AT + timedelta(seconds=50)))).sent == {}
+    assert send_open(uri, addresses, run_id(), Reach(WrittenBetween(since=AT + timedelta(seconds=200)))).sent == {}
+    assert send_open(uri, addresses, run_id(), Reach(WrittenBetween(since=AT + timedelta(seconds=50)))).sent == {topic: 1}
+    assert send_open(uri, addresses, run_id(), Reach(WrittenBetween(since=AT + timedelta(seconds=50)))).sent == {}
     assert send(uri, topic) == {topic: 1}
     assert [int(name, 16) for name in ids(tmp_path / "hits")] == [2, 1]
 
@@ -228,7 +228,7 @@ def test_no_manifest_says_that_nothing_was_sent_while_something_was(tmp_path: Pa
     addresses = {topic: parse_address(topic, "test") for topic in topics}
     begin = datetime.now(UTC)
     add(uri, hit(topics[0], 1))
-    send_open(uri, addresses, run_id(), Reach(Written(since=AT - timedelta(days=1))))
+    send_open(uri, addresses, run_id(), Reach(WrittenBetween(since=AT - timedelta(days=1))))
     send_open(uri, addresses, run_id(), Reach(nothing_since=begin))
     assert [manifests_of(tmp_path / name) for name in ("hits", "none")] == [[1], [0]]
     send_open(uri, addresses, run_id(), Reach(nothing_since=datetime.now(UTC)))
@@ -245,7 +245,7 @@ def test_what_was_sent_long_ago_is_not_sent_again_by_who_looks_at_what_is_new(tm
     assert send(uri, topic) == {topic: 1}
     undated = {**hit(topic, 4, written_secs=week + 4), "headers": "{}"}
     add(uri, *(hit(topic, number, written_secs=week + number) for number in (1, 2, 3)), undated)
-    look = Reach(Written(since=AT + timedelta(days=5)))
+    look = Reach(WrittenBetween(since=AT + timedelta(days=5)))
     assert send_open(uri, addresses, run_id(), look).sent == {topic: 2}
     assert len([*(tmp_path / "hits").glob("*.avro")]) == 3
     # They are closed: nobody reads them again.
