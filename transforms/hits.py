@@ -36,6 +36,10 @@ from warehouses.units import STREAM
 class PacketSource(Protocol):
     """Where packets are of alerts that are in a warehouse."""
 
+    @property
+    def of_several_runs(self) -> bool:
+        """Whether what stands beside a row may be of an earlier run, which had more of its packet."""
+
     def of(self, rows: pa.RecordBatch, survey_name: str) -> PacketOf:
         """What gives the packets of rows."""
 
@@ -65,7 +69,9 @@ class Hits:
         public = [outlet for outlet in outlets if outlet.is_public]
         seen = NOTHING_PUBLIC
         if public:
-            seen = judge.ask(batch, asked, names, every=any(outlet.takes(EVERY_ALERT) for outlet in public))
+            every = any(outlet.takes(EVERY_ALERT) for outlet in public)
+            of_runs = is_stored and self.packets is not None and self.packets.of_several_runs
+            seen = judge.ask(batch, asked, names, every=every, of_runs=of_runs)
         made = [*messages_of(asked, batch.survey, outlets, seen, replay=self.replay)]
         withheld = [each for each in made if isinstance(each, Withheld)]
         for topic, number in Counter(each.topic for each in withheld if each.is_hit).items():

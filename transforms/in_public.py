@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alerts.avro.decode import decode
 from alerts.avro.layout import Projection
@@ -20,7 +21,7 @@ from alerts.filters import verdicts
 from alerts.filters.filter_set import Compiled
 from alerts.filters.running import Running
 from alerts.surveys import Survey, survey
-from alerts.surveys.public import PublicPrograms, public_but_for_histories, public_part, public_rows
+from alerts.surveys.public import Mask, PublicPrograms, public_but_for_histories, public_part, public_rows
 from schemas import Table
 from schemas.filter_tables import PASSED
 from schemas.tables import CUTOUTS
@@ -40,10 +41,13 @@ class PublicJudge:
     """Its own: what it takes beside is no reason to put a filter aside that does its work."""
     run_id: str
 
-    def ask(self, batch: AlertBatch, asked: JudgedAlerts, names: Collection[str], *, every: bool) -> InPublic:
+    def ask(
+        self, batch: AlertBatch, asked: JudgedAlerts, names: Collection[str], *, every: bool, of_runs: bool = False
+    ) -> InPublic:
         """What is public of a batch's alerts; ``asked``: they as a whole, by the filters of these names.
 
-        ``every``: whether each of them is wanted, and not those alone that a filter passes. Never raises: of what cannot be
+        ``every``: whether each of them is wanted, and not those alone that a filter passes. ``of_runs``: whether features may be
+        another run's than the row, which has kept no histories, and shows them as empty. Never raises: of what cannot be
         judged nothing is public.
         """
         whole = np.zeros(asked.alerts.num_rows, np.bool_)
@@ -55,6 +59,10 @@ class PublicJudge:
             if unknown := _without_history(rows, facts):
                 # What their features were made of was not kept.
                 found[unknown], mixed[unknown] = False, False
+            if of_runs:
+                # Features of a history that is not here are made anew of what is.
+                emptied = _emptied(rows, facts)
+                found, mixed = found & ~emptied, mixed | (found & emptied)
             whole[numbers] = found
             if not mixed.any():
                 return InPublic(whole)
@@ -115,6 +123,14 @@ def _without_history(rows: pa.RecordBatch, facts: Survey) -> list[int]:
     if len(held) < len(facts.histories):
         return list(range(rows.num_rows))
     return sorted({int(number) for column in held for number in np.flatnonzero(np.asarray(column.is_null()))})
+
+
+def _emptied(rows: pa.RecordBatch, facts: Survey) -> Mask:
+    """Rows with features, of a survey that tells by its histories what is public, whose histories are all empty."""
+    if "features" not in rows.schema.names or not isinstance(facts.public, PublicPrograms):
+        return np.zeros(rows.num_rows, np.bool_)
+    items = [pc.list_value_length(rows.column(column.name)).fill_null(0) for column in facts.histories]
+    return np.asarray(sum(np.asarray(each) for each in items) == 0)
 
 
 def _with_features(batch: AlertBatch, run_id: str) -> tuple[AlertBatch, dict[int, str]]:

@@ -25,6 +25,11 @@ class RebuiltPackets:
     uri: str
     """The warehouse's."""
 
+    @property
+    def of_several_runs(self) -> bool:
+        """Whether what stands beside a row may be of an earlier run: where a run adds rows and replaces none."""
+        return not places.at(self.uri).replaces
+
     def of(self, rows: pa.RecordBatch, survey_name: str) -> Callable[[int, str], Packet]:
         """What gives the packet of a row for a format. Raises ``NoPacket``, and ``QueryError``.
 

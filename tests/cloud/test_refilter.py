@@ -12,7 +12,8 @@ from pipelines import ingest, refilter
 from tests.emulators.cloud import Cloud
 from tests.nights import simulated
 from tests.pipelines.test_filters import BRIGHT, FADING, folder
-from tests.pipelines.test_public_part import FILTERS, planted, told_of  # noqa: F401
+from tests.pipelines.test_hits import received
+from tests.pipelines.test_public_part import FILTERS, PRIVATE_BYTES, planted, told_of  # noqa: F401
 
 FLAGS = ("--write_method", "storage_write")
 
@@ -57,3 +58,22 @@ def test_hits_of_what_is_in_bigquery_are_those_of_a_folder(
         found.append({name: told_of(tmp_path / str(number) / name, tmp_path) for name in names})
     assert found[0] == found[1]
     assert {name: len(told) > 20 for name, told in found[0].items()} == dict.fromkeys(found[0], True)
+
+
+def test_features_of_histories_that_were_not_kept_again_go_nowhere_public(
+    cloud: Cloud,
+    planted: dict[str, Any],  # noqa: F811 - pytest's fixture
+    tmp_path: Path,
+) -> None:
+    # The second run's rows stand, with histories that are empty, beside the first one's features.
+    place = f"bigquery://{cloud.project}/{cloud.dataset()}"
+    for flags in ((), ("--no_history",)):
+        words = ["--input", str(planted["with"]), "--warehouse", place, "--survey", "ztf", "--no_cutouts", *flags]
+        assert ingest.run([*words, *FLAGS]) == 0
+    bright = "SELECT LEAST(features.g.brightest_mag, features.r.brightest_mag) AS m FROM alerts WHERE candidate.jd > 0"
+    filters = folder(tmp_path / "filters", bright=bright)
+    words = ["--warehouse", place, "--filters", str(filters), "--publish", f"folder:{tmp_path}/json?format=json"]
+    assert refilter.run([*words, *FLAGS]) == 0
+    came = received(tmp_path / "json")
+    assert planted["mixed"] <= {headers["alert_id"] for headers, _, _ in came}
+    assert not any(told in payload for _, _, payload in came for told in PRIVATE_BYTES)
