@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--manifest",
         metavar="ADDRESS",
-        help="where the manifests are (default: beside the topic or folder; of Pub/Sub a subscription)",
+        help="where manifests and heartbeats are (default: beside the topic or folder; of Pub/Sub a subscription)",
     )
 
 

@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="of --outbox: leave what was written since to the stream that has written it, which sends it now",
+        help="of --outbox: leave out what was written less than so long ago, which the stream that wrote it sends itself",
     )
     parser.add_argument(
         "--newer_than_days",
         type=float,
         metavar="DAYS",
-        help="of --outbox: look only at what was written since; all that was ever sent is looked through else",
+        help="of --outbox: look only at what was written within so many days (default: at all that was ever sent)",
     )
     to = parser.add_mutually_exclusive_group()
     to.add_argument(
