@@ -105,7 +105,7 @@ def audit(
         compare_matches(books, rules)
         compare_filters(books, rules)
         write_outbox(books, warehouse, nights)
-        compare_outbox(books)
+        compare_outbox(books, rules)
         yield Report(books, rules, truth=truth.name, warehouse=warehouse.uri, nights=settings.between, skipped=skipped)
 
 

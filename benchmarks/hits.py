@@ -16,15 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from unittest import mock
 
 import pyarrow as pa
 
 import warehouses
 from benchmarks.machine_facts import facts, sentence
+from benchmarks.relay import pubsub
 from benchmarks.tables import MarkdownTable
 from pipelines.sending import send_open
 from schemas.outbox import OUTBOX
@@ -113,7 +113,8 @@ def receivers() -> MarkdownTable:
         (filters / "every.sql").write_text("-- surveys: ztf\nSELECT ra_deg FROM alerts WHERE candidate.jd > 0\n")
         words = ["--watch", str(nights), "--filters", str(filters), "--no_cutouts"]
         publish = ["--publish", f"pubsub:projects/{processes.PROJECT}/topics/hits?format=json"]
-        with _pubsub(Path(folder)) as port:
+        with pubsub(Path(folder)) as host:
+            port = int(host.rpartition(":")[2])
             slow = _Slow(port)
             none = _rounds(Path(folder, "none"), words, port)
             for name, more, where in (("none", [], port), ("as it comes", publish, port), ("20 kB/s", publish, slow.port)):
@@ -142,18 +143,6 @@ class _Slow(TcpRelay):
             while data := source.recv(_SLOW_BYTES):
                 time.sleep(_SLOW_SECS)
                 sink.sendall(data)
-
-
-@contextlib.contextmanager
-def _pubsub(folder: Path) -> Iterator[int]:
-    emulator = processes.pubsub(folder)
-    emulator.spawn()
-    try:
-        emulator.wait()
-        with mock.patch.dict(os.environ, {PUBSUB: emulator.hosts[0]}):
-            yield int(emulator.hosts[0].rpartition(":")[2])
-    finally:
-        emulator.stop()
 
 
 if __name__ == "__main__":

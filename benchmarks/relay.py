@@ -45,7 +45,7 @@ def relay() -> MarkdownTable:
     if why := processes.pubsub_missing():
         table.notes.append(f"not measured: {why}")
         return table
-    with tempfile.TemporaryDirectory() as folder, _pubsub(Path(folder)), KafkaServer(Path(folder, "kafka")) as kafka:
+    with tempfile.TemporaryDirectory() as folder, pubsub(Path(folder)), KafkaServer(Path(folder, "kafka")) as kafka:
         topics = TestTopics(kafka.servers)
         for survey in ("ztf", "lsst"):
             night = simulated(Path(folder, survey), "--survey", survey, "--alerts", "100", "--seed", "1")
@@ -71,13 +71,14 @@ def relay() -> MarkdownTable:
 
 
 @contextlib.contextmanager
-def _pubsub(folder: Path) -> Iterator[None]:
+def pubsub(folder: Path) -> Iterator[str]:
+    """Google's emulator, with this process's clients pointed at it, as long as the context lasts; gives its HOST:PORT."""
     emulator = processes.pubsub(folder)
     emulator.spawn()
     try:
         emulator.wait()
         with mock.patch.dict(os.environ, {PUBSUB: emulator.hosts[0]}):
-            yield
+            yield emulator.hosts[0]
     finally:
         emulator.stop()
 

@@ -107,9 +107,9 @@ def verdicts_sql(nights: Nights) -> str:
 
 
 def passed_sql(nights: Nights) -> str:
-    """What each filter has passed in each run."""
+    """What each filter has passed in each run, an alert as often as it came."""
     of = "run_id, survey, filter, filter_version, alert_id"
-    return f"SELECT DISTINCT {of} FROM verdicts WHERE {nights.sql} AND status = '{PASSED}'"
+    return f"SELECT {of} FROM verdicts WHERE {nights.sql} AND status = '{PASSED}'"
 
 
 OUTBOX_SQL = (

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -165,3 +168,29 @@ def test_what_only_the_public_part_passes_hides_no_loss(
     kept = f"SELECT * FROM outbox WHERE NOT ({hits}) OR id > (SELECT MIN(id) FROM outbox WHERE {hits})"
     status, report = audited(capsys, planted["with"], changed(tmp_path / "w", tmp_path / "lost", kept))
     assert (status, [fault["number"] for fault in faults(report)["not_in_outbox"]]) == (1, [1])
+
+
+def test_a_private_alert_that_comes_twice_hides_no_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    simulated(tmp_path / "made", "--alerts", "20", "--seed", "4")
+    (tmp_path / "night").mkdir()
+    with tarfile.open(next((tmp_path / "made").glob("*.tar.gz"))) as members:
+        for number, member in enumerate(members):
+            file = members.extractfile(member)
+            assert file is not None
+            reader = fastavro.reader(io.BytesIO(file.read()))
+            (record,) = reader
+            assert reader.writer_schema is not None
+            record["candidate"]["programid"] = 2 if number == 0 else 1
+            for copy in range(2 if number == 0 else 1):
+                with (tmp_path / "night" / f"{number}_{copy}.avro").open("wb") as out:
+                    fastavro.writer(out, reader.writer_schema, [record])
+    filters = folder(tmp_path / "filters", every="SELECT alert_id FROM alerts WHERE candidate.jd > 0")
+    publish = ("--publish", f"folder:{tmp_path}/hits?format=json", "--publish", f"folder:{tmp_path}/all?filter=all&format=json")
+    assert run(tmp_path / "w", tmp_path / "night", flags=("--filters", str(filters), "--no_cutouts", *publish)) == 0
+    assert audited(capsys, tmp_path / "night", tmp_path / "w")[0] == 0
+    for topic in ("hits", "all"):
+        own = f"topic LIKE '%/{topic}'"
+        kept = f"NOT ({own}) OR id > (SELECT MIN(id) FROM outbox WHERE {own} AND sent_at IS NULL)"
+        place = changed(tmp_path / "w", tmp_path / topic / "w", f"SELECT * FROM outbox WHERE {kept}")
+        (fault,) = faults(audited(capsys, tmp_path / "night", place)[1])["not_in_outbox"]
+        assert fault["number"] == 1
