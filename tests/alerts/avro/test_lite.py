@@ -19,6 +19,13 @@ from alerts.surveys import survey
 from tests.conftest import RealData
 from tests.nights import simulated
 
+ARCHIVES = [
+    ("ztf/nightly/ztf_public_20231012.tar.gz", "ztf"),
+    ("ztf/nightly/ztf_public_20240715.tar.gz", "ztf"),
+    ("ztf/nightly/ztf_public_20180626.tar.gz", "ztf"),
+    ("lsst/nightly/lsst_20260310_v10_0.tar.gz", "lsst"),
+    ("lsst/nightly/lsst_test_v7_4.tar.gz", "lsst"),
+]
 STAMPS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
 
@@ -52,16 +59,7 @@ def test_simulated_packets_lose_their_stamps_and_nothing_else(name: str, tmp_pat
     check(packets(next(folder.glob("*.tar.gz"))), name)
 
 
-@pytest.mark.parametrize(
-    ("archive", "name"),
-    [
-        ("ztf/nightly/ztf_public_20231012.tar.gz", "ztf"),
-        ("ztf/nightly/ztf_public_20240715.tar.gz", "ztf"),
-        ("ztf/nightly/ztf_public_20180626.tar.gz", "ztf"),
-        ("lsst/nightly/lsst_20260310_v10_0.tar.gz", "lsst"),
-        ("lsst/nightly/lsst_test_v7_4.tar.gz", "lsst"),
-    ],
-)
+@pytest.mark.parametrize(("archive", "name"), ARCHIVES)
 def test_real_packets_lose_their_stamps_and_nothing_else(archive: str, name: str, real_data: RealData) -> None:
     check(packets(real_data / archive), name)
 

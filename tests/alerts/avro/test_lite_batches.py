@@ -12,7 +12,7 @@ from alerts.avro.packets import Packet
 from alerts.avro.wire_schemas import writer_schema
 from alerts.errors import UndecodablePacket
 from alerts.surveys import survey
-from tests.alerts.avro.test_lite import packets
+from tests.alerts.avro.test_lite import ARCHIVES, packets
 from tests.conftest import RealData
 from tests.nights import simulated
 
@@ -80,15 +80,6 @@ def test_packets_among_others_of_a_container_and_of_other_schemas(night: tuple[s
     assert found[:5] == check(some[:5], name)
 
 
-@pytest.mark.parametrize(
-    ("archive", "name"),
-    [
-        ("ztf/nightly/ztf_public_20231012.tar.gz", "ztf"),
-        ("ztf/nightly/ztf_public_20240715.tar.gz", "ztf"),
-        ("ztf/nightly/ztf_public_20180626.tar.gz", "ztf"),
-        ("lsst/nightly/lsst_20260310_v10_0.tar.gz", "lsst"),
-        ("lsst/nightly/lsst_test_v7_4.tar.gz", "lsst"),
-    ],
-)
+@pytest.mark.parametrize(("archive", "name"), ARCHIVES)
 def test_real_packets(archive: str, name: str, real_data: RealData) -> None:
     assert any(item is not None for item in check(packets(real_data / archive), name))
