@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -38,14 +38,12 @@ def write_outbox(books: Books, warehouse: Warehouse, nights: Nights) -> None:
     for table, sql in (("outbox", OUTBOX_SQL), ("passed", passed_sql(nights))):
         for rows in warehouse.ask(sql, values if table == "outbox" else {}, rows_at_once=ROWS_AT_ONCE):
             books.add(table, rows)
-    runs = {str(row[0]) for row in books.rows(_SCOPE[1:-1])}
-    asked = [(str(run), str(survey), str(name)) for run, survey, name in books.rows(_FILTERS)]
+    runs: dict[str, list[tuple[str, str]]] = {str(row[0]): [] for row in books.rows(_SCOPE[1:-1])}
+    for run, survey, name in books.rows(_FILTERS):
+        runs[str(run)].append((str(survey), str(name)))
     if "runs" in warehouse.tables:
         for rows in warehouse.ask(RUNS_SQL, values, rows_at_once=ROWS_AT_ONCE):
-            for row in rows.to_pylist():
-                if row["run_id"] in runs:
-                    filters = [(survey, name) for run, survey, name in asked if run == row["run_id"]]
-                    _add_promises(books, row["run_id"], _told(row["options"]), _told(row["counts"]), filters)
+            _add_promises(books, rows.to_pylist(), runs)
     for (topic,) in books.rows(f"SELECT DISTINCT topic FROM outbox WHERE {_OF_MANIFESTS} ORDER BY topic"):
         _add_manifests(books, warehouse, str(topic), values)
 
@@ -62,22 +60,29 @@ def _told(value: Any) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _add_promises(
-    books: Books, run_id: str, options: Mapping[str, Any], counts: Mapping[str, Any], filters: list[tuple[str, str]]
-) -> None:
-    """Where the hits of a run's filters were to go, and how many of them were left out."""
-    try:
-        outlets = parse_outlets(map(str, options.get("publish") or ()))
-    except StreamProblem:  # as another version of the broker had them
-        return
-    found = [(survey, name, str(outlet.at(survey, name))) for outlet in outlets for survey, name in filters if outlet.takes(name)]
-    if found:
-        surveys, names, topics = (list(values) for values in zip(*found, strict=True))
-        books.add("promised", pa.table({"run_id": [run_id] * len(found), "survey": surveys, "filter": names, "topic": topics}))
-    withheld = {str(topic): int(number) for topic, number in (counts.get("withheld") or {}).items()}
-    if withheld:
-        told = {"run_id": [run_id] * len(withheld), "topic": list(withheld), "number": list(withheld.values())}
-        books.add("withheld", pa.table(told))
+def _add_promises(books: Books, rows: Iterable[Mapping[str, Any]], runs: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Where the hits of runs (``rows`` of ``runs``) were to go, and how many of them were left out.
+
+    ``runs``: by id the surveys and filters of those that are looked at. Rounds of a night are thousands: they go in together.
+    """
+    promised, withheld = list[dict[str, object]](), list[dict[str, object]]()
+    for row in rows:
+        if (run_id := row["run_id"]) not in runs:
+            continue
+        try:
+            outlets = parse_outlets(map(str, _told(row["options"]).get("publish") or ()))
+        except StreamProblem:  # as another version of the broker had them
+            continue
+        for outlet in outlets:
+            for survey, name in runs[run_id]:
+                if outlet.takes(name):
+                    where = {"survey": survey, "filter": name, "topic": str(outlet.at(survey, name))}
+                    promised.append({"run_id": run_id, **where})
+        left_out = _told(row["counts"]).get("withheld") or {}
+        withheld += [{"run_id": run_id, "topic": topic, "number": number} for topic, number in left_out.items()]
+    for table, made in (("promised", promised), ("withheld", withheld)):
+        if made:
+            books.add(table, pa.Table.from_pylist(made))
 
 
 def _add_manifests(books: Books, warehouse: Warehouse, topic: str, values: Mapping[str, Any]) -> None:
@@ -87,11 +92,14 @@ def _add_manifests(books: Books, warehouse: Warehouse, topic: str, values: Mappi
     except StreamProblem:
         return
     for rows in warehouse.ask(MANIFESTS_SQL, {**values, "topic": topic}, rows_at_once=_MANIFESTS_AT_ONCE):
+        ids = list[str]()
         for payload in rows.column("payload").to_pylist():
             with contextlib.suppress(NoManifest):
                 if manifest := from_json(payload):
-                    ids = pa.array(manifest.ids, pa.string())
-                    books.add("manifested", pa.table({"id": ids, "topic": pa.array([str(address)] * len(ids), pa.string())}))
+                    ids += manifest.ids
+        books.add(
+            "manifested", pa.table({"id": pa.array(ids, pa.string()), "topic": pa.array([str(address)] * len(ids), pa.string())})
+        )
 
 
 def compare_outbox(books: Books, rules: Rules) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from streams.addresses import parse_address
+from streams.addresses import Address, parse_address
 from streams.errors import StreamProblem
 from streams.listener import StreamListener
 from streams.listening import HEADERS, Heard, Received
@@ -50,20 +50,32 @@ def listen(
     """
     where = parse_address(address, "address", ("config",))
     given = parse_address(manifest, "manifest", ("config",)) if manifest else None
-    if given is None and where.kind != "pubsub":
-        given = manifest_address(where)
-    reader = open_reader(where, begin_of(begin))
-    beside = None
-    if given is not None:
-        try:
-            beside = ManifestTopic(given, keeps_ids=False)
-        except StreamProblem:
-            # Whoever sends there is none of ours; only what was asked for by name must be there.
-            if manifest:
-                reader.close(done=False)
-                raise
     stop_at = time.monotonic() + stop_after_secs if stop_after_secs else None
-    return StreamListener(where, reader, quiet_secs if once else None, stop_at, beside)
+    return _listener(where, begin_of(begin), given, quiet_secs if once else None, stop_at)
+
+
+def _listener(
+    where: Address,
+    begin: str | datetime,
+    given: Address | None,
+    quiet_secs: float | None,
+    stop_at: float | None,
+    *,
+    verifies: bool = False,
+) -> StreamListener:
+    """Who listens; ``given``: where manifests are, where that was said. ``verifies``: all ids, and manifests, are kept."""
+    place = given or (None if where.kind == "pubsub" else manifest_address(where))
+    reader, beside = open_reader(where, begin), None
+    try:
+        if place is not None:
+            beside = ManifestTopic(place, keeps_ids=verifies)
+    except StreamProblem:
+        # Whoever sends there may be none of ours; only what is asked for must be there.
+        if given or verifies:
+            reader.close(done=False)
+            raise
+    heard = Heard(remembered=None) if verifies else Heard()
+    return StreamListener(where, reader, quiet_secs, stop_at, beside, heard=heard)
 
 
 def table_of(received: Iterable[Received]) -> Result:
@@ -132,21 +144,11 @@ class Listening:
         if arguments.verify and address.kind == "pubsub" and not arguments.manifest:
             raise StreamProblem("--manifest is missing: a subscription of the topic's manifests, TOPIC-manifest")
         save = _made(arguments.save)
-        listener = listen(
-            arguments.address,
-            begin=begin,
-            once=arguments.once,
-            quiet_secs=arguments.quiet_secs,
-            stop_after_secs=arguments.stop_after_secs,
-            manifest=arguments.manifest,
-        )
+        given = parse_address(arguments.manifest, "--manifest", ("config",)) if arguments.manifest else None
+        quiet_secs = arguments.quiet_secs if arguments.once else None
+        stop_at = time.monotonic() + arguments.stop_after_secs if arguments.stop_after_secs else None
+        listener = _listener(address, begin, given, quiet_secs, stop_at, verifies=arguments.verify)
         listener.say = _say
-        if arguments.verify:
-            listener.heard = Heard(remembered=None)
-            if listener.beside is not None:
-                listener.beside.close(done=False)
-            given = parse_address(arguments.manifest, "--manifest", ("config",)) if arguments.manifest else None
-            listener.beside = ManifestTopic(given or manifest_address(address), keeps_ids=True)
         return cls(listener, save, arguments.quiet_secs)
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from alerts.errors import DeadLetter
+from alerts.errors import DeadLetter, NoPacket
 from alerts.json_text import to_json
 from schemas.outbox import OUTBOX
 from streams.addresses import Address
@@ -84,13 +84,14 @@ def manifest_row(topic: str, address: Address, arrived: Sequence[OpenMessage], r
 
 def refused_letters(delivered: Delivered, topic: str) -> list[DeadLetter]:
     """Dead letters of what will never arrive, with its bytes. With its place: for another it is another letter."""
-    letters = []
-    for row, why in delivered.refused:
-        about = {"outbox_id": row["id"], "topic": topic, "key": row["key"], "headers": row["headers"]}
-        survey = json.loads(row["headers"]).get("survey")
-        source = f"outbox:{topic}#{row['id']}"
-        letters.append(DeadLetter.of(PUBLISH, why, source, row["payload"], survey=survey, attributes=about))
-    return letters
+    return [letter_of(row, topic, why) for row, why in delivered.refused]
+
+
+def letter_of(row: OpenMessage, topic: str, why: NoPacket | StreamProblem) -> DeadLetter:
+    """The dead letter of a message; of one without a payload it only says why."""
+    about = {"outbox_id": row["id"], "topic": topic, "key": row["key"], "headers": row["headers"]}
+    survey = json.loads(row["headers"]).get("survey")
+    return DeadLetter.of(PUBLISH, why, f"outbox:{topic}#{row['id']}", row["payload"], survey=survey, attributes=about)
 
 
 def rows_of(rows: Sequence[Row]) -> pa.RecordBatch:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -59,3 +64,14 @@ def columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 def truth(night: Path) -> list[dict]:
     """What the simulator knows of its packets."""
     return pq.read_table(night / "truth.parquet").to_pylist()
+
+
+def records(archive: Path) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Name, schema and record of each packet of an archive, for who writes them again with a change."""
+    with tarfile.open(archive) as members:
+        for member in members:
+            file = members.extractfile(member)
+            assert file is not None
+            reader = fastavro.reader(io.BytesIO(file.read()))
+            (record,) = reader
+            yield member.name, reader.writer_schema, record

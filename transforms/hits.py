@@ -13,7 +13,7 @@ import pyarrow as pa
 from alerts.errors import DeadLetter, NoPacket
 from alerts.json_text import to_json
 from schemas.outbox import OUTBOX
-from streams.delivering import PUBLISH
+from streams.delivering import letter_of
 from streams.outbox_rows import (
     NOTHING_PUBLIC,
     JudgedAlerts,
@@ -59,18 +59,14 @@ class Hits:
     ) -> Iterator[TableBatch | UnitLetter]:
         """What is to be sent of a batch; ``said``: rows of ``verdicts`` by the filters of these names. Of no unit, as those."""
         outlets = self.outlets
-        is_stored = self.packets is not None and batch.packets is None
-        packet_of = (
-            self.packets.of(batch.rows, batch.survey)
-            if self.packets is not None and is_stored
-            else packets_at_hand(batch.rows, batch.packets or {})
-        )
+        stored = self.packets if batch.packets is None else None
+        packet_of = stored.of(batch.rows, batch.survey) if stored else packets_at_hand(batch.rows, batch.packets or {})
         asked = JudgedAlerts(batch.rows, said, packet_of)
         public = [outlet for outlet in outlets if outlet.is_public]
         seen = NOTHING_PUBLIC
         if public:
             every = any(outlet.takes(EVERY_ALERT) for outlet in public)
-            of_runs = is_stored and self.packets is not None and self.packets.of_several_runs
+            of_runs = stored is not None and stored.of_several_runs
             seen = judge.ask(batch, asked, names, every=every, of_runs=of_runs)
         made = [*messages_of(asked, batch.survey, outlets, seen, replay=self.replay)]
         withheld = [each for each in made if isinstance(each, Withheld)]
@@ -91,8 +87,5 @@ class Hits:
 
 def _letter(hit: Unsendable) -> DeadLetter:
     """What says of a hit that it was not sent, and why; without bytes, since nobody has any."""
-    headers = hit.hit.headers
-    # With its place: for another it is another letter.
-    source = f"outbox:{hit.topic}#{hit.hit.id}"
-    about = {"outbox_id": hit.hit.id, "topic": hit.topic, "key": hit.hit.alert.key, "headers": to_json(headers)}
-    return DeadLetter.of(PUBLISH, NoPacket(hit.why), source, survey=headers["survey"], attributes=about)
+    row = {"id": hit.hit.id, "key": hit.hit.alert.key, "headers": to_json(hit.hit.headers), "payload": None}
+    return letter_of(row, hit.topic, NoPacket(hit.why))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from broker import audit as command
-from tests.nights import ask, by_hand, run, simulated
+from tests.nights import ask, by_hand, records, run, simulated
 from tests.pipelines.test_filters import BRIGHT, FADING, folder
 from tests.pipelines.test_hits_again import NEAR, publish, sources
 from tests.pipelines.test_public_part import FILTERS, planted  # noqa: F401
@@ -173,17 +171,11 @@ def test_what_only_the_public_part_passes_hides_no_loss(
 def test_a_private_alert_that_comes_twice_hides_no_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     simulated(tmp_path / "made", "--alerts", "20", "--seed", "4")
     (tmp_path / "night").mkdir()
-    with tarfile.open(next((tmp_path / "made").glob("*.tar.gz"))) as members:
-        for number, member in enumerate(members):
-            file = members.extractfile(member)
-            assert file is not None
-            reader = fastavro.reader(io.BytesIO(file.read()))
-            (record,) = reader
-            assert reader.writer_schema is not None
-            record["candidate"]["programid"] = 2 if number == 0 else 1
-            for copy in range(2 if number == 0 else 1):
-                with (tmp_path / "night" / f"{number}_{copy}.avro").open("wb") as out:
-                    fastavro.writer(out, reader.writer_schema, [record])
+    for number, (_, schema, record) in enumerate(records(next((tmp_path / "made").glob("*.tar.gz")))):
+        record["candidate"]["programid"] = 2 if number == 0 else 1
+        for copy in range(2 if number == 0 else 1):
+            with (tmp_path / "night" / f"{number}_{copy}.avro").open("wb") as out:
+                fastavro.writer(out, schema, [record])
     filters = folder(tmp_path / "filters", every="SELECT alert_id FROM alerts WHERE candidate.jd > 0")
     publish = ("--publish", f"folder:{tmp_path}/hits?format=json", "--publish", f"folder:{tmp_path}/all?filter=all&format=json")
     assert run(tmp_path / "w", tmp_path / "night", flags=("--filters", str(filters), "--no_cutouts", *publish)) == 0

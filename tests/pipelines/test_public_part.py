@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 from pipelines import refilter
 from tests.conftest import RealData
 from tests.nights import ask, run, simulated
+from tests.nights import records as packets_of
 from tests.pipelines.test_filters import folder, verdicts
 from tests.pipelines.test_hits import received, records
 
@@ -61,22 +60,16 @@ def planted(tmp_path_factory: pytest.TempPathFactory, real_data: RealData) -> di
     archives = [*(place / "simulated").glob("*.tar.gz"), real_data / "ztf/nightly/ztf_public_20231012.tar.gz"]
     mixed = list[int]()
     for archive in archives:
-        with tarfile.open(archive) as members:
-            for number, member in enumerate(members):
-                file = members.extractfile(member)
-                assert file is not None
-                reader = fastavro.reader(io.BytesIO(file.read()))
-                (record,) = reader
-                assert reader.writer_schema is not None
-                private = _private(record) if number % 3 == 0 else None
-                _write(place / "without" / member.name, reader.writer_schema, record)
-                if private is not None:
-                    mixed.append(record["candid"])
-                    history = record["prv_candidates"]
-                    record["prv_candidates"] = [*history[:1], private, *history[1:], private | {"jd": private["jd"] - 1}]
-                    if forced := record.get("fp_hists"):
-                        record["fp_hists"] = [*forced, forced[0] | {"programid": 3, "magnr": PRIVATE_MAG}]
-                _write(place / "with" / member.name, reader.writer_schema, record)
+        for number, (name, schema, record) in enumerate(packets_of(archive)):
+            private = _private(record) if number % 3 == 0 else None
+            _write(place / "without" / name, schema, record)
+            if private is not None:
+                mixed.append(record["candid"])
+                history = record["prv_candidates"]
+                record["prv_candidates"] = [*history[:1], private, *history[1:], private | {"jd": private["jd"] - 1}]
+                if forced := record.get("fp_hists"):
+                    record["fp_hists"] = [*forced, forced[0] | {"programid": 3, "magnr": PRIVATE_MAG}]
+            _write(place / "with" / name, schema, record)
     assert len(mixed) > 10
     return {"with": place / "with", "without": place / "without", "mixed": set(map(str, mixed))}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +88,10 @@ def test_what_does_not_arrive_stays_open_and_holds_up_no_other(tmp_path: Path) -
     assert [int(name, 16) for name in ids(tmp_path / "hits")] == [2]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(60)
 def test_a_receiver_that_never_answers_ends_no_bundle_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:1")
-    began = datetime.now(UTC)
     sent([batch(hit("pubsub:projects/my-project/topics/hits", 1))], ["pubsub:projects/my-project/topics/hits"], _none)
-    assert (datetime.now(UTC) - began).total_seconds() < 60
 
 
 def test_who_has_taken_nothing_is_not_waited_for_by_every_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
